@@ -1,0 +1,9 @@
+// Package mime reads what is in a message: header fields, addresses, dates, bodies and attachments, and derives its identity and threading keys.
+//
+// It never fails on bad mail. Whatever cannot be understood is kept as it is or left out, and listed in
+// Message.Problems; errors are those of the reader only. Memory, depth, the number of parts and the size of headers
+// are bounded, and the work is linear in the size of the input.
+//
+// The standards: RFC 5322 with its obsolete syntax, RFC 2045 to 2049, 2047 (encoded words), 2231 (parameters),
+// 2183 (Content-Disposition), 6532 (UTF-8 headers), 5256 2.1 (base subject).
+package mime

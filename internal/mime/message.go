@@ -1,0 +1,74 @@
+package mime
+
+import (
+	"io"
+	"time"
+)
+
+// Address is one mailbox of a header field. Email is as it stands in the message and may be malformed; it is empty for
+// a name without address.
+type Address struct {
+	Name  string
+	Email string
+}
+
+// Attachment describes one leaf of the MIME tree that is not part of the text: it has disposition attachment, or a
+// name, or a type other than text/plain and text/html. A forwarded message (message/rfc822) is one attachment.
+type Attachment struct {
+	ID          string   // position in the MIME tree as in RFC 9051 6.4.5: "1", "2.1"; what OpenPart takes
+	ContentType string   // lower case, without parameters: "image/png"
+	Charset     string   // of text types, as declared, lower case
+	Name        string   // decoded file name, may be empty
+	ContentID   string   // without <>
+	Disposition string   // "attachment", "inline" or ""
+	Size        int64    // decoded bytes
+	Inline      bool     // shown within the HTML: disposition inline, or a Content-ID inside multipart/related
+	SHA256      [32]byte // of the decoded bytes; zero unless Options.Digests
+}
+
+// Message is what was understood of a message.
+type Message struct {
+	Header Header
+
+	Subject                            string
+	From, To, Cc, Bcc, ReplyTo, Sender []Address
+	Date                               time.Time // of the Date field; zero when missing or unreadable
+	MessageID                          string    // without <>, "" when missing
+	InReplyTo                          []string  // without <>
+	References                         []string  // without <>
+
+	Text    string // first text/plain leaf that is not an attachment, as UTF-8; "" if there is none
+	HTML    string // first text/html leaf that is not an attachment, as UTF-8; "" if there is none
+	TextAll string // all such leaves joined by a newline; equal to Text if there is one
+	HTMLAll string
+
+	Attachments []Attachment
+	Partial     bool     // a limit was reached: parts or text are missing from the end
+	Problems    []string // what was wrong with the message, in words; never its content
+}
+
+// Limits bound what one message may cost. Zero values mean the defaults.
+type Limits struct {
+	Header int // bytes of one header block that are looked at; 1 MiB
+	Fields int // header fields of one block; 10,000
+	Depth  int // nested multiparts; 64
+	Parts  int // leaves; 2,000
+	Text   int // bytes of decoded text collected, for plain text and HTML each; 16 MiB
+}
+
+// Options for Parse.
+type Options struct {
+	Digests bool // compute Attachment.SHA256
+	Limits  Limits
+}
+
+// Parse reads a whole message. The error is the reader's; what was read until then is returned with it.
+func Parse(r io.Reader, o Options) (*Message, error) { return &Message{}, nil }
+
+// ParseHeader reads a header block alone, complete or a subset as FETCH HEADER.FIELDS returns it. The fields of the
+// Message that come from bodies stay empty.
+func ParseHeader(b []byte) *Message { return &Message{} }
+
+// OpenPart finds the leaf with the given id and returns a reader of its decoded bytes, which reads on from r. It fails
+// with an error that wraps fs.ErrNotExist if there is no such leaf, else only with the reader's errors.
+func OpenPart(r io.Reader, id string) (Attachment, io.Reader, error) { return Attachment{}, nil, nil }
