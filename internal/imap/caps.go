@@ -1,0 +1,38 @@
+package imap
+
+import (
+	"slices"
+	"strings"
+)
+
+// Caps is what the server said it can do. The zero value has nothing.
+type Caps struct{ m map[string]struct{} }
+
+// Has reports whether the server advertised name, written in upper case: "IDLE", "AUTH=PLAIN".
+func (c Caps) Has(name string) bool {
+	_, ok := c.m[name]
+	return ok
+}
+
+// Names returns all of them in upper case and sorted.
+func (c Caps) Names() []string {
+	out := make([]string, 0, len(c.m))
+	for k := range c.m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// maxCaps bounds the number of capabilities kept.
+const maxCaps = 1000
+
+func parseCaps(text string) Caps {
+	c := Caps{map[string]struct{}{}}
+	for _, f := range strings.Fields(text) {
+		if len(c.m) < maxCaps {
+			c.m[strings.ToUpper(f)] = struct{}{}
+		}
+	}
+	return c
+}

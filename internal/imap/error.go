@@ -1,0 +1,224 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrClass says what the caller may do about an error.
+type ErrClass int
+
+const (
+	// Unclassified is the class of nil and of errors that are not from here.
+	Unclassified ErrClass = iota
+	// Transient: this operation failed, another one or a later try may work; the session lives unless Err says otherwise.
+	Transient
+	// TransientAccount: the server wants the account left alone for a while; see Error.BackOff.
+	TransientAccount
+	// AuthFailed: the server refuses the credentials; the user has to act.
+	AuthFailed
+	// Permanent: the same request will fail again.
+	Permanent
+	// Protocol: the server said something that cannot be understood safely; the session is dead.
+	Protocol
+	// Network: the connection failed or went silent; the session is dead.
+	Network
+	// Canceled: the caller ended it by context, sink or CloseNow; the session is dead.
+	Canceled
+)
+
+var classNames = [...]string{"unclassified", "transient", "account", "auth", "permanent", "protocol", "network", "canceled"}
+
+func (c ErrClass) String() string {
+	if c < 0 || int(c) >= len(classNames) {
+		return "ErrClass(" + strconv.Itoa(int(c)) + ")"
+	}
+	return classNames[c]
+}
+
+// Error is what every call of this package fails with.
+type Error struct {
+	Class   ErrClass
+	Status  string        // "NO", "BAD", "BYE" (or "OK" with a code that means partial); empty when the server did not speak
+	Code    string        // response code atom, e.g. "AUTHENTICATIONFAILED"; empty: none
+	Text    string        // the server's words, shortened
+	Cmd     string        // the command's name
+	BackOff time.Duration // how long the server asked us to wait; 0: it did not say
+	Err     error         // the cause when it is not the server's answer
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("imap")
+	if e.Cmd != "" {
+		b.WriteString(" " + e.Cmd)
+	}
+	if e.Status != "" {
+		b.WriteString(": " + e.Status)
+		if e.Code != "" {
+			b.WriteString(" [" + e.Code + "]")
+		}
+		if e.Text != "" {
+			b.WriteString(" " + strconv.Quote(e.Text))
+		}
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// ClassOf returns the class of err: that of the Error in its chain, else Canceled for context errors, Network for
+// errors of the net package, and Unclassified for nil and everything else.
+func ClassOf(err error) ErrClass {
+	var e *Error
+	var ne net.Error
+	switch {
+	case err == nil:
+		return Unclassified
+	case errors.As(err, &e):
+		return e.Class
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return Canceled
+	case errors.As(err, &ne), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded):
+		return Network
+	}
+	return Unclassified
+}
+
+// maxErrText bounds the server's words kept in an Error.
+const maxErrText = 512
+
+// statusError turns a NO, BAD or BYE into an Error with class and back-off.
+func statusError(cmd, status, code, text string) *Error {
+	e := &Error{Status: status, Code: code, Text: cleanText(text), Cmd: cmd}
+	e.Class, e.BackOff = classify(cmd, status, code, e.Text)
+	return e
+}
+
+// cleanText makes a server's words safe for a log line.
+func cleanText(s string) string {
+	if len(s) > maxErrText {
+		s = s[:maxErrText]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// accountWords mean "leave this account alone for a while", whatever the status or code.
+var accountWords = [...]string{
+	"too many simultaneous connections", // Gmail
+	"too many connections",
+	"maximum number of connections", // Dovecot mail_max_userip_connections
+	"too many login",
+	"throttled", // Exchange Online
+	"suggested backoff time",
+	"rate limit", // Yahoo
+	"bandwidth limit",
+	"try again later",
+	"try again in",
+	"server unavailable",                  // Exchange Online, outside of the protocol
+	"authenticated but not connected",     // Exchange Online: accepted login, refuses the rest
+	"session expired, please login again", // Gmail, download limit
+	"temporar",
+	"system error",
+	"internal error",
+	"server busy",
+}
+
+// userWords mean that the user has to act, when the answer is to a login.
+var userWords = [...]string{
+	"web browser", "application-specific password", "invalid credentials", "authentication failed", "password",
+}
+
+func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
+	login := cmd == "LOGIN" || cmd == "AUTHENTICATE"
+	low := strings.ToLower(text)
+	wait := backOff(low)
+	switch code {
+	case "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED":
+		return AuthFailed, wait
+	case "THROTTLED", "LIMIT", "MESSAGELIMIT":
+		if code == "MESSAGELIMIT" {
+			return Transient, wait
+		}
+		return TransientAccount, wait
+	}
+	if wait > 0 {
+		return TransientAccount, wait
+	}
+	for _, w := range accountWords {
+		if strings.Contains(low, w) {
+			return TransientAccount, 0
+		}
+	}
+	switch code {
+	case "UNAVAILABLE": // a subsystem is down; on FETCH often one bad message (Yahoo)
+		if login || status == "BYE" {
+			return TransientAccount, 0
+		}
+		return Transient, 0
+	case "OVERQUOTA":
+		if strings.Contains(low, "bandwidth") || login {
+			return TransientAccount, 0
+		}
+		return Permanent, 0
+	case "INUSE", "SERVERBUG", "EXPUNGEISSUED", "CORRUPTION":
+		return Transient, 0
+	case "NONEXISTENT", "NOPERM", "CANNOT", "ALREADYEXISTS", "TRYCREATE", "BADCHARSET", "CLIENTBUG", "PARSE",
+		"PRIVACYREQUIRED", "CONTACTADMIN", "TOOBIG", "UNKNOWN-CTE":
+		return Permanent, 0
+	}
+	if login && status == "NO" {
+		return AuthFailed, 0
+	}
+	if login {
+		for _, w := range userWords {
+			if strings.Contains(low, w) {
+				return AuthFailed, 0
+			}
+		}
+	}
+	switch status {
+	case "BYE":
+		return TransientAccount, 0
+	case "BAD":
+		return Permanent, 0
+	}
+	return Transient, 0
+}
+
+// backOff reads Exchange's "Suggested Backoff Time: 299961 milliseconds"; 0 when there is none.
+func backOff(low string) time.Duration {
+	const key = "suggested backoff time:"
+	i := strings.Index(low, key)
+	if i < 0 {
+		return 0
+	}
+	f := strings.Fields(low[i+len(key):])
+	if len(f) == 0 {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimRight(f[0], ".,;"), 10, 64)
+	if err != nil || n <= 0 {
+		return 0
+	}
+	unit := time.Millisecond
+	if len(f) > 1 && strings.HasPrefix(f[1], "second") {
+		unit = time.Second
+	}
+	return time.Duration(min(n, int64(24*time.Hour/unit))) * unit
+}
