@@ -1,6 +1,5 @@
 -- Everything in one PostgreSQL schema: the tables of sqlite-control.sql, then those of sqlite-mail.sql and sqlite-blobs.sql
--- with account_id leading every key, so that they distribute by account. There are no partial indexes on flags here:
--- a flag update stays a HOT update.
+-- with account_id leading every key, so that they distribute by account.
 
 CREATE TABLE meta(                      -- schema_version, keyring
   key text PRIMARY KEY,
@@ -71,6 +70,15 @@ CREATE TABLE state(                     -- one row an account
   term bigint NOT NULL DEFAULT 0,       -- who holds an older one may not write
   next_folder bigint NOT NULL DEFAULT 1,
   next_thread bigint NOT NULL DEFAULT 1,
+  messages bigint NOT NULL DEFAULT 0,   -- counts, kept by the store; these three also choose the index a list walks
+  unread bigint NOT NULL DEFAULT 0,
+  starred bigint NOT NULL DEFAULT 0,
+  held bigint NOT NULL DEFAULT 0,       -- messages with a digest
+  placements bigint NOT NULL DEFAULT 0, -- not vanished
+  unheld bigint NOT NULL DEFAULT 0,     -- not vanished and not held
+  vanished bigint NOT NULL DEFAULT 0,
+  sync text,                            -- JSON of the last mail.SyncStatus that was told
+  sync_done bigint NOT NULL DEFAULT 0,  -- the end of the initial sync was told
   PRIMARY KEY(account_id)
 ) WITH (fillfactor=85);
 
@@ -92,7 +100,7 @@ CREATE TABLE folders(
   backfill_below bigint NOT NULL,
   total bigint NOT NULL DEFAULT 0,      -- kept by the store
   unread bigint NOT NULL DEFAULT 0,
-  deleted_at bigint,                    -- gone at the server; the row goes when its last placement is swept
+  deleted_at bigint,                    -- gone at the server; the row stays, its number is never used again
   seq bigint NOT NULL,                  -- of the last change
   PRIMARY KEY(account_id, id),
   UNIQUE(account_id, public)
@@ -103,6 +111,7 @@ CREATE TABLE messages(
   id bigint NOT NULL,
   public bytea NOT NULL,                -- 16 bytes, the keyed hash behind mail.MessageID
   fingerprint bytea NOT NULL,           -- 16 bytes, before any digest was mixed in
+  split bigint NOT NULL,                -- strong fingerprint, other bytes than the message that has its plain id
   digest bytea,                         -- SHA-256 of the raw bytes; NULL until they are held
   thread_id bigint NOT NULL,
   thread_keys bytea NOT NULL,           -- 12 bytes each: what this message contributes to threading
@@ -130,15 +139,17 @@ CREATE TABLE messages(
   UNIQUE(account_id, public)
 ) WITH (fillfactor=85);
 CREATE INDEX messages_thread ON messages(account_id, thread_id, id);
+CREATE INDEX messages_unread ON messages(account_id, id) WHERE flags & 1 = 0;
+CREATE INDEX messages_starred ON messages(account_id, id) WHERE flags & 4 <> 0;
+CREATE INDEX messages_att ON messages(account_id, id) WHERE has_att = 1;
+CREATE INDEX messages_split ON messages(account_id, fingerprint) WHERE split = 1;
 
-CREATE TABLE message_addresses(         -- exact-address filters: one row per message and distinct address
+CREATE TABLE message_addresses(         -- exact-address filters: one row per message, field and distinct address
   account_id uuid NOT NULL,
-  address text NOT NULL,                -- lower case
+  key bigint NOT NULL,                  -- keyed hash of the lower-case address; lowest 2 bits: 0 From, 1 To, 2 Cc, 3 Bcc
   message_id bigint NOT NULL,
-  fields bigint NOT NULL,               -- 1 From, 2 To, 4 Cc, 8 Bcc, added up
-  PRIMARY KEY(account_id, address, message_id)
+  PRIMARY KEY(account_id, key, message_id)
 );
-CREATE INDEX message_addresses_message ON message_addresses(account_id, message_id);
 
 CREATE TABLE placements(
   account_id uuid NOT NULL,
@@ -173,22 +184,24 @@ CREATE TABLE threads(
   unread bigint NOT NULL,               -- number of messages without \Seen
   starred bigint NOT NULL,
   has_att bigint NOT NULL,
+  lost bigint NOT NULL DEFAULT 0,       -- messages deleted from it: they may have been what holds it together
   seq bigint NOT NULL,
-  PRIMARY KEY(account_id, id),
-  UNIQUE(account_id, public)
+  PRIMARY KEY(account_id, id)
 );
 CREATE INDEX threads_last ON threads(account_id, last_id);
+CREATE INDEX threads_unread ON threads(account_id, last_id) WHERE unread > 0;
+CREATE INDEX threads_starred ON threads(account_id, last_id) WHERE starred > 0;
+CREATE INDEX threads_att ON threads(account_id, last_id) WHERE has_att > 0;
 
 CREATE TABLE thread_folders(
   account_id uuid NOT NULL,
-  folder_id bigint NOT NULL,
   thread_id bigint NOT NULL,
-  last_id bigint NOT NULL,              -- newest message of the thread in the folder
-  n bigint NOT NULL,
-  PRIMARY KEY(account_id, folder_id, thread_id)
+  folder_id bigint NOT NULL,
+  last_id bigint NOT NULL,              -- the thread's last_id, so that lists of folders have the cursor of all lists
+  n bigint NOT NULL,                    -- messages of the thread in the folder
+  PRIMARY KEY(account_id, thread_id, folder_id)
 );
 CREATE INDEX thread_folders_last ON thread_folders(account_id, folder_id, last_id);
-CREATE INDEX thread_folders_thread ON thread_folders(account_id, thread_id);
 
 CREATE TABLE thread_keys(
   account_id uuid NOT NULL,

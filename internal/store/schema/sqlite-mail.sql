@@ -13,7 +13,16 @@ CREATE TABLE state(                     -- one row
   min_seq INTEGER NOT NULL DEFAULT 1,   -- oldest change that is kept
   term INTEGER NOT NULL DEFAULT 0,      -- who holds an older one may not write
   next_folder INTEGER NOT NULL DEFAULT 1,
-  next_thread INTEGER NOT NULL DEFAULT 1
+  next_thread INTEGER NOT NULL DEFAULT 1,
+  messages INTEGER NOT NULL DEFAULT 0,  -- counts, kept by the store; these three also choose the index a list walks
+  unread INTEGER NOT NULL DEFAULT 0,
+  starred INTEGER NOT NULL DEFAULT 0,
+  held INTEGER NOT NULL DEFAULT 0,      -- messages with a digest
+  placements INTEGER NOT NULL DEFAULT 0, -- not vanished
+  unheld INTEGER NOT NULL DEFAULT 0,    -- not vanished and not held
+  vanished INTEGER NOT NULL DEFAULT 0,
+  sync TEXT,                            -- JSON of the last mail.SyncStatus that was told
+  sync_done INTEGER NOT NULL DEFAULT 0  -- the end of the initial sync was told
 ) STRICT;
 
 CREATE TABLE folders(
@@ -33,7 +42,7 @@ CREATE TABLE folders(
   backfill_below INTEGER NOT NULL,
   total INTEGER NOT NULL DEFAULT 0,     -- kept by the store
   unread INTEGER NOT NULL DEFAULT 0,
-  deleted_at INTEGER,                   -- gone at the server; the row goes when its last placement is swept
+  deleted_at INTEGER,                   -- gone at the server; the row stays, its number is never used again
   seq INTEGER NOT NULL                  -- of the last change
 ) STRICT;
 
@@ -41,6 +50,7 @@ CREATE TABLE messages(
   id INTEGER PRIMARY KEY,
   public BLOB NOT NULL UNIQUE,          -- 16 bytes, the keyed hash behind mail.MessageID
   fingerprint BLOB NOT NULL,            -- 16 bytes, before any digest was mixed in
+  split INTEGER NOT NULL,               -- strong fingerprint, other bytes than the message that has its plain id
   digest BLOB,                          -- SHA-256 of the raw bytes; NULL until they are held
   thread_id INTEGER NOT NULL,
   thread_keys BLOB NOT NULL,            -- 12 bytes each: what this message contributes to threading
@@ -68,14 +78,14 @@ CREATE TABLE messages(
 CREATE INDEX messages_thread ON messages(thread_id, id);
 CREATE INDEX messages_unread ON messages(id) WHERE flags & 1 = 0;
 CREATE INDEX messages_starred ON messages(id) WHERE flags & 4 <> 0;
+CREATE INDEX messages_att ON messages(id) WHERE has_att = 1;
+CREATE INDEX messages_split ON messages(fingerprint) WHERE split = 1;
 
-CREATE TABLE message_addresses(         -- exact-address filters: one row per message and distinct address
-  address TEXT NOT NULL,                -- lower case
+CREATE TABLE message_addresses(         -- exact-address filters: one row per message, field and distinct address
+  key INTEGER NOT NULL,                 -- keyed hash of the lower-case address; lowest 2 bits: 0 From, 1 To, 2 Cc, 3 Bcc
   message_id INTEGER NOT NULL,
-  fields INTEGER NOT NULL,              -- 1 From, 2 To, 4 Cc, 8 Bcc, added up
-  PRIMARY KEY(address, message_id)
+  PRIMARY KEY(key, message_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX message_addresses_message ON message_addresses(message_id);
 
 CREATE TABLE placements(
   folder_id INTEGER NOT NULL,
@@ -101,26 +111,29 @@ CREATE INDEX placements_trouble ON placements(next_try) WHERE trouble IS NOT NUL
 
 CREATE TABLE threads(
   id INTEGER PRIMARY KEY,
-  public BLOB NOT NULL UNIQUE,          -- 12 bytes, the key behind mail.ThreadID; itself one of thread_keys
+  public BLOB NOT NULL,                 -- 12 bytes, the key behind mail.ThreadID; itself one of thread_keys
   first_id INTEGER NOT NULL,            -- oldest message
   last_id INTEGER NOT NULL,             -- newest message: sort key and page cursor
   n INTEGER NOT NULL,
   unread INTEGER NOT NULL,              -- number of messages without \Seen
   starred INTEGER NOT NULL,
   has_att INTEGER NOT NULL,
+  lost INTEGER NOT NULL DEFAULT 0,      -- messages deleted from it: they may have been what holds it together
   seq INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX threads_last ON threads(last_id);
+CREATE INDEX threads_unread ON threads(last_id) WHERE unread > 0;
+CREATE INDEX threads_starred ON threads(last_id) WHERE starred > 0;
+CREATE INDEX threads_att ON threads(last_id) WHERE has_att > 0;
 
 CREATE TABLE thread_folders(
-  folder_id INTEGER NOT NULL,
   thread_id INTEGER NOT NULL,
-  last_id INTEGER NOT NULL,             -- newest message of the thread in the folder
-  n INTEGER NOT NULL,
-  PRIMARY KEY(folder_id, thread_id)
+  folder_id INTEGER NOT NULL,
+  last_id INTEGER NOT NULL,             -- the thread's last_id, so that lists of folders have the cursor of all lists
+  n INTEGER NOT NULL,                   -- messages of the thread in the folder
+  PRIMARY KEY(thread_id, folder_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX thread_folders_last ON thread_folders(folder_id, last_id);
-CREATE INDEX thread_folders_thread ON thread_folders(thread_id);
 
 CREATE TABLE thread_keys(
   key BLOB PRIMARY KEY,                 -- 12 bytes
