@@ -1,0 +1,71 @@
+package app
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+)
+
+// Config is every setting of a server. The struct tags are the one table from which flags, environment variables, the
+// configuration file and the reference page come.
+type Config struct {
+	Data        string `name:"data" env:"POSTHORN_DATA" default:"./posthorn-data" type:"path" help:"Directory for the store and the keys."`
+	Listen      string `name:"listen" env:"POSTHORN_LISTEN" default:"127.0.0.1:8025" help:"Address of the API."`
+	AdminListen string `name:"admin-listen" env:"POSTHORN_ADMIN_LISTEN" default:"127.0.0.1:8026" help:"Address of /livez, /readyz, /metrics and pprof; empty turns it off."`
+	DatabaseURL string `name:"database-url" env:"POSTHORN_DATABASE_URL" help:"postgres://… keeps the store in PostgreSQL instead of files; see also POSTHORN_DATABASE_URL_FILE."`
+	BlobURL     string `name:"blob-url" env:"POSTHORN_BLOB_URL" help:"s3://… or file://…: where message bytes are kept; empty keeps them beside the rest; see also POSTHORN_BLOB_URL_FILE."`
+	EgressAllow string `name:"egress-allow" env:"POSTHORN_EGRESS_ALLOW" help:"Comma-separated networks (CIDR) that mail connections may reach although they are private."`
+	TLSCA       string `name:"tls-ca" env:"POSTHORN_TLS_CA" type:"path" help:"PEM file with certificate authorities to trust beside the system's."`
+	LogLevel    string `name:"log-level" env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
+	LogFormat   string `name:"log-format" env:"POSTHORN_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
+
+	// Secrets come from the environment or a file only: arguments are visible to every process.
+	APIKey    string `kong:"-"`
+	MasterKey string `kong:"-"`
+}
+
+// LoadSecrets fills what must not be in arguments from NAME or NAME_FILE of the environment. A value that is set twice
+// or a file that cannot be read is an error that names the key.
+func (c *Config) LoadSecrets(lookup func(string) (string, bool)) error {
+	for _, s := range []struct {
+		name string
+		to   *string
+	}{
+		{"POSTHORN_API_KEY", &c.APIKey},
+		{"POSTHORN_MASTER_KEY", &c.MasterKey},
+		{"POSTHORN_DATABASE_URL", &c.DatabaseURL},
+		{"POSTHORN_BLOB_URL", &c.BlobURL},
+	} {
+		v, direct := lookup(s.name)
+		path, byFile := lookup(s.name + "_FILE")
+		switch {
+		case direct && v != "" && byFile && path != "":
+			return fmt.Errorf("%s and %s_FILE are both set: keep one", s.name, s.name)
+		case byFile && path != "":
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return fmt.Errorf("%s_FILE: %w", s.name, err)
+			}
+			*s.to = strings.TrimSpace(string(b))
+		case direct && v != "" && *s.to == "":
+			*s.to = strings.TrimSpace(v)
+		}
+	}
+	return nil
+}
+
+func (c *Config) egress() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range strings.Split(c.EgressAllow, ",") {
+		if s = strings.TrimSpace(s); s == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("POSTHORN_EGRESS_ALLOW: %q is not a network such as 10.0.0.0/8", s)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}

@@ -1,0 +1,94 @@
+package mail
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Secret is a string that never prints itself: not by fmt, slog or JSON. Reveal is the only way to its text.
+type Secret struct{ s string }
+
+// NewSecret wraps s.
+func NewSecret(s string) Secret { return Secret{s} }
+
+// Reveal returns the text.
+func (s Secret) Reveal() string { return s.s }
+
+// IsZero tells whether the secret is empty.
+func (s Secret) IsZero() bool { return s.s == "" }
+
+func (s Secret) String() string               { return "***" }
+func (s Secret) GoString() string             { return "***" }
+func (s Secret) LogValue() slog.Value         { return slog.StringValue("***") }
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"***"`), nil }
+
+// Security is how a connection is protected.
+type Security string
+
+// The values of imap_security and smtp_security.
+const (
+	SecurityTLS      Security = "tls"      // TLS from the first byte
+	SecuritySTARTTLS Security = "starttls" // plaintext greeting, then TLS before anything secret
+	SecurityNone     Security = "none"     // never encrypted; only to addresses in the egress allow-list
+)
+
+// Endpoint is one server of an account with the login there.
+type Endpoint struct {
+	Host     string   `json:"host"`
+	Port     int      `json:"port"`
+	Security Security `json:"security"`
+	Username string   `json:"username"`
+}
+
+// Settings say how to reach an account. Passwords are kept apart, sealed.
+type Settings struct {
+	IMAP Endpoint  `json:"imap"`
+	SMTP *Endpoint `json:"smtp,omitempty"`
+}
+
+// Credentials are the secrets of an account.
+type Credentials struct {
+	IMAPPassword Secret
+	SMTPPassword Secret // zero: the same as IMAPPassword
+}
+
+// State is where an account stands; the values are those of the grant's sync.state.
+type State string
+
+// The states of an account.
+const (
+	StateConnecting State = "connecting"
+	StateInitial    State = "initial"
+	StateLive       State = "live"
+	StateDegraded   State = "degraded"
+	StateThrottled  State = "throttled"
+	StateReauth     State = "reauth_required"
+	StateError      State = "error"
+	StatePaused     State = "paused"
+)
+
+// SyncStatus is what an account says of itself. It is never better than the truth.
+type SyncStatus struct {
+	State   State     `json:"state"`
+	Since   time.Time `json:"since"`
+	Reason  string    `json:"reason,omitempty"`   // why, in words
+	Action  string    `json:"action,omitempty"`   // what to do, in words
+	FreshAt time.Time `json:"fresh_at,omitempty"` // last time the whole account was proven equal to the server
+	Done    int64     `json:"done,omitempty"`     // initial sync: messages readable
+	Total   int64     `json:"total,omitempty"`    // initial sync: messages at the server
+}
+
+// Account is one connected mailbox.
+type Account struct {
+	ID        AccountID
+	App       AppID
+	Email     string
+	Name      string
+	Provider  string // "imap", "icloud", …: the API's provider field
+	Settings  Settings
+	Scope     []string
+	State     string // opaque state given at connect
+	Sync      SyncStatus
+	CreatedAt time.Time
+	UpdatedAt time.Time // last authentication
+}

@@ -1,0 +1,62 @@
+package mail
+
+import "time"
+
+// ChangeKind says what happened to an object. This table is the only list of kinds.
+type ChangeKind int
+
+// The kinds of changes. The numbers are stored: never reuse one.
+const (
+	MessageCreated ChangeKind = 1
+	MessageUpdated ChangeKind = 2
+	MessageDeleted ChangeKind = 3
+	FolderCreated  ChangeKind = 10
+	FolderUpdated  ChangeKind = 11
+	FolderDeleted  ChangeKind = 12
+	FolderReset    ChangeKind = 13 // the folder's UIDVALIDITY changed: everything in it was compared anew
+	ThreadMerged   ChangeKind = 20 // Object is the surviving id, Data.From the one that now resolves to it
+	AccountState   ChangeKind = 30 // Data.State and Data.Reason
+	SyncDone       ChangeKind = 31 // the initial sync is complete
+	SyncGap        ChangeKind = 32 // we may have missed something and say so
+)
+
+var kindNames = map[ChangeKind]string{
+	MessageCreated: "message.created", MessageUpdated: "message.updated", MessageDeleted: "message.deleted",
+	FolderCreated: "folder.created", FolderUpdated: "folder.updated", FolderDeleted: "folder.deleted", FolderReset: "folder.reset",
+	ThreadMerged: "thread.merged", AccountState: "grant.updated", SyncDone: "grant.imap_sync_completed", SyncGap: "sync.gap",
+}
+
+// String returns the event name that applications see.
+func (k ChangeKind) String() string { return kindNames[k] }
+
+// Origin says what led to a change.
+type Origin int
+
+// The origins.
+const (
+	OriginInitial Origin = iota // found by the initial sync: the mail was there before us
+	OriginLive                  // happened at the server while connected, or while we were away
+	OriginAPI                   // asked for by an application
+)
+
+// Change is one fact about an account, written in the transaction that made it true and never altered.
+type Change struct {
+	Seq    Seq
+	At     time.Time
+	Kind   ChangeKind
+	Origin Origin
+	Object string // public id of the folder, message or thread; "" for the account
+	Data   ChangeData
+}
+
+// ChangeData is the state of the object after the change, as far as the change log must tell it: ids, flags and
+// numbers, never content. Replaying the log from 1 rebuilds which messages exist, where, and with which flags.
+type ChangeData struct {
+	Thread   ThreadID   `json:"t,omitempty"`
+	Folders  []FolderID `json:"f,omitempty"`
+	Flags    Flags      `json:"fl,omitempty"`
+	Keywords []string   `json:"kw,omitempty"`
+	From     string     `json:"from,omitempty"`
+	State    State      `json:"state,omitempty"`
+	Reason   string     `json:"why,omitempty"`
+}

@@ -1,0 +1,73 @@
+package syncer
+
+import (
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+// status is what an account says of itself now. The owner writes it, anybody may read it.
+type status struct {
+	mu  sync.Mutex
+	now func() time.Time
+	s   mail.SyncStatus
+}
+
+func (st *status) get() mail.SyncStatus {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.s
+}
+
+// enter moves to a state and tells whether anything but the numbers changed.
+func (st *status) enter(state mail.State, reason, action string) (mail.SyncStatus, bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	changed := st.s.State != state || st.s.Reason != reason
+	if st.s.State != state {
+		st.s.Since = st.now()
+	}
+	st.s.State, st.s.Reason, st.s.Action = state, reason, action
+	return st.s, changed
+}
+
+func (st *status) total(n int64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.s.Total = n
+}
+
+func (st *status) done(n int64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.s.Done = n
+}
+
+func (st *status) advance(n int) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.s.Done += int64(n)
+	st.s.Total = max(st.s.Total, st.s.Done)
+}
+
+func (st *status) fresh(at time.Time) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.s.FreshAt = at
+}
+
+// stateOf maps an error kind to the state the account shows, and what the user can do.
+func stateOf(kind mail.Kind) (mail.State, string) {
+	switch kind {
+	case mail.Reauth:
+		return mail.StateReauth, "Connect the mailbox again with a working password."
+	case mail.Limited:
+		return mail.StateThrottled, "Nothing: we wait as long as the provider asks."
+	case mail.Invalid, mail.Refused:
+		return mail.StateError, "Check the account's settings and connect it again."
+	case mail.Fenced:
+		return mail.StateError, "Nothing: another server acts for this account."
+	}
+	return mail.StateError, "Nothing yet: we keep trying. If it lasts, check that the server is reachable."
+}
