@@ -1,9 +1,6 @@
 package mime
 
-import (
-	"io"
-	"time"
-)
+import "time"
 
 // Address is one mailbox of a header field. Email is as it stands in the message and may be malformed; it is empty for
 // a name without address.
@@ -62,13 +59,3 @@ type Options struct {
 	Limits  Limits
 }
 
-// Parse reads a whole message. The error is the reader's; what was read until then is returned with it.
-func Parse(r io.Reader, o Options) (*Message, error) { return &Message{}, nil }
-
-// ParseHeader reads a header block alone, complete or a subset as FETCH HEADER.FIELDS returns it. The fields of the
-// Message that come from bodies stay empty.
-func ParseHeader(b []byte) *Message { return &Message{} }
-
-// OpenPart finds the leaf with the given id and returns a reader of its decoded bytes, which reads on from r. It fails
-// with an error that wraps fs.ErrNotExist if there is no such leaf, else only with the reader's errors.
-func OpenPart(r io.Reader, id string) (Attachment, io.Reader, error) { return Attachment{}, nil, nil }

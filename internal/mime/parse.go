@@ -1,0 +1,297 @@
+package mime
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"strings"
+)
+
+// Parse reads a whole message. The error is the reader's; what was read until then is returned with it.
+func Parse(r io.Reader, o Options) (*Message, error) {
+	w := newWalker(r, o.Limits)
+	m := &Message{}
+	var text, html []string
+	textLeft, htmlLeft := w.lim.Text, w.lim.Text
+	var buf []byte
+	for p := w.next(); p != nil; p = w.next() {
+		if p.isAttachment() {
+			a := p.attachment()
+			buf = w.measure(p, &a, buf, o.Digests)
+			m.Attachments = append(m.Attachments, a)
+			continue
+		}
+		list, left := &text, &textLeft
+		if p.ctype == "text/html" {
+			list, left = &html, &htmlLeft
+		}
+		buf = w.collect(p, buf[:0], *left)
+		s, fixed := toUTF8(buf, p.charset)
+		if fixed {
+			w.problem("charset missing or wrong")
+		}
+		*left = max(0, *left-len(buf))
+		*list = append(*list, s)
+	}
+	m.Text, m.TextAll = joined(text)
+	m.HTML, m.HTMLAll = joined(html)
+	m.Header = w.root
+	m.fromHeader()
+	m.Partial, m.Problems = w.partial, w.prob
+	return m, w.s.err
+}
+
+func joined(s []string) (first, all string) {
+	switch len(s) {
+	case 0:
+		return "", ""
+	case 1:
+		return s[0], s[0]
+	}
+	return s[0], strings.Join(s, "\n")
+}
+
+// collect appends the decoded body of a leaf to buf, up to limit bytes.
+func (w *walker) collect(p *part, buf []byte, limit int) []byte {
+	d := newDecoder(p.encoding)
+	full := false
+	take := func(b []byte) {
+		if full {
+			return
+		}
+		if buf = d.write(buf, b); len(buf) > limit {
+			buf, full = buf[:limit], true
+			w.partial = true
+			w.problem("text too long")
+		}
+	}
+	if p.known {
+		take(p.text)
+	}
+	for {
+		b, ok := w.body()
+		if !ok {
+			break
+		}
+		take(b)
+	}
+	if !full {
+		buf = d.flush(buf)
+	}
+	return buf
+}
+
+// measure finds the decoded size of a leaf and its digest. buf is room to work in and is returned.
+func (w *walker) measure(p *part, a *Attachment, buf []byte, digest bool) []byte {
+	d := newDecoder(p.encoding)
+	_, raw := d.(identity)
+	var sum hash.Hash
+	if digest {
+		sum = sha256.New()
+	}
+	emit := func(b []byte) {
+		a.Size += int64(len(b))
+		if sum != nil {
+			sum.Write(b)
+		}
+	}
+	take := func(b []byte) {
+		if raw {
+			emit(b)
+			return
+		}
+		buf = d.write(buf[:0], b)
+		emit(buf)
+	}
+	if p.known {
+		take(p.text)
+	}
+	for {
+		b, ok := w.body()
+		if !ok {
+			break
+		}
+		take(b)
+	}
+	buf = d.flush(buf[:0])
+	emit(buf)
+	if sum != nil {
+		sum.Sum(a.SHA256[:0])
+	}
+	return buf
+}
+
+// ParseHeader reads a header block alone, complete or a subset as FETCH HEADER.FIELDS returns it. The fields of the
+// Message that come from bodies stay empty.
+func ParseHeader(b []byte) *Message {
+	if bytes.IndexByte(b, '\n') < 0 {
+		b = bytes.Clone(b) // bare CRs are changed in place
+	}
+	w := walker{s: &scanner{buf: b, end: len(b), eof: true, bol: true}}
+	w.lim.defaults()
+	m := &Message{}
+	m.Header, _, _ = w.header()
+	m.fromHeader()
+	m.Partial, m.Problems = w.partial, w.prob
+	return m
+}
+
+// OpenPart finds the leaf with the given id and returns a reader of its decoded bytes, which reads on from r. It fails
+// with an error that wraps fs.ErrNotExist if there is no such leaf, else only with the reader's errors.
+func OpenPart(r io.Reader, id string) (Attachment, io.Reader, error) {
+	w := newWalker(r, Limits{})
+	for p := w.next(); p != nil; p = w.next() {
+		if p.id == id {
+			return p.attachment(), &partReader{w: w, p: p, d: newDecoder(p.encoding)}, nil
+		}
+	}
+	if w.s.err != nil {
+		return Attachment{}, nil, w.s.err
+	}
+	return Attachment{}, nil, fmt.Errorf("part %q: %w", id, fs.ErrNotExist)
+}
+
+// partReader streams the decoded bytes of a leaf.
+type partReader struct {
+	w    *walker
+	p    *part
+	d    decoder
+	buf  []byte
+	off  int
+	done bool
+}
+
+func (r *partReader) Read(b []byte) (int, error) {
+	for r.off == len(r.buf) {
+		if r.done {
+			if err := r.w.s.err; err != nil {
+				return 0, err
+			}
+			return 0, io.EOF
+		}
+		r.off = 0
+		if r.p.known {
+			r.p.known = false
+			r.buf = r.d.write(r.buf[:0], r.p.text)
+			continue
+		}
+		src, ok := r.w.body()
+		if !ok {
+			r.done = true
+			r.buf = r.d.flush(r.buf[:0])
+			continue
+		}
+		r.buf = r.d.write(r.buf[:0], src)
+	}
+	n := copy(b, r.buf[r.off:])
+	r.off += n
+	return n, nil
+}
+
+// fromHeader fills in what the header says.
+func (m *Message) fromHeader() {
+	var subj, mid, date bool
+	for i := range m.Header {
+		f := &m.Header[i]
+		switch len(f.Name) {
+		case 2:
+			switch {
+			case strings.EqualFold(f.Name, "To"):
+				m.To = append(m.To, parseAddresses(unfold(f.Value))...)
+			case strings.EqualFold(f.Name, "Cc"):
+				m.Cc = append(m.Cc, parseAddresses(unfold(f.Value))...)
+			}
+		case 3:
+			if strings.EqualFold(f.Name, "Bcc") {
+				m.Bcc = append(m.Bcc, parseAddresses(unfold(f.Value))...)
+			}
+		case 4:
+			switch {
+			case strings.EqualFold(f.Name, "From"):
+				m.From = append(m.From, parseAddresses(unfold(f.Value))...)
+			case !date && strings.EqualFold(f.Name, "Date"):
+				m.Date, date = parseDate(f.Value)
+			}
+		case 6:
+			if strings.EqualFold(f.Name, "Sender") {
+				m.Sender = append(m.Sender, parseAddresses(unfold(f.Value))...)
+			}
+		case 7:
+			if !subj && strings.EqualFold(f.Name, "Subject") {
+				m.Subject, subj = strings.TrimSpace(DecodeHeader(f.Value)), true
+			}
+		case 8:
+			if strings.EqualFold(f.Name, "Reply-To") {
+				m.ReplyTo = append(m.ReplyTo, parseAddresses(unfold(f.Value))...)
+			}
+		case 10:
+			switch {
+			case !mid && strings.EqualFold(f.Name, "Message-ID"):
+				if m.MessageID = firstID(unfold(f.Value)); m.MessageID != "" {
+					mid = true
+				}
+			case strings.EqualFold(f.Name, "References"):
+				m.References = append(m.References, idList(unfold(f.Value))...)
+			}
+		case 11:
+			if strings.EqualFold(f.Name, "In-Reply-To") {
+				m.InReplyTo = append(m.InReplyTo, idList(unfold(f.Value))...)
+			}
+		}
+	}
+}
+
+// firstID returns the id of a Message-ID field; one without brackets is taken as it is.
+func firstID(v string) string {
+	if i := strings.IndexByte(v, '<'); i >= 0 {
+		rest := v[i+1:]
+		if j := strings.IndexByte(rest, '>'); j >= 0 {
+			return cleanID(rest[:j])
+		}
+		return cleanID(rest)
+	}
+	return cleanID(stripComments(v))
+}
+
+// cleanID removes white space, which folding leaves inside ids.
+func cleanID(s string) string {
+	s = strings.Trim(s, " \t\r\n<>")
+	if strings.ContainsAny(s, " \t\r\n") {
+		s = strings.Join(strings.Fields(s), "")
+	}
+	return plain(s)
+}
+
+// idList returns the ids in angle brackets; a single token with an @ counts without them, as Mailman 3 writes it.
+func idList(v string) []string {
+	var out []string
+	s := v
+	for {
+		i := strings.IndexByte(s, '<')
+		if i < 0 {
+			break
+		}
+		s = s[i+1:]
+		j := strings.IndexByte(s, '>')
+		if j < 0 {
+			break
+		}
+		id := s[:j]
+		if k := strings.LastIndexByte(id, '<'); k >= 0 {
+			id = id[k+1:]
+		}
+		s = s[j+1:]
+		if id = strings.Trim(id, " \t\r\n"); id != "" && !strings.ContainsAny(id, " \t\r\n") {
+			out = append(out, plain(id))
+		}
+	}
+	if len(out) == 0 {
+		if t := strings.TrimSpace(v); strings.Count(t, "@") == 1 && !strings.ContainsAny(t, "<> \t") {
+			out = append(out, plain(t))
+		}
+	}
+	return out
+}

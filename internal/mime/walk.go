@@ -1,0 +1,323 @@
+package mime
+
+import (
+	"io"
+	"strconv"
+	"strings"
+)
+
+// level is an open multipart.
+type level struct {
+	boundary string
+	prefix   string // of the ids of its parts: "2."
+	index    int    // of the current part, from 1
+	related  bool   // it or an outer one is multipart/related
+	digest   bool
+}
+
+// part is a leaf of the MIME tree.
+type part struct {
+	id       string
+	header   Header
+	ctype    string // "text/plain"
+	charset  string
+	name     string
+	disp     string // "attachment", "inline" or ""
+	encoding string
+	related  bool
+	text     []byte // the body itself, when it was read already
+	known    bool   // text holds
+	none     bool   // there is no body
+}
+
+// walker visits the leaves of a message in order.
+type walker struct {
+	s       *scanner
+	lim     Limits
+	open    []level
+	h       hit
+	begun   bool
+	inBody  bool
+	parts   int
+	root    Header
+	blk     block
+	partial bool
+	prob    []string
+}
+
+func (l *Limits) defaults() {
+	set := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	set(&l.Header, 1<<20)
+	set(&l.Fields, 10000)
+	set(&l.Depth, 64)
+	set(&l.Parts, 2000)
+	set(&l.Text, 16<<20)
+}
+
+func newWalker(r io.Reader, l Limits) *walker {
+	l.defaults()
+	return &walker{s: newScanner(r), lim: l}
+}
+
+const maxProblems = 20
+
+func (w *walker) problem(s string) {
+	if len(w.prob) >= maxProblems {
+		return
+	}
+	for _, p := range w.prob {
+		if p == s {
+			return
+		}
+	}
+	w.prob = append(w.prob, s)
+}
+
+func (w *walker) header() (Header, hit, bool) {
+	h, ended := w.s.readBlock(w.open, w.lim.Header, &w.blk)
+	f := w.blk.fields(w.lim.Fields)
+	if w.blk.stray > 0 {
+		w.problem("header has lines that are no fields")
+	}
+	if w.blk.cut {
+		w.problem("header too long")
+		w.partial = true
+	}
+	return f, h, ended
+}
+
+// next goes to the next leaf; nil at the end. The rest of the leaf before is skipped.
+func (w *walker) next() *part {
+	var p *part
+	if !w.begun {
+		w.begun = true
+		var ended bool
+		w.root, w.h, ended = w.header()
+		p = w.describe(w.root, "text/plain")
+		if p = w.enter(p, "", ended); p != nil {
+			if p.id == "" {
+				p.id = "1"
+			}
+			return p
+		}
+	}
+	for w.inBody {
+		w.body()
+	}
+	for {
+		if w.h.level < 0 || len(w.open) == 0 {
+			if len(w.open) > 0 {
+				w.problem("multipart is not closed")
+				w.open = w.open[:0]
+			}
+			return nil
+		}
+		if w.h.level < len(w.open)-1 {
+			w.problem("multipart is not closed")
+		}
+		w.open = w.open[:w.h.level+1]
+		if w.h.closed {
+			w.open = w.open[:w.h.level]
+			if len(w.open) == 0 {
+				w.h = hit{level: -1}
+				continue
+			}
+			w.skip(nil)
+			continue
+		}
+		lv := &w.open[w.h.level]
+		lv.index++
+		id := lv.prefix + strconv.Itoa(lv.index)
+		def := "text/plain"
+		if lv.digest {
+			def = "message/rfc822"
+		}
+		related := lv.related
+		f, h, ended := w.header()
+		if ended && len(f) == 0 && h.level < 0 {
+			w.h = h // nothing after the last boundary
+			continue
+		}
+		if w.parts++; w.parts > w.lim.Parts {
+			w.problem("too many parts")
+			w.partial = true
+			w.h = hit{level: -1}
+			w.open = w.open[:0]
+			return nil
+		}
+		p := w.describe(f, def)
+		p.related = related
+		if ended {
+			w.h = h
+		}
+		if p = w.enter(p, id, ended); p != nil {
+			return p
+		}
+	}
+}
+
+// enter makes p the current leaf, or goes into it when it is a multipart and returns nil.
+func (w *walker) enter(p *part, id string, ended bool) *part {
+	p.id = id
+	if !strings.HasPrefix(p.ctype, "multipart/") {
+		p.none = ended
+		w.inBody = !ended
+		return p
+	}
+	boundary := p.name
+	p.name = ""
+	if ended {
+		p.none = true
+		return nil
+	}
+	if boundary == "" || len(w.open) >= w.lim.Depth {
+		if boundary == "" {
+			w.problem("multipart without boundary")
+			p.ctype = "text/plain"
+		} else {
+			w.problem("multiparts too deep")
+			w.partial = true
+			p.ctype = "application/octet-stream"
+		}
+		w.inBody = true
+		return p
+	}
+	if id != "" {
+		id += "."
+	}
+	n := len(w.open)
+	related := p.related || p.ctype == "multipart/related"
+	w.open = append(w.open, level{boundary: boundary, prefix: id, related: related, digest: p.ctype == "multipart/digest"})
+	var pre []byte
+	w.skip(&pre)
+	if w.h.level == n {
+		return nil
+	}
+	// Not one boundary of its own: what there is, is text.
+	w.problem("multipart without parts")
+	w.open = w.open[:n]
+	p.ctype, p.text, p.known = "text/plain", pre, true
+	if w.h.level < 0 && n == 0 {
+		w.open = w.open[:0]
+	}
+	return p
+}
+
+// skip reads up to the next boundary of an open multipart.
+func (w *walker) skip(keep *[]byte) {
+	for {
+		b, h, done := w.s.chunk(w.open)
+		if keep != nil && len(*keep) < w.lim.Text {
+			*keep = append(*keep, b...)
+		}
+		if done {
+			w.h = h
+			return
+		}
+	}
+}
+
+// body returns the next encoded bytes of the current leaf, false after the last ones.
+func (w *walker) body() ([]byte, bool) {
+	if !w.inBody {
+		return nil, false
+	}
+	b, h, done := w.s.chunk(w.open)
+	if done {
+		w.h, w.inBody = h, false
+	}
+	return b, true
+}
+
+// describe reads the Content- fields of a part. For a multipart, name is its boundary.
+func (w *walker) describe(h Header, def string) *part {
+	p := &part{header: h, ctype: def}
+	seenType, seenDisp := false, false
+	ctName := ""
+	for i := range h {
+		n := h[i].Name
+		if len(n) < 8 || !strings.EqualFold(n[:8], "content-") {
+			continue
+		}
+		switch strings.ToLower(n[8:]) {
+		case "type":
+			if seenType {
+				continue
+			}
+			seenType = true
+			v, ps := parseParams(h[i].Value)
+			p.ctype = contentType(v, def)
+			p.charset = charsetName(ps.get("charset"))
+			ctName = ps.get("name")
+			if strings.HasPrefix(p.ctype, "multipart/") {
+				if p.name = ps.get("boundary"); len(p.name) > maxBoundary {
+					p.name = ""
+				}
+				p.name = strings.TrimRight(p.name, " \t")
+			}
+		case "disposition":
+			if seenDisp {
+				continue
+			}
+			seenDisp = true
+			v, ps := parseParams(h[i].Value)
+			switch {
+			case v == "inline":
+				p.disp = "inline"
+			case v != "": // RFC 2183 2.8: unknown types are attachments
+				p.disp = "attachment"
+			}
+			if fn := ps.get("filename"); fn != "" && !strings.HasPrefix(p.ctype, "multipart/") {
+				p.name = fileName(fn)
+			} else if fn := ps.get("name"); fn != "" && !strings.HasPrefix(p.ctype, "multipart/") {
+				p.name = fileName(fn)
+			}
+		case "transfer-encoding":
+			if p.encoding == "" {
+				p.encoding = unfold(h[i].Value)
+			}
+		}
+	}
+	if p.name == "" && ctName != "" && !strings.HasPrefix(p.ctype, "multipart/") {
+		p.name = fileName(ctName)
+	}
+	return p
+}
+
+// fileName decodes a parameter value; encoded words do not belong there but are usual.
+func fileName(s string) string { return strings.TrimSpace(decodeWords(s)) }
+
+// contentType normalises a media type. What is not "type/subtype" is text/plain (RFC 2045 5.2).
+func contentType(v, def string) string {
+	switch i := strings.IndexByte(v, '/'); {
+	case v == "":
+		return def
+	case i < 0:
+		if v == "multipart" {
+			return "multipart/mixed"
+		}
+		return "text/plain"
+	case i == 0 || i == len(v)-1:
+		return "text/plain"
+	}
+	if j := strings.IndexAny(v, " \t,"); j > 0 {
+		v = v[:j]
+	}
+	return v
+}
+
+func (p *part) isAttachment() bool {
+	return p.disp == "attachment" || p.name != "" || p.ctype != "text/plain" && p.ctype != "text/html"
+}
+
+func (p *part) attachment() Attachment {
+	cid := strings.Trim(p.header.Get("Content-ID"), " \t<>")
+	return Attachment{
+		ID: p.id, ContentType: p.ctype, Charset: p.charset, Name: p.name, ContentID: cid, Disposition: p.disp,
+		Inline: p.disp == "inline" || p.disp == "" && cid != "" && p.related,
+	}
+}
