@@ -1,0 +1,123 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/vault"
+)
+
+// maxPGConns bounds the connections of one server to its database.
+const maxPGConns = 24
+
+// pgPool is the pool of connections to PostgreSQL.
+type pgPool struct {
+	db       *sql.DB
+	readOnly bool
+	lock     *sql.Conn // holds the advisory lock
+}
+
+func (p *pgPool) begin(write bool) string {
+	if write {
+		return "BEGIN"
+	}
+	return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+}
+
+func (p *pgPool) acquire(ctx context.Context, write bool) (*dbConn, func(bool), error) {
+	if write && p.readOnly {
+		return nil, nil, mail.E(mail.Refused, "store", "the store is open for reading only", nil)
+	}
+	sc, err := p.db.Conn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &dbConn{Conn: sc}
+	return c, func(broken bool) { c.close(broken) }, nil
+}
+
+func (p *pgPool) close() error {
+	var errs []error
+	if p.lock != nil {
+		errs = append(errs, p.lock.Close())
+	}
+	return errors.Join(append(errs, p.db.Close())...)
+}
+
+func (s *Store) openPostgres(ctx context.Context) error {
+	s.texts = newTexts(postgres)
+	cfg, err := pgx.ParseConfig(s.o.DatabaseURL)
+	if err != nil {
+		return mail.E(mail.Invalid, "open the store", "the database URL cannot be read", nil) // the cause repeats the password
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "posthorn"
+	}
+	db := stdlib.OpenDB(*cfg)
+	db.SetMaxOpenConns(maxPGConns)
+	db.SetMaxIdleConns(maxPGConns)
+	db.SetConnMaxIdleTime(idleFileAfter)
+	s.pg = &pgPool{db: db, readOnly: s.o.ReadOnly}
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return storeError(err)
+	}
+	s.pg.lock = c
+	if !s.o.ReadOnly {
+		var got bool
+		if err := c.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(hashtextextended('posthorn:' || current_schema(), 0))").Scan(&got); err != nil {
+			return storeError(err)
+		}
+		if !got {
+			return mail.E(mail.Conflict, "open the store", "another Posthorn server has this database open", nil)
+		}
+	}
+	if err := postgresSchema().preparePostgres(ctx, c, s.o.ReadOnly); err != nil {
+		return storeError(err)
+	}
+	s.control = &controlDB{src: s.pg, texts: s.texts}
+	return s.openPostgresRing(ctx)
+}
+
+// openPostgresRing checks that the master key is the one of this database. The control key it finds is not used: here
+// the database's disk is the operator's to encrypt, and only bodies and secrets are sealed.
+func (s *Store) openPostgresRing(ctx context.Context) error {
+	ring, err := s.readPostgresRing(ctx)
+	if errors.Is(err, sql.ErrNoRows) && !s.o.ReadOnly {
+		ring, _ = s.o.Keys.NewRing()
+		return s.writePostgresRing(ctx, ring)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = s.o.Keys.OpenRing(ring)
+	return err
+}
+
+func (s *Store) readPostgresRing(ctx context.Context) (ring vault.Ring, err error) {
+	var text string
+	err = s.control.read(ctx, func(t *tx) error {
+		return t.row(ctx, "SELECT value FROM meta WHERE key='keyring'").Scan(&text)
+	})
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &ring)
+	}
+	return ring, err
+}
+
+func (s *Store) writePostgresRing(ctx context.Context, ring vault.Ring) error {
+	b, err := json.Marshal(ring)
+	if err != nil {
+		return err
+	}
+	return s.control.write(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "INSERT INTO meta(key, value) VALUES('keyring', ?) ON CONFLICT(key) DO UPDATE SET value=excluded.value", string(b))
+		return err
+	})
+}
