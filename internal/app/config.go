@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 )
 
@@ -68,4 +69,18 @@ func (c *Config) egress() ([]netip.Prefix, error) {
 		out = append(out, p.Masked())
 	}
 	return out, nil
+}
+
+// KnownKey tells whether name is a setting's environment variable.
+func KnownKey(name string) bool {
+	switch name {
+	case "POSTHORN_API_KEY", "POSTHORN_MASTER_KEY", "POSTHORN_API_KEY_FILE", "POSTHORN_MASTER_KEY_FILE", "POSTHORN_DATABASE_URL_FILE", "POSTHORN_BLOB_URL_FILE":
+		return true
+	}
+	for f := range reflect.TypeFor[Config]().Fields() {
+		if f.Tag.Get("env") == name {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,44 @@
+// Command posthorn is an email API for IMAP: it keeps synced, encrypted copies of mailboxes and serves them over HTTP.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/posthorn/posthorn/internal/app"
+)
+
+type cli struct {
+	Config kong.ConfigFlag `help:"File with lines NAME=value, named as the environment variables; those win over it." env:"POSTHORN_CONFIG" placeholder:"FILE"`
+
+	Serve   serveCmd   `cmd:"" help:"Run the server."`
+	Demo    demoCmd    `cmd:"" help:"Run a server with a sample mailbox and a throw-away store."`
+	Check   checkCmd   `cmd:"" help:"Verify everything about the store that can be verified without a mail server."`
+	Parse   parseCmd   `cmd:"" help:"Print what Posthorn understands of message files, one JSON line each."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	var c cli
+	parser := kong.Must(&c,
+		kong.Name("posthorn"),
+		kong.Description("An email API for IMAP."),
+		kong.UsageOnError(),
+		kong.Configuration(envFile),
+	)
+	ctx, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	if err := ctx.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "posthorn:", err)
+		os.Exit(1)
+	}
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run() error {
+	fmt.Println(app.Version)
+	return nil
+}

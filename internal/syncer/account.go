@@ -1,0 +1,192 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
+	"github.com/posthorn/posthorn/internal/provider"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// account is one account's owner: only its goroutine touches the fields below the line.
+type account struct {
+	e       *Engine
+	id      mail.AccountID
+	log     *slog.Logger
+	cancel  context.CancelFunc
+	stopped chan struct{}
+	again   chan struct{} // signals: read the settings again and go on at once
+	status  status
+
+	// ---
+	acct    mail.Account
+	mbox    *store.Mailbox
+	key     mime.IDKey
+	term    mail.Term
+	backoff backoff
+	saved   time.Time // when the status was last written although the state was the same
+
+	session   int  // counts sessions, so that a loss can be confirmed in another one
+	synced    bool // the initial sync was completed once
+	lastAudit time.Time
+	losses    map[mail.FolderID]loss // suspicious losses that wait for confirmation
+	helper    *session               // second connection while bodies are fetched
+	news      chan struct{}          // signals: something happened in INBOX
+
+	strikesMu sync.Mutex // the workers of bodies share strikes
+	strikes   map[store.PlacementRef]int
+
+	watchRetry backoff
+	watchAfter time.Time          // not before then is a watch begun again
+	watching   context.Context    // ends with the round
+	watch      sync.WaitGroup     // the goroutine that idles
+	watchEnded chan time.Duration // receives how long it lasted; nil when none runs
+}
+
+// loss is a suspicious absence: when it was first seen, and in which session.
+type loss struct {
+	since   time.Time
+	session int
+}
+
+func newAccount(e *Engine, id mail.AccountID, cancel context.CancelFunc) *account {
+	return &account{
+		e: e, id: id, log: e.o.Log.With("account", id), cancel: cancel,
+		stopped: make(chan struct{}), again: make(chan struct{}, 1),
+		status: status{now: e.o.Now},
+		losses: map[mail.FolderID]loss{}, strikes: map[store.PlacementRef]int{},
+		news: make(chan struct{}, 1),
+	}
+}
+
+func (a *account) reload() {
+	select {
+	case a.again <- struct{}{}:
+	default:
+	}
+}
+
+// errReload ends a round because the settings changed.
+var errReload = errors.New("settings changed")
+
+// run is the account's life: rounds, and the waits between them, until ctx ends.
+func (a *account) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := a.guardedRound(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if errors.Is(err, errReload) || errors.Is(err, errSecondLook) {
+			a.backoff.survived()
+			continue
+		}
+		pause := a.failed(ctx, err)
+		if errors.Is(wait(ctx, pause, a.again), errWoken) {
+			a.backoff.survived()
+		}
+	}
+	if a.mbox != nil && a.status.get().State != "" {
+		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := a.e.o.Store.SetSync(saving, a.id, a.status.get()); err != nil && !mail.IsKind(err, mail.NotFound) {
+			a.log.Warn("could not save the account's status", "op", "stop", "err", err)
+		}
+	}
+}
+
+// guardedRound is round; a panic becomes an error, so that one account never stops another.
+func (a *account) guardedRound(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.e.o.Events.Panic(a.id, v)
+			a.log.Error("panic in sync", "op", "sync", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = mail.E(mail.Internal, "sync", "an internal error stopped the sync; it is being restarted", nil)
+		}
+	}()
+	return a.round(ctx)
+}
+
+// round connects, brings the account up to date and keeps it so until something fails.
+func (a *account) round(ctx context.Context) error {
+	acct, err := a.e.o.Store.Account(ctx, "", a.id)
+	if err != nil {
+		return fmt.Errorf("read the account: %w", err)
+	}
+	a.acct = acct
+	if a.status.get().State == "" {
+		a.status.mu.Lock()
+		a.status.s = acct.Sync
+		a.status.mu.Unlock()
+	}
+	if a.mbox, err = a.e.o.Store.Mailbox(ctx, a.id); err != nil {
+		return fmt.Errorf("open the mailbox: %w", err)
+	}
+	a.key = a.mbox.IDKey()
+	if a.term, err = a.mbox.NextTerm(ctx); err != nil {
+		return fmt.Errorf("take the term: %w", err)
+	}
+	if a.status.get().State == "" {
+		a.enter(ctx, mail.StateConnecting, "", "")
+	}
+	s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	watching, stop := context.WithCancel(ctx)
+	defer a.watch.Wait()
+	defer stop()
+	a.watching, a.watchEnded = watching, nil
+	return a.work(ctx, s)
+}
+
+// failed records why a round ended and returns how long to wait before the next.
+func (a *account) failed(ctx context.Context, err error) time.Duration {
+	if mail.IsKind(err, mail.NotFound) && a.mbox == nil {
+		return backoffMost // the account is being deleted
+	}
+	me := provider.Classify(err, a.acct)
+	state, action := stateOf(me.Kind)
+	pause := a.backoff.next(me.Kind, me.After, rand.Float64())
+	// A single dropped connection of an account that works is no state worth announcing.
+	if a.backoff.failures > 1 || me.Kind != mail.Unreachable && me.Kind != mail.Unavailable {
+		reason := me.Msg
+		if reason == "" {
+			reason = me.Kind.String()
+		}
+		a.enter(ctx, state, reason, action)
+	}
+	a.log.Warn("sync interrupted", "op", "sync", "kind", me.Kind.String(), "retry_in", pause.Round(time.Millisecond).String(), "err", err)
+	return pause
+}
+
+// enter changes the account's state, and writes and announces it if it is a new one.
+func (a *account) enter(ctx context.Context, state mail.State, reason, action string) {
+	s, changed := a.status.enter(state, reason, action)
+	if !changed {
+		return
+	}
+	a.e.o.Events.State(a.id, s)
+	a.log.Info("account state", "op", "state", "state", string(state), "reason", reason)
+	if _, err := a.mbox.Apply(ctx, store.Batch{Term: a.term, Origin: mail.OriginLive, State: &s}); err != nil && ctx.Err() == nil {
+		a.log.Warn("could not write the account's state", "op", "state", "err", err)
+	}
+}
+
+// saveFreshness writes the status now and then although the state is the same, so that a restart knows how fresh the
+// account was.
+func (a *account) saveFreshness(ctx context.Context) error {
+	if now := a.e.o.Now(); now.Sub(a.saved) > 10*time.Minute {
+		a.saved = now
+		return a.e.o.Store.SetSync(ctx, a.id, a.status.get())
+	}
+	return nil
+}

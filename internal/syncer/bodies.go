@@ -1,0 +1,256 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// unit is a piece of work for one connection: messages of one folder whose bytes are wanted.
+type unit struct {
+	folder mail.Folder
+	uids   imap.UIDSet
+}
+
+const (
+	unitMessages = 400
+	// secondConnection is from how many missing bodies on a further connection is worth its login.
+	secondConnection = 1000
+	// retryQuarantined is when the bytes of a set-aside message are asked for again.
+	retryQuarantined = 6 * time.Hour
+	// maxStrikes is how often a message may be the one at which the connection died before it is set aside.
+	maxStrikes = 3
+)
+
+// bodies fetches what is listed but not held, newest first, until all is held (false) or the time for one slice is over
+// (true).
+func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (more bool, err error) {
+	units, total, err := a.unheldUnits(ctx)
+	if err != nil || len(units) == 0 {
+		return false, err
+	}
+	sessions := []*session{s}
+	if total >= secondConnection && a.helper == nil {
+		if a.helper, err = a.tryOpen(ctx, nil); err != nil {
+			a.log.Debug("no second connection", "op", "bodies", "err", err)
+		}
+	}
+	if a.helper != nil {
+		sessions = append(sessions, a.helper)
+	}
+	until := time.Now().Add(slice)
+	work, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	todo := make(chan unit)
+	ready := make(chan []store.Body)
+	var wg sync.WaitGroup
+	for _, s := range sessions {
+		wg.Go(func() {
+			for u := range todo {
+				if err := a.holdUnit(work, s, u, ready); err != nil {
+					stop(err)
+					return
+				}
+			}
+		})
+	}
+	go func() { // hands out units until the slice is over
+		defer close(todo)
+		for _, u := range units {
+			if time.Now().After(until) {
+				return
+			}
+			select {
+			case todo <- u:
+			case <-work.Done():
+				return
+			}
+		}
+	}()
+	go func() { wg.Wait(); close(ready) }()
+	var applyErr error
+	for b := range ready {
+		if applyErr != nil {
+			continue // drain, so that the workers can end
+		}
+		if applyErr = a.apply(ctx, store.Batch{Bodies: b}); applyErr != nil {
+			stop(applyErr)
+			continue
+		}
+		a.status.advance(len(b))
+	}
+	if applyErr != nil {
+		return true, fmt.Errorf("store bodies: %w", applyErr)
+	}
+	if err := context.Cause(work); err != nil {
+		return true, fmt.Errorf("fetch bodies: %w", err)
+	}
+	return true, nil
+}
+
+// closeHelper gives back the second connection of the body backfill.
+func (a *account) closeHelper() {
+	if a.helper != nil {
+		a.helper.close()
+		a.helper = nil
+	}
+}
+
+// unheldUnits returns the next messages whose bytes are wanted, folder by folder in order of rank.
+func (a *account) unheldUnits(ctx context.Context) ([]unit, int, error) {
+	folders, err := a.mbox.Folders(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	var units []unit
+	total := 0
+	for _, f := range byRank(folders) {
+		if !f.Selectable || f.Total == 0 {
+			continue
+		}
+		missing, err := a.mbox.Unheld(ctx, f.ID, 20*unitMessages)
+		if err != nil {
+			return nil, 0, err
+		}
+		total += len(missing)
+		for len(missing) > 0 {
+			n := min(unitMessages, len(missing))
+			u := unit{folder: f}
+			for _, p := range missing[:n] {
+				u.uids.Add(uint32(p.UID))
+			}
+			units = append(units, u)
+			missing = missing[n:]
+		}
+		if total >= 40*unitMessages {
+			break
+		}
+	}
+	return units, total, nil
+}
+
+// firstBodies fetches the bytes of the newest page of the open folder.
+func (a *account) firstBodies(ctx context.Context, s *session, f mail.Folder) error {
+	missing, err := a.mbox.Unheld(ctx, f.ID, firstPage)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	u := unit{folder: f}
+	for _, p := range missing {
+		u.uids.Add(uint32(p.UID))
+	}
+	return a.hold(ctx, s, u, func(b []store.Body) error {
+		a.status.advance(len(b))
+		return a.apply(ctx, store.Batch{Bodies: b})
+	})
+}
+
+// holdUnit is hold for a worker: it opens the folder, and hands over what is ready.
+func (a *account) holdUnit(ctx context.Context, s *session, u unit, ready chan<- []store.Body) error {
+	if s.selected != u.folder.RawName {
+		sel, err := s.examine(ctx, u.folder)
+		if err != nil {
+			return fmt.Errorf("open %q: %w", u.folder.Name, err)
+		}
+		if v := mail.UIDValidity(sel.UIDValidity); v != u.folder.UIDValidity && v != 0 {
+			return nil // another generation: the next pass sees to it
+		}
+	}
+	return a.hold(ctx, s, u, func(b []store.Body) error {
+		select {
+		case ready <- b:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+}
+
+// hold fetches, understands and gives the bodies of a unit of the open folder. What the server refuses or leaves out is
+// asked for one by one, and set aside if it stays away, so that one bad message never stops the others.
+func (a *account) hold(ctx context.Context, s *session, u unit, give func([]store.Body) error) error {
+	missing := u.uids.Clone()
+	var got imap.UIDSet
+	fetch := func(uids imap.UIDSet) error {
+		return a.fetchBodies(ctx, s, u.folder, uids, func(batch []fetched) error {
+			bodies, err := a.understand(ctx, batch)
+			if err != nil {
+				return err
+			}
+			for _, f := range batch {
+				got.Add(uint32(f.ref.UID))
+			}
+			return give(bodies)
+		})
+	}
+	err := fetch(missing)
+	if s.Err() != nil {
+		return a.strike(ctx, u, got, err)
+	}
+	if err != nil && imap.ClassOf(err) == imap.Unclassified {
+		return err // ours, not the server's
+	}
+	var left []uint32
+	for uid := range u.uids.All {
+		if !got.Contains(uid) {
+			left = append(left, uid)
+		}
+	}
+	for _, uid := range left {
+		err := fetch(imap.UIDs(uid))
+		if s.Err() != nil {
+			return a.strike(ctx, u, got, err)
+		}
+		if got.Contains(uid) {
+			continue
+		}
+		reason := "the server left the message out of its answer"
+		if err != nil {
+			if imap.ClassOf(err) == imap.Unclassified || imap.ClassOf(err) == imap.TransientAccount {
+				return err
+			}
+			reason = "the server refused to send the message"
+		}
+		if err := a.setAside(ctx, u, uid, reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// strike notes at which message a connection died, and sets that message aside when it was so often.
+func (a *account) strike(ctx context.Context, u unit, got imap.UIDSet, cause error) error {
+	if ctx.Err() != nil || imap.ClassOf(cause) == imap.Canceled {
+		return cause
+	}
+	for uid := range u.uids.All {
+		if got.Contains(uid) {
+			continue
+		}
+		ref := store.PlacementRef{Folder: u.folder.ID, UIDValidity: u.folder.UIDValidity, UID: mail.UID(uid)}
+		a.strikesMu.Lock()
+		a.strikes[ref]++
+		out := a.strikes[ref] >= maxStrikes
+		if out {
+			delete(a.strikes, ref)
+		}
+		a.strikesMu.Unlock()
+		if out {
+			return errors.Join(cause, a.setAside(ctx, u, uid, "the connection broke each time at this message"))
+		}
+		break
+	}
+	return cause
+}
+
+func (a *account) setAside(ctx context.Context, u unit, uid uint32, reason string) error {
+	ref := store.PlacementRef{Folder: u.folder.ID, UIDValidity: u.folder.UIDValidity, UID: mail.UID(uid)}
+	a.log.Warn("message set aside", "op", "bodies", "folder", u.folder.ID, "uid", uid, "reason", reason)
+	return a.apply(ctx, store.Batch{Quarantine: []store.Trouble{{PlacementRef: ref, Reason: reason, NextTry: a.e.o.Now().Add(retryQuarantined)}}})
+}

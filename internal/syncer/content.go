@@ -1,0 +1,273 @@
+package syncer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+const (
+	// inMemory is the size up to which a body is collected in memory; larger ones stream into the store.
+	inMemory = 1 << 20
+	// batchBytes and batchMessages bound what a batch of bodies holds in memory.
+	batchBytes    = 4 << 20
+	batchMessages = 200
+)
+
+// rawBody receives the bytes of one message from the wire.
+type rawBody struct {
+	buf  bytes.Buffer
+	blob *store.BlobWriter // of a large message
+	sum  hash.Hash         // of a large message
+	n    int64
+}
+
+func (r *rawBody) Write(p []byte) (int, error) {
+	r.n += int64(len(p))
+	if r.blob == nil {
+		return r.buf.Write(p)
+	}
+	r.sum.Write(p)
+	return r.blob.Write(p)
+}
+
+// fetched is one message whose bytes have arrived, not yet understood.
+type fetched struct {
+	ref store.PlacementRef
+	raw *rawBody
+}
+
+// fetchBodies fetches the given messages of the open folder and calls give with batches, in wire order, on this
+// goroutine. give owns the batch. An error of the session is returned after what arrived whole was given.
+func (a *account) fetchBodies(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, give func([]fetched) error) error {
+	var batch []fetched
+	var size int64
+	var open *rawBody // the literal being received
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		b := batch
+		batch, size = nil, 0
+		return give(b)
+	}
+	err := s.Fetch(ctx, uids, imap.FetchOptions{Body: true, Sink: func(l imap.Literal) (io.Writer, error) {
+		open.abort()
+		open = &rawBody{}
+		if l.Size > inMemory {
+			w, err := a.mbox.NewBlob(ctx, store.BlobRaw)
+			if err != nil {
+				return nil, err
+			}
+			open.blob, open.sum = w, sha256.New()
+		} else {
+			open.buf.Grow(int(l.Size))
+		}
+		return open, nil
+	}}, func(r *imap.Row) error {
+		body, _ := r.Body.W.(*rawBody)
+		if !r.Body.Has || body == nil || r.UID == 0 || !uids.Contains(r.UID) {
+			return nil // not asked for, or without the bytes: missing, never empty
+		}
+		if body == open {
+			open = nil
+		}
+		batch = append(batch, fetched{ref: store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: mail.UID(r.UID)}, raw: body})
+		size += int64(body.buf.Len())
+		if size >= batchBytes || len(batch) >= batchMessages {
+			return flush()
+		}
+		return nil
+	})
+	open.abort()
+	if ferr := flush(); ferr != nil && err == nil {
+		err = ferr
+	}
+	return err
+}
+
+func (r *rawBody) abort() {
+	if r != nil && r.blob != nil {
+		r.blob.Abort()
+	}
+}
+
+// understand parses a batch, writes its blobs, and returns the bodies ready to be applied.
+func (a *account) understand(ctx context.Context, batch []fetched) ([]store.Body, error) {
+	out := make([]store.Body, len(batch))
+	var blobs []store.BlobData
+	var rawAt, displayAt []int // index into blobs, -1: none
+	for i, f := range batch {
+		out[i].PlacementRef = f.ref
+		c := &out[i].Content
+		var m *mime.Message
+		var err error
+		if f.raw.blob == nil {
+			raw := f.raw.buf.Bytes()
+			c.Digest = sha256.Sum256(raw)
+			m, err = mime.Parse(bytes.NewReader(raw), mime.Options{})
+			rawAt = append(rawAt, len(blobs))
+			blobs = append(blobs, store.BlobData{Kind: store.BlobRaw, Data: raw})
+		} else {
+			f.raw.sum.Sum(c.Digest[:0])
+			if c.Raw, err = f.raw.blob.Commit(); err == nil {
+				m, err = a.parseBlob(ctx, c.Raw)
+			}
+			rawAt = append(rawAt, -1)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read a message: %w", err)
+		}
+		body, html := mime.DisplayBody(m)
+		displayAt = append(displayAt, -1)
+		if body != "" {
+			displayAt[i] = len(blobs)
+			blobs = append(blobs, store.BlobData{Kind: store.BlobDisplay, Data: []byte(body)})
+		}
+		c.DisplayHTML, c.Size = html, f.raw.n
+		c.Snippet = mime.Snippet(m.Text, m.HTML)
+		c.Partial = m.Partial
+		c.Attachments, c.Listed = parts(m.Attachments)
+		m.Text, m.HTML, m.TextAll, m.HTMLAll = "", "", "", ""
+		c.Head = m
+	}
+	refs, err := a.mbox.PutBlobs(ctx, blobs)
+	if err != nil {
+		return nil, fmt.Errorf("store the bytes: %w", err)
+	}
+	for i := range out {
+		if at := rawAt[i]; at >= 0 {
+			out[i].Raw = refs[at]
+		}
+		if at := displayAt[i]; at >= 0 {
+			out[i].Display = refs[at]
+		}
+	}
+	return out, nil
+}
+
+func (a *account) parseBlob(ctx context.Context, ref store.BlobRef) (*mime.Message, error) {
+	r, err := a.mbox.OpenBlob(ctx, ref.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return mime.Parse(r, mime.Options{})
+}
+
+func parts(in []mime.Attachment) (out []mail.Part, listed bool) {
+	for _, p := range in {
+		listed = listed || !p.Inline
+		out = append(out, mail.Part{
+			ID: p.ID, ContentType: p.ContentType, Charset: p.Charset, Filename: p.Name, ContentID: p.ContentID,
+			Disposition: p.Disposition, Size: p.Size, Inline: p.Inline,
+		})
+	}
+	return out, listed
+}
+
+// headerChunk is how many messages' headers are fetched and stored at once.
+const headerChunk = 500
+
+// storeHeaders fetches what lists, identity and threads need of the given messages of the open folder and applies it
+// together with b. Messages that their headers do not identify are fetched whole first.
+func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch) error {
+	o := imap.FetchOptions{
+		Flags: true, InternalDate: true, Size: true, Header: mime.HeaderFieldsForSync(),
+		ModSeq: s.Caps().Has("CONDSTORE"),
+	}
+	var weak imap.UIDSet
+	at := map[mail.UID]int{}
+	first := len(b.New)
+	err := s.Fetch(ctx, uids, o, func(r *imap.Row) error {
+		uid := mail.UID(r.UID)
+		if _, twice := at[uid]; twice || !uids.Contains(r.UID) {
+			return nil
+		}
+		n := store.NewMessage{
+			PlacementRef: store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: uid},
+			ModSeq:       mail.ModSeq(r.ModSeq), InternalDate: r.InternalDate, Size: r.Size,
+			Head: mime.ParseHeader(bytes.Clone(r.Header)),
+		}
+		n.Flags, n.Keywords = mail.ParseFlags(r.Flags)
+		n.FP, n.Strong = mime.Fingerprint(n.Head)
+		if !n.Strong || !r.HasHeader {
+			n.Strong = false
+			weak.Add(r.UID)
+		}
+		a.dateAndThread(&n)
+		at[uid] = len(b.New)
+		b.New = append(b.New, n)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if !weak.Empty() {
+		if err := a.completeWeak(ctx, s, f, weak, b.New, at); err != nil {
+			return err
+		}
+	}
+	if err := a.apply(ctx, b); err != nil {
+		return fmt.Errorf("store %d headers: %w", len(b.New)-first, err)
+	}
+	return nil
+}
+
+// dateAndThread fills in what follows from Head: the date if the server gave none, and the threading keys.
+func (a *account) dateAndThread(n *store.NewMessage) {
+	if n.InternalDate.IsZero() {
+		n.InternalDate = n.Head.Date
+		if n.InternalDate.IsZero() {
+			n.InternalDate = a.e.o.Now().Truncate(time.Second)
+		}
+	}
+	n.Threading = a.key.ThreadKeys(n.Head, n.FP)
+}
+
+// completeWeak fetches the bytes of messages without a usable Message-ID, so that their ids come from all of them.
+// What the server does not give is stored by its place alone and set aside.
+func (a *account) completeWeak(ctx context.Context, s *session, f mail.Folder, weak imap.UIDSet, rows []store.NewMessage, at map[mail.UID]int) error {
+	err := a.fetchBodies(ctx, s, f, weak, func(batch []fetched) error {
+		bodies, err := a.understand(ctx, batch)
+		if err != nil {
+			return err
+		}
+		for i := range bodies {
+			n := &rows[at[bodies[i].UID]]
+			n.Content = &bodies[i].Content
+			n.Head = bodies[i].Head
+			// A header that was missing before may identify the message after all.
+			n.FP, n.Strong = mime.Fingerprint(n.Head)
+			fp := n.FP
+			if !n.Strong {
+				fp = mime.WithDigest(n.FP, n.Content.Digest)
+			}
+			n.Threading = a.key.ThreadKeys(n.Head, fp)
+		}
+		return nil
+	})
+	if err != nil && s.Err() != nil {
+		return err
+	}
+	for uid := range weak.All {
+		n := &rows[at[mail.UID(uid)]]
+		if n.Content != nil {
+			continue
+		}
+		// The place stands for the bytes until they can be had.
+		n.FP = mime.WithDigest(n.FP, sha256.Sum256(fmt.Appendf(nil, "place %s %d %d", n.Folder, n.UIDValidity, n.UID)))
+		n.Strong = true
+		n.Threading = a.key.ThreadKeys(n.Head, n.FP)
+	}
+	return nil
+}

@@ -1,0 +1,280 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/provider"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// look is a stored folder beside what STATUS says of it; a nil Status says nothing, so that only SELECT can tell.
+type look struct {
+	mail.Folder
+	Status *imap.StatusData
+}
+
+// same tells whether STATUS proves that the stored folder has every message and every flag of the server's.
+func (l look) same() bool {
+	const need = imap.HasMessages | imap.HasUIDNext | imap.HasUIDValidity | imap.HasHighestModSeq
+	return l.counted() && l.Status.Has&need == need && l.HighestModSeq > 0 && l.Status.HighestModSeq == uint64(l.HighestModSeq)
+}
+
+// counted tells whether STATUS agrees with the stored folder in all that it says. Without CONDSTORE a changed flag can
+// hide behind equal counts.
+func (l look) counted() bool {
+	const need = imap.HasMessages | imap.HasUIDNext | imap.HasUIDValidity
+	st := l.Status
+	return l.HeadersDone && st != nil && st.Has&need == need &&
+		st.UIDValidity == uint32(l.UIDValidity) && st.UIDNext == uint32(l.UIDNext) && int(st.Messages) == l.Total &&
+		(st.Has&imap.HasUnseen == 0 || int(st.Unseen) == l.Unread) &&
+		(st.Has&imap.HasHighestModSeq == 0 || l.HighestModSeq == 0 || st.HighestModSeq == uint64(l.HighestModSeq))
+}
+
+// listFolders asks the server for its folders and their STATUS, stores what changed of them, and returns those that hold
+// messages, in the order in which they should be synced.
+func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
+	if err := s.deselect(ctx); err != nil {
+		return nil, fmt.Errorf("leave the folder: %w", err)
+	}
+	items := []imap.StatusItem{imap.StatusMessages, imap.StatusUIDNext, imap.StatusUIDValidity, imap.StatusUnseen}
+	if s.Caps().Has("CONDSTORE") {
+		items = append(items, imap.StatusHighestModSeq)
+	}
+	if s.Caps().Has("OBJECTID") {
+		items = append(items, imap.StatusMailboxID)
+	}
+	listed, err := s.List(ctx, imap.ListOptions{Pattern: "*", Status: items, SpecialUse: true})
+	if err != nil {
+		return nil, fmt.Errorf("list the folders: %w", err)
+	}
+	if len(listed) == 0 {
+		// Every mailbox has an INBOX: an empty list is a failure, not a fact (seen at Strato for LIST RETURN).
+		if listed, err = s.List(ctx, imap.ListOptions{Pattern: "*"}); err != nil {
+			return nil, fmt.Errorf("list the folders: %w", err)
+		}
+		if len(listed) == 0 {
+			return nil, mail.E(mail.Unavailable, "list the folders", "the server lists no folder at all, not even INBOX", nil)
+		}
+	}
+	if err := a.askStatus(ctx, s, listed, items); err != nil {
+		return nil, err
+	}
+	stored, err := a.mbox.Folders(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the stored folders: %w", err)
+	}
+	changed, gone := diffFolders(a.key.FolderID, listed, stored)
+	gone = a.believeFolderLoss(gone)
+	if len(changed)+len(gone) > 0 {
+		if err := a.apply(ctx, store.Batch{Folders: changed, GoneFolders: gone}); err != nil {
+			return nil, fmt.Errorf("store the folders: %w", err)
+		}
+		if stored, err = a.mbox.Folders(ctx); err != nil {
+			return nil, fmt.Errorf("read the stored folders: %w", err)
+		}
+	}
+	status := make(map[string]*imap.StatusData, len(listed))
+	for i := range listed {
+		status[listed[i].Raw] = listed[i].Status
+	}
+	var out []look
+	for _, f := range stored {
+		if st, there := status[f.RawName]; there && f.Selectable {
+			out = append(out, look{Folder: f, Status: st})
+		}
+	}
+	slices.SortStableFunc(out, func(x, y look) int { return rank(x.Role) - rank(y.Role) })
+	return out, nil
+}
+
+// askStatus fills in the STATUS that LIST did not bring along. A folder whose STATUS fails keeps none.
+func (a *account) askStatus(ctx context.Context, s *session, listed []imap.Mailbox, items []imap.StatusItem) error {
+	var missing []string
+	for _, m := range listed {
+		if m.Status == nil && m.Err == nil && selectable(m.Attrs) {
+			missing = append(missing, m.Raw)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	got, _, err := s.Statuses(ctx, missing, items...)
+	if err != nil {
+		return fmt.Errorf("ask the folders' status: %w", err)
+	}
+	for i := range listed {
+		if st, ok := got[listed[i].Raw]; ok && listed[i].Status == nil {
+			listed[i].Status = &st
+		}
+	}
+	return nil
+}
+
+// rank orders the folders of the initial sync by how soon people look into them.
+func rank(r mail.Role) int {
+	order := []mail.Role{mail.RoleInbox, mail.RoleSent, mail.RoleDrafts, "", mail.RoleArchive, mail.RoleFlagged, mail.RoleAll, mail.RoleTrash, mail.RoleJunk}
+	return slices.Index(order, r)
+}
+
+func selectable(attrs []string) bool {
+	for _, at := range attrs {
+		if strings.EqualFold(at, `\Noselect`) || strings.EqualFold(at, `\NonExistent`) {
+			return false
+		}
+	}
+	return true
+}
+
+// key is what tells two folder names apart: the server's bytes, and INBOX in any case (RFC 9051 5.1).
+func folderKey(raw string) string {
+	if strings.EqualFold(raw, "INBOX") {
+		return "INBOX"
+	}
+	return raw
+}
+
+// diffFolders compares a LIST answer with the stored folders. It returns the folders to write, new or changed, and the
+// stored ones that the list no longer has. A list with an unreadable line misses nothing. mint makes a folder's id from
+// what is lasting about it: the server's MAILBOXID (RFC 8474), else its name.
+func diffFolders(mint func(seed string) string, listed []imap.Mailbox, stored []mail.Folder) (changed []mail.Folder, gone []mail.FolderID) {
+	byKey := make(map[string]mail.Folder, len(stored))
+	byID := make(map[mail.FolderID]mail.Folder, len(stored))
+	for _, f := range stored {
+		byKey[folderKey(f.RawName)] = f
+		byID[f.ID] = f
+	}
+	names := make([]provider.Listed, 0, len(listed))
+	lines := make([]imap.Mailbox, 0, len(listed))
+	complete := true
+	seen := map[string]bool{}
+	for _, m := range listed {
+		if m.Err != nil {
+			complete = false
+			continue
+		}
+		if seen[folderKey(m.Raw)] {
+			continue
+		}
+		seen[folderKey(m.Raw)] = true
+		lines = append(lines, m)
+		names = append(names, provider.Listed{Name: m.Name, Delimiter: m.Delimiter, Attrs: m.Attrs})
+	}
+	roles := provider.Roles(names)
+	used := map[mail.FolderID]bool{}
+	ids := make(map[string]mail.FolderID, len(lines))
+	next := make([]mail.Folder, len(lines))
+	for i, m := range lines {
+		f, known := byKey[folderKey(m.Raw)]
+		if m.Status != nil && m.Status.MailboxID != "" {
+			byMailboxID := mail.FolderID(mint("mailboxid " + m.Status.MailboxID))
+			if old, ok := byID[byMailboxID]; ok {
+				f, known = old, true // renamed
+			} else if !known {
+				f.ID = byMailboxID
+			}
+		} else if !known {
+			f.ID = mail.FolderID(mint("name " + folderKey(m.Raw)))
+			if _, taken := byID[f.ID]; taken || used[f.ID] {
+				f.ID = mail.FolderID(mint("name again " + folderKey(m.Raw)))
+			}
+		}
+		used[f.ID] = true
+		f.RawName, f.Name, f.Delimiter, f.Role = m.Raw, m.Name, m.Delimiter, roles[i]
+		f.Attrs = slices.Clone(m.Attrs)
+		f.Selectable = selectable(m.Attrs)
+		next[i] = f
+		ids[folderKey(m.Raw)] = f.ID
+	}
+	for i, m := range lines {
+		next[i].Parent = ""
+		if m.Delimiter != "" {
+			if at := strings.LastIndex(m.Raw, m.Delimiter); at > 0 {
+				next[i].Parent = ids[folderKey(m.Raw[:at])]
+			}
+		}
+		if old, known := byID[next[i].ID]; !known || !sameFolder(old, next[i]) {
+			changed = append(changed, next[i])
+		}
+	}
+	if complete {
+		for _, f := range stored {
+			if !used[f.ID] {
+				gone = append(gone, f.ID)
+			}
+		}
+	}
+	return changed, gone
+}
+
+// sameFolder tells whether LIST says the same of two folders. \Marked and child attributes come and go with the mail
+// and say nothing about the folder.
+func sameFolder(x, y mail.Folder) bool {
+	lasting := func(f mail.Folder) []string {
+		var out []string
+		for _, at := range f.Attrs {
+			switch strings.ToLower(at) {
+			case `\marked`, `\unmarked`, `\haschildren`, `\hasnochildren`:
+			default:
+				out = append(out, at)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	return x.RawName == y.RawName && x.Name == y.Name && x.Delimiter == y.Delimiter && x.Role == y.Role &&
+		x.Parent == y.Parent && x.Selectable == y.Selectable && slices.Equal(lasting(x), lasting(y))
+}
+
+// believeFolderLoss returns those of the missing folders that were missing before, in another session, long enough ago.
+func (a *account) believeFolderLoss(gone []mail.FolderID) []mail.FolderID {
+	for id := range a.losses {
+		if !strings.HasPrefix(string(id), lostFolder) {
+			continue
+		}
+		if !slices.Contains(gone, mail.FolderID(strings.TrimPrefix(string(id), lostFolder))) {
+			delete(a.losses, id)
+		}
+	}
+	var sure []mail.FolderID
+	for _, id := range gone {
+		if a.believe(lostFolder + id) {
+			sure = append(sure, id)
+		}
+	}
+	return sure
+}
+
+// lostFolder marks the losses of whole folders in account.losses; folder ids never hold a blank.
+const lostFolder = "folder "
+
+// believe tells whether a suspicious loss has been seen before, in another session and at least Confirm ago; else it
+// notes it. Call it only while the loss is seen.
+func (a *account) believe(what mail.FolderID) bool {
+	l, noted := a.losses[what]
+	now := a.e.o.Now()
+	if !noted {
+		a.losses[what] = loss{since: now, session: a.session}
+		a.log.Warn("the server no longer shows what it did; waiting for another session to confirm", "op", "guard", "folder", string(what))
+		return false
+	}
+	if l.session == a.session || now.Sub(l.since) < a.e.o.Confirm {
+		return false
+	}
+	delete(a.losses, what)
+	return true
+}
+
+// doubts tells whether a loss waits for confirmation, and whether another session should be opened for it now.
+func (a *account) doubts() (any, due bool) {
+	now := a.e.o.Now()
+	for _, l := range a.losses {
+		any = true
+		due = due || l.session == a.session && now.Sub(l.since) >= a.e.o.Confirm
+	}
+	return any, due
+}

@@ -1,0 +1,117 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+func byRank(folders []mail.Folder) []mail.Folder {
+	out := slices.Clone(folders)
+	slices.SortStableFunc(out, func(x, y mail.Folder) int { return rank(x.Role) - rank(y.Role) })
+	return out
+}
+
+// idle waits until something may have happened: the server announced it for INBOX, the poll is due, or the settings
+// changed (errReload). News of INBOX are dealt with here; it returns when all folders should be looked at.
+func (a *account) idle(ctx context.Context, s *session, poll time.Duration) error {
+	timer := time.NewTimer(poll)
+	defer timer.Stop()
+	if s.Caps().Has("IDLE") {
+		a.keepWatch(a.watching)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-a.again:
+			return errReload
+		case <-timer.C:
+			return nil
+		case <-a.news:
+			gone, err := a.syncInbox(ctx, s)
+			if err != nil {
+				return err
+			}
+			if gone {
+				return nil // it may have moved: look everywhere
+			}
+		}
+	}
+}
+
+// syncInbox brings INBOX up to date with its bodies, and tells whether mail left it.
+func (a *account) syncInbox(ctx context.Context, s *session) (gone bool, err error) {
+	folders, err := a.mbox.Folders(ctx)
+	if err != nil {
+		return false, err
+	}
+	at := slices.IndexFunc(folders, func(f mail.Folder) bool { return f.Role == mail.RoleInbox })
+	if at < 0 {
+		return true, nil
+	}
+	r, err := a.syncFolder(ctx, s, folders[at], false)
+	if err != nil {
+		return false, fmt.Errorf("sync INBOX: %w", err)
+	}
+	if err := a.firstBodies(ctx, s, folders[at]); err != nil {
+		return false, fmt.Errorf("fetch bodies of INBOX: %w", err)
+	}
+	return r.vanished > 0, nil
+}
+
+// keepWatch makes sure that INBOX is watched on a connection of its own, if there is room for one. The watch lives until
+// it breaks or the account's round ends; a later poll renews it, the later the more often it broke early.
+func (a *account) keepWatch(ctx context.Context) {
+	select {
+	case lasted := <-a.watchEnded:
+		a.watchEnded = nil
+		if lasted > time.Minute {
+			a.watchRetry.survived()
+		}
+		a.watchAfter = a.e.o.Now().Add(a.watchRetry.next(mail.Unreachable, 0, rand.Float64()))
+	default:
+	}
+	if a.watchEnded != nil || a.e.o.Now().Before(a.watchAfter) {
+		return
+	}
+	ended := make(chan time.Duration, 1)
+	a.watchEnded = ended
+	a.watch.Go(func() {
+		began := time.Now()
+		if err := a.watchInbox(ctx); err != nil && ctx.Err() == nil {
+			a.log.Debug("IDLE ended", "op", "idle", "err", err)
+		}
+		ended <- time.Since(began)
+	})
+}
+
+// watchInbox idles on INBOX and signals news until the connection ends.
+func (a *account) watchInbox(ctx context.Context) error {
+	signal := func() {
+		select {
+		case a.news <- struct{}{}:
+		default:
+		}
+	}
+	s, err := a.tryOpen(ctx, func(u imap.Unilateral) {
+		switch u.Kind {
+		case imap.KindExists, imap.KindExpunge, imap.KindVanished, imap.KindFetch:
+			signal()
+		}
+	})
+	if err != nil || s == nil {
+		return err
+	}
+	defer s.close()
+	if _, err := s.examine(ctx, mail.Folder{RawName: "INBOX"}); err != nil {
+		return err
+	}
+	signal() // whatever came between the last look and now
+	return s.Idle(ctx)
+}

@@ -1,0 +1,192 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// apply writes a batch in the account's term. What it finds during the initial sync was there before us.
+func (a *account) apply(ctx context.Context, b store.Batch) error {
+	b.Term = a.term
+	b.Origin = mail.OriginLive
+	if a.initial() {
+		b.Origin = mail.OriginInitial
+	}
+	_, err := a.mbox.Apply(ctx, b)
+	return err
+}
+
+// initial tells whether the initial sync is still to be completed.
+func (a *account) initial() bool { return !a.synced }
+
+// errSecondLook ends a round so that the next one looks at a suspicious loss in another session.
+var errSecondLook = errors.New("a suspicious loss is looked at in another session")
+
+// work brings everything up to date on s and keeps it so.
+func (a *account) work(ctx context.Context, s *session) error {
+	a.session++
+	defer a.closeHelper()
+	seen, err := a.mbox.Synced(ctx)
+	if err != nil {
+		return err
+	}
+	a.synced = seen
+	counts, err := a.mbox.Counts(ctx)
+	if err != nil {
+		return err
+	}
+	a.status.done(counts.Placements - counts.Unheld)
+	if a.initial() {
+		a.enter(ctx, mail.StateInitial, "", "")
+	}
+	for {
+		full := a.initial() || a.e.o.Now().Sub(a.lastAudit) >= a.e.o.Audit
+		started := time.Now()
+		if err := a.pass(ctx, s, full); err != nil {
+			return err
+		}
+		cost := time.Since(started)
+		a.backoff.survived()
+		if _, due := a.doubts(); due {
+			return errSecondLook
+		}
+		unheld, err := a.bodies(ctx, s, bodySlice)
+		if err != nil {
+			return err
+		}
+		if unheld {
+			continue // new mail first, then the next slice of old bodies
+		}
+		a.closeHelper()
+		if err := a.caughtUp(ctx); err != nil {
+			return err
+		}
+		if err := a.idle(ctx, s, max(a.e.o.Poll, min(50*cost, 5*time.Minute))); err != nil {
+			return err
+		}
+	}
+}
+
+// bodySlice is how long bodies are fetched before the folders are looked at again.
+const bodySlice = 10 * time.Second
+
+// caughtUp is called when all that can be held is held.
+func (a *account) caughtUp(ctx context.Context) error {
+	if a.initial() {
+		s := a.status.get()
+		if err := a.apply(ctx, store.Batch{Done: true}); err != nil {
+			return fmt.Errorf("mark the initial sync as complete: %w", err)
+		}
+		a.synced = true
+		a.log.Info("initial sync complete", "op", "initial", "messages", s.Done)
+	}
+	if any, _ := a.doubts(); any {
+		a.enter(ctx, mail.StateDegraded, "The server no longer shows mail that it did; it is kept until another session confirms that it is gone.", "Nothing: it is being checked.")
+		return nil
+	}
+	a.enter(ctx, mail.StateLive, "", "")
+	return a.saveFreshness(ctx)
+}
+
+// pass looks at all folders and brings the rows of those that differ up to date: messages, flags, removals. Bodies are
+// left to the caller. A full pass compares every UID and every flag; the others trust STATUS.
+func (a *account) pass(ctx context.Context, s *session, full bool) error {
+	began := a.e.o.Now()
+	looks, err := a.listFolders(ctx, s)
+	if err != nil {
+		return err
+	}
+	var total int64
+	for _, l := range looks {
+		if l.Status != nil {
+			total += int64(l.Status.Messages)
+		}
+	}
+	a.status.total(total)
+	if err := a.adoptEmpty(ctx, looks); err != nil {
+		return err
+	}
+	proven, lost := true, 0
+	for _, l := range looks {
+		if !full && l.counted() {
+			delete(a.losses, l.ID)
+			proven = proven && l.same()
+			continue
+		}
+		if l.HeadersDone && l.Status != nil && l.Status.Has&imap.HasMessages != 0 && l.Status.Messages == 0 && l.counted() {
+			continue
+		}
+		r, err := a.syncFolder(ctx, s, l.Folder, full)
+		if err != nil {
+			return fmt.Errorf("sync %q: %w", l.Name, err)
+		}
+		proven = proven && r.proven
+		lost += r.vanished
+	}
+	if err := s.deselect(ctx); err != nil {
+		return fmt.Errorf("leave the folder: %w", err)
+	}
+	if err := a.sweep(ctx, began); err != nil {
+		return err
+	}
+	counts, err := a.mbox.Counts(ctx)
+	if err != nil {
+		return err
+	}
+	a.status.done(counts.Placements - counts.Unheld)
+	if full {
+		a.lastAudit = began
+	}
+	if doubt, _ := a.doubts(); proven && !doubt && counts.Unheld == 0 && counts.Vanished == 0 {
+		a.status.fresh(began)
+	}
+	a.e.o.Events.Pass(a.id, full)
+	if lost > 0 {
+		// Whatever left a folder during this pass may have gone to one that was looked at before: look again now.
+		return a.pass(ctx, s, false)
+	}
+	return nil
+}
+
+// sweep removes what vanished before a pass began that has found it nowhere.
+func (a *account) sweep(ctx context.Context, before time.Time) error {
+	_, err := a.mbox.Sweep(ctx, a.term, before)
+	if err != nil {
+		return fmt.Errorf("remove what is gone: %w", err)
+	}
+	return nil
+}
+
+// adoptEmpty stores the cursors of folders that are new to us and have no messages, without opening each of them: some
+// mailboxes have thousands.
+func (a *account) adoptEmpty(ctx context.Context, looks []look) error {
+	const need = imap.HasMessages | imap.HasUIDNext | imap.HasUIDValidity
+	var b store.Batch
+	for i, l := range looks {
+		if l.HeadersDone || l.UIDValidity != 0 || l.Status == nil || l.Status.Has&need != need || l.Status.Messages != 0 || l.Status.UIDValidity == 0 || l.Status.UIDNext == 0 {
+			continue
+		}
+		f := l.Folder
+		f.UIDValidity = mail.UIDValidity(l.Status.UIDValidity)
+		c := store.Cursor{
+			Folder: f.ID, UIDValidity: f.UIDValidity, UIDNext: mail.UID(l.Status.UIDNext), BackfillBelow: 1, HeadersDone: true,
+			HighestModSeq: mail.ModSeq(l.Status.HighestModSeq),
+		}
+		b.Folders = append(b.Folders, f)
+		b.Cursors = append(b.Cursors, c)
+		looks[i].UIDValidity, looks[i].UIDNext, looks[i].HeadersDone, looks[i].HighestModSeq = f.UIDValidity, c.UIDNext, true, c.HighestModSeq
+	}
+	if len(b.Folders) == 0 {
+		return nil
+	}
+	if err := a.apply(ctx, b); err != nil {
+		return fmt.Errorf("store the empty folders: %w", err)
+	}
+	return nil
+}
