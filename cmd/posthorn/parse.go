@@ -14,7 +14,8 @@ import (
 
 // parseCmd prints what Posthorn understands of messages, one JSON line each.
 type parseCmd struct {
-	Files []string `arg:"" optional:"" help:"Message files; - is standard input." default:"-"`
+	Files  []string `arg:"" optional:"" help:"Message files; - is standard input." default:"-"`
+	Repair bool     `help:"Detect the charset of bytes that the declared one does not have, as the API does. Without it they show as U+FFFD."`
 }
 
 type parsedAddress struct {
@@ -54,14 +55,14 @@ func (c *parseCmd) Run() error {
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	for _, name := range c.Files {
-		if err := parseFile(enc, name); err != nil {
+		if err := c.parseFile(enc, name); err != nil {
 			return fmt.Errorf("parse %s: %w", name, err)
 		}
 	}
 	return out.Flush()
 }
 
-func parseFile(enc *json.Encoder, name string) error {
+func (c *parseCmd) parseFile(enc *json.Encoder, name string) error {
 	f := os.Stdin
 	if name != "-" {
 		var err error
@@ -70,7 +71,7 @@ func parseFile(enc *json.Encoder, name string) error {
 		}
 		defer f.Close()
 	}
-	m, err := mime.Parse(&wireReader{r: f}, mime.Options{Digests: true})
+	m, err := mime.Parse(&wireReader{r: f}, mime.Options{Digests: true, NoDetect: !c.Repair})
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type addrToken struct {
 // addrParser reads an address list (RFC 5322 3.4 with 4.4) and whatever people send instead: lists separated by
 // semicolons, missing commas, quotes and brackets, addresses inside encoded words.
 type addrParser struct {
+	t     texts
 	s     string
 	toks  []addrToken
 	at    bool // an atom of toks has an @
@@ -32,8 +33,8 @@ type addrParser struct {
 }
 
 // parseAddresses returns the mailboxes of an unfolded value. Group names are dropped, their members kept.
-func parseAddresses(s string) []Address {
-	p := addrParser{s: s}
+func (t texts) parseAddresses(s string) []Address {
+	p := addrParser{t: t, s: s}
 	p.run()
 	return p.out
 }
@@ -214,7 +215,7 @@ func (p *addrParser) finish() {
 		if name == "" && from == 0 {
 			for _, u := range rest {
 				if u.kind == tokComment {
-					name = plainWords(u.text)
+					name = p.t.plainWords(u.text)
 					break
 				}
 				if u.kind == tokAngle {
@@ -240,12 +241,18 @@ func (p *addrParser) add(name, spec string) {
 	} else if strings.IndexByte(spec, ',') >= 0 && strings.IndexByte(spec, '"') < 0 {
 		for part := range strings.SplitSeq(spec, ",") {
 			if len(p.out) < maxAddresses {
-				p.out = append(p.out, Address{Name: name, Email: cleanSpec(part)})
+				p.out = append(p.out, Address{Name: name, Email: p.t.cleanSpec(part)})
 			}
 		}
 		return
 	}
-	a := Address{Name: name, Email: cleanSpec(spec)}
+	a := Address{Name: name, Email: p.t.cleanSpec(spec)}
+	if i := strings.IndexByte(a.Email, ':'); i >= 0 && strings.IndexByte(a.Email, '[') < 0 && strings.IndexByte(a.Email, '"') < 0 {
+		// A group or a path put into brackets by a careless relay: "<undisclosed-recipients:;@example.net>".
+		if a.Email = ""; a.Name == "" {
+			return
+		}
+	}
 	if a.Email == "" && strings.Contains(a.Name, "@") && !strings.ContainsAny(a.Name, " \t") {
 		a = Address{Email: a.Name}
 	}
@@ -255,7 +262,7 @@ func (p *addrParser) add(name, spec string) {
 }
 
 // cleanSpec removes comments and white space outside quotes from an addr-spec.
-func cleanSpec(s string) string {
+func (t texts) cleanSpec(s string) string {
 	if strings.IndexByte(s, '(') >= 0 {
 		s = stripComments(s)
 	}
@@ -263,25 +270,39 @@ func cleanSpec(s string) string {
 	if len(s) > 7 && strings.EqualFold(s[:7], "mailto:") {
 		s = s[7:]
 	}
-	if strings.Contains(s, "=?") {
-		s = strings.Trim(decodeWords(s), " \t<>")
-	}
 	if strings.IndexByte(s, '"') < 0 {
 		if strings.ContainsAny(s, " \t\r\n") {
-			s = strings.Join(strings.Fields(s), "")
+			s = tighten(s)
 		}
 	} else if n := len(s); s[0] == '"' && s[n-1] == '"' && n > 2 { // <"a@b">
 		s = s[1 : n-1]
 	} else if n > 2 && s[0] == '\'' && s[n-1] == '\'' {
 		s = s[1 : n-1]
 	}
-	return plain(s)
+	return t.plain(s)
+}
+
+// tighten removes white space around dots and @ (RFC 5322 4.4) and what stands apart from the address.
+func tighten(s string) string {
+	var out []byte
+	for f := range strings.FieldsSeq(s) {
+		if n := len(out); n > 0 && out[n-1] != '.' && out[n-1] != '@' && f[0] != '.' && f[0] != '@' {
+			if strings.IndexByte(string(out), '@') > 0 {
+				break
+			}
+			if strings.IndexByte(f, '@') > 0 {
+				out = out[:0]
+			}
+		}
+		out = append(out, f...)
+	}
+	return string(out)
 }
 
 // name joins the words before an address. Only when there are none, comments make the name.
 func (p *addrParser) name(toks []addrToken) string {
 	if len(toks) == 1 && toks[0].kind != tokComment {
-		return plainWords(toks[0].text)
+		return p.t.plainWords(toks[0].text)
 	}
 	var b strings.Builder
 	for _, t := range toks {
@@ -296,15 +317,15 @@ func (p *addrParser) name(toks []addrToken) string {
 	if b.Len() == 0 {
 		for _, t := range toks {
 			if t.kind == tokComment {
-				return plainWords(t.text)
+				return p.t.plainWords(t.text)
 			}
 		}
 	}
-	return plainWords(b.String())
+	return p.t.plainWords(b.String())
 }
 
-func plainWords(s string) string {
-	return strings.Trim(decodeWords(s), " \t\r\n")
+func (t texts) plainWords(s string) string {
+	return strings.Trim(t.decodeWords(s), " \t\r\n")
 }
 
 // bare makes addresses of tokens without brackets.
@@ -321,10 +342,10 @@ func (p *addrParser) bare(toks []addrToken) {
 		}
 		cur, curAddr = cur[:0], false
 	}
-	for _, t := range toks {
+	for i, t := range toks {
 		if t.kind == tokComment {
 			if comm == "" {
-				comm = plainWords(t.text)
+				comm = p.t.plainWords(t.text)
 			}
 			continue
 		}
@@ -332,7 +353,11 @@ func (p *addrParser) bare(toks []addrToken) {
 		if t.space && !glue && (quoted || t.text[0] != '@' && t.text[0] != '.') {
 			flush()
 		}
-		cur = append(cur, t.text...)
+		if quoted && i+1 < len(toks) && !toks[i+1].space && toks[i+1].text != "" && toks[i+1].text[0] == '@' {
+			cur = append(append(append(cur, '"'), t.text...), '"') // "local part"@domain
+		} else {
+			cur = append(cur, t.text...)
+		}
 		curAddr = curAddr || !quoted && strings.IndexByte(t.text, '@') >= 0
 		last := byte(0)
 		if len(cur) > 0 {
@@ -345,8 +370,8 @@ func (p *addrParser) bare(toks []addrToken) {
 	n := len(p.out)
 	for i, w := range words {
 		if isAddr[i] {
-			if e := cleanSpec(strings.Trim(w, "'")); e != "" {
-				p.out = append(p.out, Address{Name: plainWords(strings.Join(name, " ")), Email: e})
+			if e := p.t.cleanSpec(strings.Trim(w, "'")); e != "" {
+				p.out = append(p.out, Address{Name: p.t.plainWords(strings.Join(name, " ")), Email: e})
 				name = nil
 			}
 			continue
@@ -357,18 +382,18 @@ func (p *addrParser) bare(toks []addrToken) {
 		if a := &p.out[len(p.out)-1]; a.Name == "" {
 			a.Name = comm
 			if a.Name == "" && len(p.out) == n+1 {
-				a.Name = plainWords(strings.Join(name, " "))
+				a.Name = p.t.plainWords(strings.Join(name, " "))
 			}
 		}
 		return
 	}
 	joined := strings.Join(name, " ")
-	text := plainWords(joined)
+	text := p.t.plainWords(joined)
 	switch {
 	case text == "":
 	case strings.Contains(joined, "=?") && strings.IndexByte(text, '@') >= 0 && p.depth == 0 && !strings.Contains(text, "=?"):
 		// The encoder swallowed the whole address.
-		q := addrParser{s: text, depth: 1}
+		q := addrParser{t: p.t, s: text, depth: 1}
 		q.run()
 		p.out = append(p.out, q.out...)
 	case strings.IndexByte(text, '@') >= 0 && strings.IndexByte(text, ' ') < 0:

@@ -145,9 +145,15 @@ func isASCII(b []byte) bool {
 	return true
 }
 
+// texts turns bytes into text.
+type texts struct {
+	noDetect bool   // Options.NoDetect
+	hint     string // charset to try first for bytes without one: that of the body
+}
+
 // toUTF8 converts bytes in the declared charset to valid UTF-8. If they are not valid in it, or it is unknown, the
 // charset is detected; fixed says so.
-func toUTF8(b []byte, charset string) (s string, fixed bool) {
+func (t texts) toUTF8(b []byte, charset string) (s string, fixed bool) {
 	name := charsetName(charset)
 	switch name {
 	case "utf-7", "unicode-1-1-utf-7", "unicode-2-0-utf-7", "x-unicode-2-0-utf-7", "csunicode11utf7":
@@ -160,20 +166,20 @@ func toUTF8(b []byte, charset string) (s string, fixed bool) {
 		if ascii || utf8.Valid(b) {
 			return string(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))), false
 		}
-		return repair(b, true)
+		return t.repair(b, true), true
 	}
 	if name == "" || name == "us-ascii" || name == "ascii" {
 		if ascii && bytes.IndexByte(b, 0x1b) < 0 {
 			return string(b), false
 		}
-		return repair(b, false)
+		return t.repair(b, false), true
 	}
 	e := lookup(name)
 	if e == nil {
 		if ascii && bytes.IndexByte(b, 0x1b) < 0 {
 			return string(b), name != "us-ascii"
 		}
-		return repair(b, false)
+		return t.repair(b, false), true
 	}
 	if cm, ok := e.(*charmap.Charmap); ok {
 		if ascii && cm != charmap.CodePage037 && cm != charmap.CodePage1047 {
@@ -187,7 +193,7 @@ func toUTF8(b []byte, charset string) (s string, fixed bool) {
 	}
 	out, err := e.NewDecoder().Bytes(b)
 	if err != nil {
-		return repair(b, false)
+		return t.repair(b, false), true
 	}
 	if bytes.Contains(out, []byte("\ufffd")) {
 		if !ascii && utf8.Valid(b) {

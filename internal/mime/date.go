@@ -29,6 +29,7 @@ type dateParts struct {
 	pm, am           bool
 	zone             int // seconds east
 	hasZone          bool
+	bad              bool // a clock that is none
 }
 
 func (d *dateParts) token(f string) {
@@ -64,7 +65,7 @@ func (d *dateParts) number(f string) {
 		n = n*10 + int(f[i]-'0')
 	}
 	switch {
-	case len(f) <= 2 && d.day < 0 && n >= 1 && n <= 31:
+	case (len(f) <= 2 || len(f) == 3 && f[0] == '0') && d.day < 0 && n >= 1 && n <= 31:
 		d.day = n
 	case d.year < 0 && len(f) <= 5:
 		d.setYear(n, len(f))
@@ -114,6 +115,7 @@ func (d *dateParts) clock(f string) {
 		n++
 	}
 	if v[0] > 24 || v[1] > 59 || v[2] > 61 {
+		d.bad = true
 		return
 	}
 	d.hour, d.min, d.sec = v[0], v[1], v[2]
@@ -129,10 +131,12 @@ func (d *dateParts) clock(f string) {
 // offset reads +hhmm, +hh:mm, +hmm and +hh.
 func (d *dateParts) offset(f string) {
 	sign := 1
-	if f[0] == '-' {
-		sign = -1
+	for f != "" && (f[0] == '-' || f[0] == '+') { // "+-0500" is seen; the sign next to the digits counts
+		if sign = 1; f[0] == '-' {
+			sign = -1
+		}
+		f = f[1:]
 	}
-	f = strings.TrimLeft(f, "+-")
 	f = strings.Replace(f, ":", "", 1)
 	end := 0
 	for end < len(f) && f[end] >= '0' && f[end] <= '9' {
@@ -273,7 +277,7 @@ func zoneHours(z string) (float64, bool) {
 }
 
 func (d *dateParts) time() (time.Time, bool) {
-	if d.day < 0 || d.month < 0 || d.year < 0 || d.year > 9999 {
+	if d.bad || d.day < 0 || d.month < 0 || d.year < 0 || d.year > 9999 {
 		return time.Time{}, false
 	}
 	h := max(d.hour, 0)

@@ -14,27 +14,35 @@ import (
 
 const detectBytes = 64 << 10
 
-// repair converts bytes whose charset is unknown, missing or wrong. lossy prefers UTF-8 with replacements when most of
-// it is UTF-8.
-func repair(b []byte, lossy bool) (string, bool) {
+// repair converts bytes whose charset is unknown, missing or wrong. declaredUTF8 prefers UTF-8 with replacements.
+func (t texts) repair(b []byte, declaredUTF8 bool) string {
 	if bytes.Contains(b, []byte("\x1b$")) && isASCII(b) {
 		if out, err := japanese.ISO2022JP.NewDecoder().Bytes(b); err == nil && !bytes.Contains(out, []byte("\ufffd")) {
-			return validUTF8(out), true
+			return validUTF8(out)
 		}
 	}
 	if utf8.Valid(b) {
-		return string(b), true
+		return string(b)
 	}
-	good, bad := utf8Score(b)
-	if good > bad || lossy && bad <= 2 && good > 0 {
-		return validUTF8(b), true
+	if t.noDetect {
+		return string([]rune(string(b))) // U+FFFD for each bad byte
+	}
+	if good, bad := utf8Score(b); good > bad || declaredUTF8 && good > 0 && bad <= 2 {
+		return validUTF8(b)
+	}
+	if t.hint != "" && !isUTF8Name(t.hint) {
+		if e := lookup(t.hint); e != nil {
+			if out, err := e.NewDecoder().Bytes(b); err == nil && !bytes.Contains(out, []byte("\ufffd")) {
+				return validUTF8(out)
+			}
+		}
 	}
 	if e := detect(b); e != nil {
 		if out, err := e.NewDecoder().Bytes(b); err == nil {
-			return validUTF8(out), true
+			return validUTF8(out)
 		}
 	}
-	return decodeCharmap(b, charmap.Windows1252), true
+	return decodeCharmap(b, charmap.Windows1252)
 }
 
 // utf8Score counts multi-byte sequences and invalid bytes.
@@ -55,78 +63,135 @@ func utf8Score(b []byte) (good, bad int) {
 	return good, bad
 }
 
-// detect picks the likeliest of the East Asian multi-byte charsets by how much of the text lies in the rows that real
-// text uses. It returns nil when none of them decodes the bytes cleanly; then a single-byte charset is assumed.
+// detect picks the likeliest charset of text that is neither ASCII nor UTF-8: one of the East Asian multi-byte charsets
+// if the characters lie where real text has them, Cyrillic if most letters are not ASCII, else nil.
 func detect(b []byte) encoding.Encoding {
 	if len(b) > detectBytes {
 		b = b[:detectBytes]
 	}
-	type candidate struct {
-		enc  encoding.Encoding
-		rate func(r rune) int // in hundredths
-	}
 	var best encoding.Encoding
-	bestRate := 0
-	for _, c := range []candidate{
-		{japanese.ShiftJIS, rateJapanese}, {japanese.EUCJP, rateJapanese},
-		{simplifiedchinese.GBK, rateChinese}, {traditionalchinese.Big5, rateChinese}, {korean.EUCKR, rateKorean},
+	bestRate := 54
+	for _, c := range []struct {
+		enc  encoding.Encoding
+		rate func(lead, trail byte) int // of one character, in hundredths; lead alone when trail is 0
+	}{
+		{japanese.ShiftJIS, rateShiftJIS}, {japanese.EUCJP, rateEUCJP}, {korean.EUCKR, rateEUCKR},
+		{simplifiedchinese.GBK, rateGBK}, {traditionalchinese.Big5, rateBig5},
 	} {
-		out, err := c.enc.NewDecoder().Bytes(b)
-		if err != nil {
-			continue
-		}
 		total, sum, wrong := 0, 0, 0
-		for _, r := range string(out) {
-			switch {
-			case r == utf8.RuneError:
-				wrong++
-			case r >= 0x80:
-				total++
-				sum += c.rate(r)
+		for i := 0; i < len(b); i++ {
+			if b[i] < 0x80 {
+				continue
 			}
+			total++
+			if c.enc == japanese.ShiftJIS && b[i] >= 0xa1 && b[i] <= 0xdf {
+				sum += c.rate(b[i], 0)
+				continue
+			}
+			if i+1 == len(b) || b[i+1] < 0x40 {
+				wrong++
+				continue
+			}
+			sum += c.rate(b[i], b[i+1])
+			i++
 		}
-		if total < 2 || wrong > total/50 {
+		if total < 2 || wrong > total/30 {
 			continue
 		}
-		if rate := sum / total; rate > bestRate && rate >= 50 {
+		if rate := sum / total; rate > bestRate {
 			best, bestRate = c.enc, rate
 		}
 	}
-	return best
+	if best != nil {
+		return best
+	}
+	return detectCyrillic(b)
 }
 
-func rateJapanese(r rune) int {
+func rateShiftJIS(lead, trail byte) int {
 	switch {
-	case r >= 0x3040 && r <= 0x30ff: // kana
-		return 130
-	case r >= 0xff61 && r <= 0xff9f: // half-width kana: what random bytes look like
+	case trail == 0: // half-width kana: what other charsets look like
 		return -50
-	case r >= 0x4e00 && r <= 0x9fff:
+	case lead == 0x82 || lead == 0x83:
+		return 130
+	case lead == 0x81:
+		return 90
+	case lead >= 0x88 && lead <= 0x97:
 		return 60
-	case r >= 0x3000 && r <= 0x303f, r >= 0xff00 && r <= 0xff60:
-		return 90
 	}
 	return -20
 }
 
-func rateChinese(r rune) int {
+func rateEUCJP(lead, trail byte) int {
 	switch {
-	case r >= 0x4e00 && r <= 0x9fff:
-		return 70
-	case r >= 0x3000 && r <= 0x303f, r >= 0xff00 && r <= 0xff60:
+	case trail < 0xa1:
+		return -50
+	case lead == 0xa4 || lead == 0xa5:
+		return 130
+	case lead == 0xa1:
 		return 90
+	case lead >= 0xb0 && lead <= 0xcf:
+		return 60
 	}
 	return -20
 }
 
-func rateKorean(r rune) int {
+func rateEUCKR(lead, trail byte) int {
 	switch {
-	case r >= 0xac00 && r <= 0xd7a3:
+	case trail < 0xa1:
+		return -50
+	case lead >= 0xb0 && lead <= 0xc8:
 		return 100
-	case r >= 0x3000 && r <= 0x303f, r >= 0xff00 && r <= 0xff60:
+	case lead >= 0xa1 && lead <= 0xa3:
 		return 60
-	case r >= 0x4e00 && r <= 0x9fff:
-		return 30
+	case lead >= 0xca:
+		return 10
 	}
 	return -20
+}
+
+func rateGBK(lead, trail byte) int {
+	switch {
+	case trail < 0xa1:
+		return -20
+	case lead >= 0xb0 && lead <= 0xd7:
+		return 80
+	case lead == 0xa1 || lead == 0xa3:
+		return 80
+	case lead >= 0xd8 && lead <= 0xf7:
+		return 20
+	}
+	return -20
+}
+
+func rateBig5(lead, _ byte) int {
+	switch {
+	case lead >= 0xa4 && lead <= 0xc6:
+		return 75
+	case lead >= 0xa1 && lead <= 0xa3:
+		return 60
+	}
+	return -10
+}
+
+// detectCyrillic tells Windows-1251 from KOI8-R by where the lower-case letters are.
+func detectCyrillic(b []byte) encoding.Encoding {
+	ascii, upper, lower := 0, 0, 0 // ASCII letters, bytes 0xc0 to 0xdf, bytes 0xe0 to 0xff
+	for _, c := range b {
+		switch {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+			ascii++
+		case c >= 0xe0:
+			lower++
+		case c >= 0xc0:
+			upper++
+		}
+	}
+	if n := upper + lower; n < 4 || n < ascii*3/2 {
+		return nil
+	}
+	if lower >= upper {
+		return charmap.Windows1251
+	}
+	return charmap.KOI8R
 }

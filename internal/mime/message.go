@@ -55,7 +55,7 @@ type Limits struct {
 
 // Options for Parse.
 type Options struct {
-	Digests bool // compute Attachment.SHA256
-	Limits  Limits
+	Digests  bool // compute Attachment.SHA256
+	NoDetect bool // bytes that are not in the declared charset become U+FFFD; without it their charset is detected
+	Limits   Limits
 }
-

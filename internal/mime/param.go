@@ -22,7 +22,7 @@ const maxParams = 200
 
 // parseParams reads "value; name=value; ..." (RFC 2045 5.1, RFC 2183) with comments removed. Missing quotes, stray
 // semicolons and doubled parameters are tolerated; RFC 2231 continuations are joined and decoded.
-func parseParams(s string) (value string, ps params) {
+func (t texts) parseParams(s string) (value string, ps params) {
 	s = unfold(s)
 	if strings.IndexByte(s, '(') >= 0 {
 		s = stripComments(s)
@@ -85,7 +85,7 @@ func parseParams(s string) (value string, ps params) {
 		ps = append(ps, param{name, v})
 	}
 	if split {
-		ps = join2231(ps)
+		ps = t.join2231(ps)
 	}
 	return value, ps
 }
@@ -163,7 +163,7 @@ func stripComments(s string) string {
 }
 
 // join2231 joins continuations and decodes extended values (RFC 2231 3 and 4).
-func join2231(ps params) params {
+func (t texts) join2231(ps params) params {
 	type piece struct {
 		n       int
 		encoded bool
@@ -229,7 +229,7 @@ func join2231(ps params) params {
 		}
 		value := string(raw)
 		if anyEncoded {
-			value, _ = toUTF8(raw, charset)
+			value, _ = t.toUTF8(raw, charset)
 		}
 		replaced := false
 		for i := range out {

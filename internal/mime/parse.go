@@ -13,10 +13,12 @@ import (
 // Parse reads a whole message. The error is the reader's; what was read until then is returned with it.
 func Parse(r io.Reader, o Options) (*Message, error) {
 	w := newWalker(r, o.Limits)
+	w.t.noDetect = o.NoDetect
 	m := &Message{}
 	var text, html []string
 	textLeft, htmlLeft := w.lim.Text, w.lim.Text
 	var buf []byte
+	hint := "" // charset of the first text
 	for p := w.next(); p != nil; p = w.next() {
 		if p.isAttachment() {
 			a := p.attachment()
@@ -29,7 +31,10 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 			list, left = &html, &htmlLeft
 		}
 		buf = w.collect(p, buf[:0], *left)
-		s, fixed := toUTF8(buf, p.charset)
+		if hint == "" {
+			hint = p.charset
+		}
+		s, fixed := w.t.toUTF8(buf, p.charset)
 		if fixed {
 			w.problem("charset missing or wrong")
 		}
@@ -39,7 +44,10 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 	m.Text, m.TextAll = joined(text)
 	m.HTML, m.HTMLAll = joined(html)
 	m.Header = w.root
-	m.fromHeader()
+	if w.t.hint == "" {
+		w.t.hint = hint
+	}
+	m.fromHeader(w.t)
 	m.Partial, m.Problems = w.partial, w.prob
 	return m, w.s.err
 }
@@ -134,7 +142,7 @@ func ParseHeader(b []byte) *Message {
 	w.lim.defaults()
 	m := &Message{}
 	m.Header, _, _ = w.header()
-	m.fromHeader()
+	m.fromHeader(w.t)
 	m.Partial, m.Problems = w.partial, w.prob
 	return m
 }
@@ -192,7 +200,11 @@ func (r *partReader) Read(b []byte) (int, error) {
 }
 
 // fromHeader fills in what the header says.
-func (m *Message) fromHeader() {
+func (m *Message) fromHeader(t texts) {
+	if t.hint == "" {
+		_, ps := t.parseParams(m.Header.Get("Content-Type"))
+		t.hint = charsetName(ps.get("charset"))
+	}
 	var subj, mid, date bool
 	for i := range m.Header {
 		f := &m.Header[i]
@@ -200,73 +212,73 @@ func (m *Message) fromHeader() {
 		case 2:
 			switch {
 			case strings.EqualFold(f.Name, "To"):
-				m.To = append(m.To, parseAddresses(unfold(f.Value))...)
+				m.To = append(m.To, t.parseAddresses(unfold(f.Value))...)
 			case strings.EqualFold(f.Name, "Cc"):
-				m.Cc = append(m.Cc, parseAddresses(unfold(f.Value))...)
+				m.Cc = append(m.Cc, t.parseAddresses(unfold(f.Value))...)
 			}
 		case 3:
 			if strings.EqualFold(f.Name, "Bcc") {
-				m.Bcc = append(m.Bcc, parseAddresses(unfold(f.Value))...)
+				m.Bcc = append(m.Bcc, t.parseAddresses(unfold(f.Value))...)
 			}
 		case 4:
 			switch {
 			case strings.EqualFold(f.Name, "From"):
-				m.From = append(m.From, parseAddresses(unfold(f.Value))...)
+				m.From = append(m.From, t.parseAddresses(unfold(f.Value))...)
 			case !date && strings.EqualFold(f.Name, "Date"):
 				m.Date, date = parseDate(f.Value)
 			}
 		case 6:
 			if strings.EqualFold(f.Name, "Sender") {
-				m.Sender = append(m.Sender, parseAddresses(unfold(f.Value))...)
+				m.Sender = append(m.Sender, t.parseAddresses(unfold(f.Value))...)
 			}
 		case 7:
 			if !subj && strings.EqualFold(f.Name, "Subject") {
-				m.Subject, subj = strings.TrimSpace(DecodeHeader(f.Value)), true
+				m.Subject, subj = strings.TrimSpace(t.decodeWords(unfold(f.Value))), true
 			}
 		case 8:
 			if strings.EqualFold(f.Name, "Reply-To") {
-				m.ReplyTo = append(m.ReplyTo, parseAddresses(unfold(f.Value))...)
+				m.ReplyTo = append(m.ReplyTo, t.parseAddresses(unfold(f.Value))...)
 			}
 		case 10:
 			switch {
 			case !mid && strings.EqualFold(f.Name, "Message-ID"):
-				if m.MessageID = firstID(unfold(f.Value)); m.MessageID != "" {
+				if m.MessageID = t.firstID(unfold(f.Value)); m.MessageID != "" {
 					mid = true
 				}
-			case strings.EqualFold(f.Name, "References"):
-				m.References = append(m.References, idList(unfold(f.Value))...)
+			case len(m.References) == 0 && strings.EqualFold(f.Name, "References"):
+				m.References = append(m.References, t.idList(unfold(f.Value))...)
 			}
 		case 11:
-			if strings.EqualFold(f.Name, "In-Reply-To") {
-				m.InReplyTo = append(m.InReplyTo, idList(unfold(f.Value))...)
+			if len(m.InReplyTo) == 0 && strings.EqualFold(f.Name, "In-Reply-To") {
+				m.InReplyTo = append(m.InReplyTo, t.idList(unfold(f.Value))...)
 			}
 		}
 	}
 }
 
 // firstID returns the id of a Message-ID field; one without brackets is taken as it is.
-func firstID(v string) string {
+func (t texts) firstID(v string) string {
 	if i := strings.IndexByte(v, '<'); i >= 0 {
 		rest := v[i+1:]
 		if j := strings.IndexByte(rest, '>'); j >= 0 {
-			return cleanID(rest[:j])
+			return t.cleanID(rest[:j])
 		}
-		return cleanID(rest)
+		return t.cleanID(rest)
 	}
-	return cleanID(stripComments(v))
+	return t.cleanID(stripComments(v))
 }
 
 // cleanID removes white space, which folding leaves inside ids.
-func cleanID(s string) string {
+func (t texts) cleanID(s string) string {
 	s = strings.Trim(s, " \t\r\n<>")
 	if strings.ContainsAny(s, " \t\r\n") {
 		s = strings.Join(strings.Fields(s), "")
 	}
-	return plain(s)
+	return t.plain(s)
 }
 
 // idList returns the ids in angle brackets; a single token with an @ counts without them, as Mailman 3 writes it.
-func idList(v string) []string {
+func (t texts) idList(v string) []string {
 	var out []string
 	s := v
 	for {
@@ -285,12 +297,12 @@ func idList(v string) []string {
 		}
 		s = s[j+1:]
 		if id = strings.Trim(id, " \t\r\n"); id != "" && !strings.ContainsAny(id, " \t\r\n") {
-			out = append(out, plain(id))
+			out = append(out, t.plain(id))
 		}
 	}
 	if len(out) == 0 {
-		if t := strings.TrimSpace(v); strings.Count(t, "@") == 1 && !strings.ContainsAny(t, "<> \t") {
-			out = append(out, plain(t))
+		if v = strings.TrimSpace(v); strings.Count(v, "@") == 1 && !strings.ContainsAny(v, "<> \t") {
+			out = append(out, t.plain(v))
 		}
 	}
 	return out

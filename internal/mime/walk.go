@@ -34,6 +34,7 @@ type part struct {
 type walker struct {
 	s       *scanner
 	lim     Limits
+	t       texts
 	open    []level
 	h       hit
 	begun   bool
@@ -249,7 +250,7 @@ func (w *walker) describe(h Header, def string) *part {
 				continue
 			}
 			seenType = true
-			v, ps := parseParams(h[i].Value)
+			v, ps := w.t.parseParams(h[i].Value)
 			p.ctype = contentType(v, def)
 			p.charset = charsetName(ps.get("charset"))
 			ctName = ps.get("name")
@@ -264,7 +265,7 @@ func (w *walker) describe(h Header, def string) *part {
 				continue
 			}
 			seenDisp = true
-			v, ps := parseParams(h[i].Value)
+			v, ps := w.t.parseParams(h[i].Value)
 			switch {
 			case v == "inline":
 				p.disp = "inline"
@@ -272,9 +273,9 @@ func (w *walker) describe(h Header, def string) *part {
 				p.disp = "attachment"
 			}
 			if fn := ps.get("filename"); fn != "" && !strings.HasPrefix(p.ctype, "multipart/") {
-				p.name = fileName(fn)
+				p.name = w.t.fileName(fn)
 			} else if fn := ps.get("name"); fn != "" && !strings.HasPrefix(p.ctype, "multipart/") {
-				p.name = fileName(fn)
+				p.name = w.t.fileName(fn)
 			}
 		case "transfer-encoding":
 			if p.encoding == "" {
@@ -283,13 +284,13 @@ func (w *walker) describe(h Header, def string) *part {
 		}
 	}
 	if p.name == "" && ctName != "" && !strings.HasPrefix(p.ctype, "multipart/") {
-		p.name = fileName(ctName)
+		p.name = w.t.fileName(ctName)
 	}
 	return p
 }
 
 // fileName decodes a parameter value; encoded words do not belong there but are usual.
-func fileName(s string) string { return strings.TrimSpace(decodeWords(s)) }
+func (t texts) fileName(s string) string { return strings.TrimSpace(t.decodeWords(s)) }
 
 // contentType normalises a media type. What is not "type/subtype" is text/plain (RFC 2045 5.2).
 func contentType(v, def string) string {

@@ -7,7 +7,7 @@ import (
 
 // DecodeHeader decodes the encoded words (RFC 2047) of an unstructured field such as Subject and returns valid UTF-8.
 // Adjacent words of one charset are joined before they are decoded, as characters are often cut between words.
-func DecodeHeader(raw string) string { return decodeWords(unfold(raw)) }
+func DecodeHeader(raw string) string { return texts{}.decodeWords(unfold(raw)) }
 
 // word is one encoded word in s: where it ends, and what it holds.
 type word struct {
@@ -51,9 +51,9 @@ func parseWord(s string) (w word, ok bool) {
 	return w, true
 }
 
-func decodeWords(s string) string {
+func (t texts) decodeWords(s string) string {
 	if !strings.Contains(s, "=?") {
-		return plain(s)
+		return t.plain(s)
 	}
 	var out strings.Builder
 	out.Grow(len(s))
@@ -65,8 +65,8 @@ func decodeWords(s string) string {
 			pend = b64dec.flush(pend)
 		}
 		if len(pend) > 0 {
-			t, _ := toUTF8(pend, charset)
-			out.WriteString(t)
+			u, _ := t.toUTF8(pend, charset)
+			out.WriteString(u)
 		}
 		pend = pend[:0]
 		charset = ""
@@ -80,7 +80,7 @@ func decodeWords(s string) string {
 		w, ok := parseWord(s[i:])
 		if !ok {
 			flush()
-			out.WriteString(plain(s[:i+2]))
+			out.WriteString(t.plain(s[:i+2]))
 			s, last = s[i+2:], last-i-2
 			continue
 		}
@@ -90,7 +90,7 @@ func decodeWords(s string) string {
 			adjacent := charset != "" && strings.Trim(gap, " \t\r\n") == ""
 			flush()
 			if !adjacent {
-				out.WriteString(plain(gap))
+				out.WriteString(t.plain(gap))
 			}
 		}
 		charset = cs
@@ -107,7 +107,7 @@ func decodeWords(s string) string {
 		s, last = s[i+w.end:], last-i-w.end
 	}
 	flush()
-	out.WriteString(plain(s))
+	out.WriteString(t.plain(s))
 	return out.String()
 }
 
@@ -128,14 +128,13 @@ func decodeQ(dst []byte, s string) []byte {
 }
 
 // plain makes valid UTF-8 of header text outside encoded words.
-func plain(s string) string {
+func (t texts) plain(s string) string {
 	for i := range len(s) {
 		if s[i] >= 0x80 || s[i] == 0x1b {
 			if s[i] != 0x1b && utf8.ValidString(s) {
 				return s
 			}
-			t, _ := repair([]byte(s), false)
-			return t
+			return t.repair([]byte(s), false)
 		}
 	}
 	return s
