@@ -175,6 +175,9 @@ func (t texts) toUTF8(b []byte, charset string) (s string, fixed bool) {
 		return t.repair(b, false), true
 	}
 	e := lookup(name)
+	if t.noDetect && (name == "iso-8859-1" || name == "latin1" || name == "l1") {
+		e = charmap.ISO8859_1 // to the letter; everybody else means Windows-1252
+	}
 	if e == nil {
 		if ascii && bytes.IndexByte(b, 0x1b) < 0 {
 			return string(b), name != "us-ascii"

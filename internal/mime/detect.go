@@ -16,6 +16,9 @@ const detectBytes = 64 << 10
 
 // repair converts bytes whose charset is unknown, missing or wrong. declaredUTF8 prefers UTF-8 with replacements.
 func (t texts) repair(b []byte, declaredUTF8 bool) string {
+	if t.noDetect {
+		return string([]rune(string(b))) // U+FFFD for each bad byte
+	}
 	if bytes.Contains(b, []byte("\x1b$")) && isASCII(b) {
 		if out, err := japanese.ISO2022JP.NewDecoder().Bytes(b); err == nil && !bytes.Contains(out, []byte("\ufffd")) {
 			return validUTF8(out)
@@ -23,9 +26,6 @@ func (t texts) repair(b []byte, declaredUTF8 bool) string {
 	}
 	if utf8.Valid(b) {
 		return string(b)
-	}
-	if t.noDetect {
-		return string([]rune(string(b))) // U+FFFD for each bad byte
 	}
 	if good, bad := utf8Score(b); good > bad || declaredUTF8 && good > 0 && bad <= 2 {
 		return validUTF8(b)

@@ -106,7 +106,7 @@ func quoted(s string) (v, rest string) {
 	for i := 1; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
-			if i+1 < len(s) && (s[i+1] == '"' || s[i+1] == '\\') {
+			if i+1 < len(s) {
 				i++
 			}
 			b.WriteByte(s[i])

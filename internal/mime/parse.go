@@ -16,19 +16,29 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 	w.t.noDetect = o.NoDetect
 	m := &Message{}
 	var text, html []string
+	var namedText, namedHTML *string // the first text that is an attachment only because it has a name
 	textLeft, htmlLeft := w.lim.Text, w.lim.Text
 	var buf []byte
 	hint := "" // charset of the first text
 	for p := w.next(); p != nil; p = w.next() {
+		list, left, named := &text, &textLeft, &namedText
+		if p.ctype == "text/html" {
+			list, left, named = &html, &htmlLeft, &namedHTML
+		}
 		if p.isAttachment() {
 			a := p.attachment()
-			buf = w.measure(p, &a, buf, o.Digests)
+			if p.mayBeText() && *named == nil && len(*list) == 0 {
+				buf = w.collect(p, buf[:0], *left)
+				s, _ := w.t.toUTF8(buf, p.charset)
+				*named = &s
+				if a.Size = int64(len(buf)); o.Digests {
+					a.SHA256 = sha256.Sum256(buf)
+				}
+			} else {
+				buf = w.measure(p, &a, buf, o.Digests)
+			}
 			m.Attachments = append(m.Attachments, a)
 			continue
-		}
-		list, left := &text, &textLeft
-		if p.ctype == "text/html" {
-			list, left = &html, &htmlLeft
 		}
 		buf = w.collect(p, buf[:0], *left)
 		if hint == "" {
@@ -40,6 +50,12 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 		}
 		*left = max(0, *left-len(buf))
 		*list = append(*list, s)
+	}
+	if len(text) == 0 && namedText != nil {
+		text = append(text, *namedText)
+	}
+	if len(html) == 0 && namedHTML != nil {
+		html = append(html, *namedHTML)
 	}
 	m.Text, m.TextAll = joined(text)
 	m.HTML, m.HTMLAll = joined(html)

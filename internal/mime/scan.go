@@ -7,7 +7,8 @@ import (
 
 const (
 	bufSize     = 64 << 10
-	maxBoundary = 1024 // bytes of a boundary; RFC 2046 5.1.1 allows 70
+	maxBoundary = 16 << 10 // bytes of a boundary; RFC 2046 5.1.1 allows 70
+	boundaryPad = 80       // white space after a boundary that is looked at
 )
 
 // scanner cuts a stream into lines and into the stretches between boundary lines, without copying.
@@ -125,21 +126,27 @@ type hit struct {
 	closed bool // "--boundary--"
 }
 
-// match finds the boundary line among the open boundaries, innermost first. line starts with "--".
+// match finds the boundary line among the open boundaries, innermost first. line starts with "--". White space may
+// follow a boundary; anything may follow a closing one.
 func match(line []byte, open []level) (hit, bool) {
-	line = bytes.TrimRight(line[2:], " \t\r\n")
+	line = bytes.TrimRight(line[2:], "\r\n")
+	closing := -1
 	for i := len(open) - 1; i >= 0; i-- {
 		b := open[i].boundary
-		if len(line) >= len(b) && string(line[:len(b)]) == b {
-			switch string(line[len(b):]) {
-			case "":
-				return hit{level: i}, true
-			case "--":
-				return hit{level: i, closed: true}, true
-			}
+		if len(line) < len(b) || string(line[:len(b)]) != b {
+			continue
+		}
+		rest := bytes.TrimRight(line[len(b):], " \t")
+		switch {
+		case len(rest) == 0:
+			return hit{level: i}, true
+		case string(rest) == "--":
+			return hit{level: i, closed: true}, true
+		case closing < 0 && rest[0] == '-' && len(rest) > 1 && rest[1] == '-':
+			closing = i
 		}
 	}
-	return hit{}, false
+	return hit{level: closing, closed: true}, closing >= 0
 }
 
 var dashes = []byte("\n--")
@@ -158,9 +165,13 @@ func (s *scanner) chunk(open []level) (data []byte, h hit, done bool) {
 		s.pos = s.end
 		return data, hit{}, false
 	}
+	look := boundaryPad
+	for i := range open {
+		look = max(look, len(open[i].boundary)+boundaryPad)
+	}
 	if s.bol {
 		// The body may begin with a boundary.
-		for s.end-s.pos < maxBoundary+8 && s.fill() {
+		for s.end-s.pos < look && s.fill() {
 		}
 		if bytes.HasPrefix(s.buf[s.pos:s.end], dashes[1:]) {
 			line := s.lineIn(0)
@@ -178,7 +189,7 @@ func (s *scanner) chunk(open []level) (data []byte, h hit, done bool) {
 			break
 		}
 		i += from
-		if s.end-s.pos-i < maxBoundary+8 && !s.eof {
+		if s.end-s.pos-i < look && !s.eof {
 			if i > 1 { // hand out what is before it, then look at it with a full buffer
 				n := i - 1
 				data = s.buf[s.pos : s.pos+n]

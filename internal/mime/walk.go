@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"bytes"
 	"io"
 	"strconv"
 	"strings"
@@ -175,17 +176,20 @@ func (w *walker) enter(p *part, id string, ended bool) *part {
 		p.none = true
 		return nil
 	}
-	if boundary == "" || len(w.open) >= w.lim.Depth {
-		if boundary == "" {
-			w.problem("multipart without boundary")
-			p.ctype = "text/plain"
-		} else {
-			w.problem("multiparts too deep")
-			w.partial = true
-			p.ctype = "application/octet-stream"
-		}
+	switch {
+	case len(w.open) >= w.lim.Depth:
+		w.problem("multiparts too deep")
+		w.partial = true
+		p.ctype = "application/octet-stream"
 		w.inBody = true
 		return p
+	case boundary == "" && len(w.open) > 0:
+		w.problem("multipart without boundary")
+		p.ctype = "text/plain"
+		w.inBody = true
+		return p
+	case boundary == "":
+		boundary = noBoundary
 	}
 	if id != "" {
 		id += "."
@@ -198,6 +202,15 @@ func (w *walker) enter(p *part, id string, ended bool) *part {
 	if w.h.level == n {
 		return nil
 	}
+	if n == 0 && w.h.level < 0 && w.s.err == nil {
+		if b := findBoundary(pre); b != "" {
+			w.problem("multipart with another boundary than declared")
+			w.open[0].boundary = b
+			w.s = &scanner{buf: pre, end: len(pre), eof: true, bol: true, started: true}
+			w.skip(nil)
+			return nil
+		}
+	}
 	// Not one boundary of its own: what there is, is text.
 	w.problem("multipart without parts")
 	w.open = w.open[:n]
@@ -206,6 +219,34 @@ func (w *walker) enter(p *part, id string, ended bool) *part {
 		w.open = w.open[:0]
 	}
 	return p
+}
+
+// noBoundary stands for a missing boundary parameter; no line matches it.
+const noBoundary = "\n"
+
+// findBoundary looks for the boundary that was used in place of the declared one: the first line that starts with two
+// dashes and is followed by a Content- field.
+func findBoundary(body []byte) string {
+	for rest := body; ; {
+		i := bytes.Index(rest, dashes[1:])
+		if i < 0 {
+			return ""
+		}
+		bol := i == 0 && len(rest) == len(body) || i > 0 && rest[i-1] == '\n'
+		rest = rest[i+2:]
+		j := bytes.IndexByte(rest, '\n')
+		if j < 0 {
+			return ""
+		}
+		if !bol {
+			continue
+		}
+		b := bytes.TrimRight(rest[:j], " \t\r")
+		rest = rest[j:]
+		if next := rest[1:]; len(b) > 0 && len(b) <= 200 && len(next) > 8 && bytes.EqualFold(next[:8], []byte("content-")) {
+			return string(b)
+		}
+	}
 }
 
 // skip reads up to the next boundary of an open multipart.
@@ -258,7 +299,6 @@ func (w *walker) describe(h Header, def string) *part {
 				if p.name = ps.get("boundary"); len(p.name) > maxBoundary {
 					p.name = ""
 				}
-				p.name = strings.TrimRight(p.name, " \t")
 			}
 		case "disposition":
 			if seenDisp {
@@ -269,7 +309,7 @@ func (w *walker) describe(h Header, def string) *part {
 			switch {
 			case v == "inline":
 				p.disp = "inline"
-			case v != "": // RFC 2183 2.8: unknown types are attachments
+			case isToken(v): // RFC 2183 2.8: unknown types are attachments
 				p.disp = "attachment"
 			}
 			if fn := ps.get("filename"); fn != "" && !strings.HasPrefix(p.ctype, "multipart/") {
@@ -313,6 +353,11 @@ func contentType(v, def string) string {
 
 func (p *part) isAttachment() bool {
 	return p.disp == "attachment" || p.name != "" || p.ctype != "text/plain" && p.ctype != "text/html"
+}
+
+// mayBeText tells whether an attachment is one only because it has a name: it is the text if there is no other.
+func (p *part) mayBeText() bool {
+	return p.disp != "attachment" && (p.ctype == "text/plain" || p.ctype == "text/html")
 }
 
 func (p *part) attachment() Attachment {
