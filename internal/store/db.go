@@ -421,5 +421,16 @@ func (d *mailDB) read(ctx context.Context, fn func(*tx) error) error {
 	return transact(ctx, d.src, d.texts, string(d.id), false, fn)
 }
 
-// closed is how a handle answers after Close or DeleteAccount.
+// retire closes the handle's files for good.
+func (d *mailDB) retire(ctx context.Context) error {
+	var errs []error
+	for _, src := range []source{d.src, d.blobs.src} {
+		if f, ok := src.(*sqliteFile); ok {
+			errs = append(errs, f.retire(context.WithoutCancel(ctx)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// errClosed is why a handle is refused after Close or DeleteAccount.
 var errClosed = errors.New("store is closed")

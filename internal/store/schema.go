@@ -30,7 +30,9 @@ type schema struct {
 func controlSchema() schema {
 	return schema{name: "sqlite-control", secureDelete: "ON", files: schemaFiles}
 }
-func mailSchema() schema { return schema{name: "sqlite-mail", secureDelete: "FAST", files: schemaFiles} }
+func mailSchema() schema {
+	return schema{name: "sqlite-mail", secureDelete: "FAST", files: schemaFiles}
+}
 func blobSchema() schema {
 	return schema{name: "sqlite-blobs", secureDelete: "FAST", incremental: true, files: schemaFiles}
 }

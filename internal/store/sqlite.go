@@ -147,7 +147,6 @@ func (f *sqliteFile) put(c *dbConn, write, broken bool) {
 // open opens the database, makes or migrates its tables and keeps the connection as the writer. Holds f.mu.
 func (f *sqliteFile) open(ctx context.Context) (err error) {
 	ro := f.pool.readOnly
-	mode := "rw"
 	if _, err := os.Stat(f.path); errors.Is(err, fs.ErrNotExist) {
 		if f.fresh == nil || ro {
 			return mail.E(mail.NotFound, "open "+filepath.Base(f.path), "a database file is missing: "+f.path, err)
@@ -159,7 +158,7 @@ func (f *sqliteFile) open(ctx context.Context) (err error) {
 	if err := makePrivate(f.path + "-shm"); err != nil { // before SQLite makes it readable for others
 		return err
 	}
-	name := "file:" + escapePath(f.path) + "?mode=" + mode
+	name := "file:" + escapePath(f.path) + "?mode=rw"
 	if f.key != nil {
 		name += "&vfs=adiantum"
 	}
@@ -265,8 +264,12 @@ func escapePath(p string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.ToSlash(p))
 }
 
+// makePrivate makes an empty file that only we may read, unless there is one.
 func makePrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

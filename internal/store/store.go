@@ -41,6 +41,7 @@ type Store struct {
 
 	mu        sync.Mutex
 	mailboxes map[mail.AccountID]*Mailbox
+	erased    map[mail.AccountID]bool // by this process: a handle that was being opened meanwhile is not kept
 	closed    bool
 }
 
@@ -56,7 +57,7 @@ func Open(ctx context.Context, o Options) (s *Store, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s = &Store{o: o, log: o.Log, now: o.Now, mailboxes: map[mail.AccountID]*Mailbox{}}
+	s = &Store{o: o, log: o.Log, now: o.Now, mailboxes: map[mail.AccountID]*Mailbox{}, erased: map[mail.AccountID]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -177,7 +178,8 @@ func (s *Store) Mailbox(ctx context.Context, id mail.AccountID) (*Mailbox, error
 	if err != nil {
 		return nil, err
 	}
-	m = &Mailbox{s: s, id: id, db: s.newMailDB(id, key)}
+	m = &Mailbox{id: id, db: s.newMailDB(id, key), now: s.now}
+	m.mirror = func(ctx context.Context, st mail.SyncStatus) error { return s.SetSync(ctx, id, st) }
 	var raw []byte
 	if err := m.db.read(ctx, func(t *tx) error {
 		return t.row(ctx, "SELECT id_key FROM state WHERE {a}1=1").Scan(&raw)
@@ -188,13 +190,18 @@ func (s *Store) Mailbox(ctx context.Context, id mail.AccountID) (*Mailbox, error
 		return nil, mail.E(mail.Internal, "open the mailbox", "its identity key is damaged", nil)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if have := s.mailboxes[id]; have != nil {
-		m.db.abandon()
-		return have, nil
+	have, erased, closed := s.mailboxes[id], s.erased[id], s.closed
+	if have == nil && !erased && !closed {
+		s.mailboxes[id] = m
+		s.mu.Unlock()
+		return m, nil
 	}
-	s.mailboxes[id] = m
-	return m, nil
+	s.mu.Unlock()
+	m.db.retire(ctx)
+	if have == nil {
+		return nil, noAccount(errClosed)
+	}
+	return have, nil
 }
 
 // newMailDB makes the database handle of an account; nothing is opened yet.

@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // KeySize is the length of all keys.
@@ -38,7 +39,9 @@ func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 
 // Key is a secret key that never prints itself.
 type Key struct {
-	id  KeyID
+	id KeyID
+
+	mu  sync.RWMutex
 	raw [KeySize]byte
 }
 
@@ -64,6 +67,8 @@ func (k *Key) GoString() string { return k.String() }
 
 // Derive returns the key for one purpose (HKDF-SHA-256, RFC 5869).
 func (k *Key) Derive(purpose string) [KeySize]byte {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
 	out, err := hkdf.Key(sha256.New, k.raw[:], nil, "posthorn 1 "+purpose, KeySize)
 	if err != nil {
 		panic("vault: " + err.Error()) // only for absurd lengths
@@ -72,7 +77,11 @@ func (k *Key) Derive(purpose string) [KeySize]byte {
 }
 
 // Destroy overwrites the key in memory. It opens and seals nothing sensible any more.
-func (k *Key) Destroy() { clear(k.raw[:]) }
+func (k *Key) Destroy() {
+	k.mu.Lock()
+	clear(k.raw[:])
+	k.mu.Unlock()
+}
 
 func (k *Key) aead(purpose string) cipher.AEAD {
 	dk := k.Derive(purpose)
