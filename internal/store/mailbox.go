@@ -1,11 +1,28 @@
 package store
 
 import (
+	"context"
+	"log/slog"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/mime"
 )
+
+// Mailbox is one account's mail: folders, messages, threads and the log of their changes. It is safe for concurrent use.
+type Mailbox struct {
+	id     mail.AccountID
+	key    mime.IDKey
+	db     *mailDB
+	now    func() time.Time
+	log    *slog.Logger                                 // may be nil
+	mirror func(context.Context, mail.SyncStatus) error // copies the account's status to the control store; may be nil
+
+	names folderNames
+}
+
+// IDKey returns the key that this mailbox's public ids are made with. It is fixed when the mailbox is made.
+func (m *Mailbox) IDKey() mime.IDKey { return m.key }
 
 // PlacementRef names one copy of a message at the server.
 type PlacementRef struct {

@@ -121,6 +121,7 @@ CREATE TABLE messages(
   in_reply_to text,
   refs text,                            -- JSON list
   subject text NOT NULL,
+  subject_key text NOT NULL,            -- lower case, to look for parts of it
   addresses text,                       -- JSON {"from":[{"name","email"}],"to","cc","bcc","reply_to","sender"}
   snippet text NOT NULL,
   flags bigint NOT NULL,                -- over the placements: \Seen if on all, others if on any

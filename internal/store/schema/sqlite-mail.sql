@@ -60,6 +60,7 @@ CREATE TABLE messages(
   in_reply_to TEXT,
   refs TEXT,                            -- JSON list
   subject TEXT NOT NULL,
+  subject_key TEXT NOT NULL,            -- lower case, to look for parts of it
   addresses TEXT,                       -- JSON {"from":[{"name","email"}],"to","cc","bcc","reply_to","sender"}
   snippet TEXT NOT NULL,
   flags INTEGER NOT NULL,               -- over the placements: \Seen if on all, others if on any

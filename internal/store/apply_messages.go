@@ -1,0 +1,554 @@
+package store
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
+)
+
+// messageRow is a message in a writing transaction.
+//
+// Identity: the public id of a message is made from its fingerprint, so that it is the same whenever and wherever the
+// message is found. A copy with the same fingerprint is taken for the same message; its placement is not held until its
+// bytes were compared, unless it takes over from a vanished placement with the same size and date. When the bytes turn
+// out to differ, the placement goes to the message whose id is made from fingerprint and digest: a split message. With a
+// weak fingerprint ids are always made that way.
+//
+// Of several messages with one fingerprint, the first whose bytes were seen has the plain id. No two messages share both
+// fingerprint and digest.
+type messageRow struct {
+	row     int64 // 0 until giveRows
+	public  publicID
+	fp      [16]byte
+	split   bool
+	digest  []byte // nil: no bytes yet
+	keys    []byte // 12 bytes each, the one to mint from first
+	content bool   // content or header facts are to be written
+	facts   *facts // of new messages and those that get content
+	was     messageLooks
+	messageLooks
+	foldersWere []int64 // sorted
+	folders     []int64
+	threadNum   int64 // as stored
+	thread      *threadRow
+	placements  []*placementRow
+	addressKeys []int64 // as stored, when facts were read
+	seq         int64
+	stored      bool
+	gone        bool
+}
+
+// messageLooks is what can change about a message and is kept in its row.
+type messageLooks struct {
+	flags    mail.Flags
+	keywords []string
+	body     mail.BodyState
+	trouble  string
+	hasAtt   bool
+}
+
+// facts are the columns that are written once or twice in a message's life.
+type facts struct {
+	received, sent      time.Time
+	headerID, inReplyTo string
+	refs                []string
+	subject             string
+	addresses           addresses
+	size                int64
+
+	raw, display int64
+	displayHTML  bool
+	snippet      string
+	parts        []mail.Part
+	partial      bool
+}
+
+const messageRowColumns = "id, public, fingerprint, split, digest, thread_id, thread_keys, flags, keywords, body_state, trouble, has_att, seq"
+
+func scanMessageRow(r *sql.Rows) (*messageRow, error) {
+	m := &messageRow{stored: true}
+	var public, fp sql.RawBytes
+	var keywords, trouble sql.NullString
+	err := r.Scan(&m.row, &public, &fp, &m.split, &m.digest, &m.threadNum, &m.keys, &m.flags, &keywords, &m.body, &trouble, &m.hasAtt, &m.seq)
+	if err != nil {
+		return nil, err
+	}
+	copy(m.public[:], public)
+	copy(m.fp[:], fp)
+	m.trouble = trouble.String
+	m.keywords, err = parseList[string](keywords)
+	m.was = m.messageLooks
+	return m, err
+}
+
+// void tells whether the message neither was stored nor will be.
+func (m *messageRow) void() bool { return !m.stored && len(m.placements) == 0 }
+
+func (m *messageRow) looksDifferent() bool {
+	return m.content || m.flags != m.was.flags || m.body != m.was.body || m.trouble != m.was.trouble || m.hasAtt != m.was.hasAtt ||
+		!slices.Equal(m.keywords, m.was.keywords) || !slices.Equal(m.folders, m.foldersWere)
+}
+
+func (m *messageRow) folderSet() []int64 {
+	if len(m.placements) == 1 {
+		return []int64{m.placements[0].folder}
+	}
+	list := make([]int64, 0, len(m.placements))
+	for _, p := range m.placements {
+		list = append(list, p.folder)
+	}
+	return sortedSet(list)
+}
+
+// settle makes the message what its placements say.
+func (m *messageRow) settle() {
+	if len(m.placements) == 0 {
+		m.gone = true
+		m.folders = nil
+		return
+	}
+	m.folders = m.folderSet()
+	all := mail.FlagSeen
+	m.flags, m.keywords, m.trouble = 0, nil, ""
+	for i, p := range m.placements {
+		m.flags |= p.flags
+		all &= p.flags
+		if i == 0 {
+			m.keywords = p.keywords
+		} else if !slices.Equal(m.keywords, p.keywords) {
+			m.keywords = sortedSet(append(slices.Clone(m.keywords), p.keywords...))
+		}
+		if p.trouble != "" && (m.trouble == "" || p.trouble < m.trouble) {
+			m.trouble = p.trouble
+		}
+	}
+	m.flags = m.flags&^mail.FlagSeen | all
+	switch {
+	case m.digest != nil:
+		m.body, m.trouble = mail.BodyHeld, ""
+	case m.trouble != "":
+		m.body = mail.BodyQuarantined
+	default:
+		m.body = mail.BodyNone
+	}
+}
+
+func (m *Mailbox) withDigest(fp [16]byte, digest [32]byte) publicID {
+	return m.publicID(mime.WithDigest(fp, digest))
+}
+
+// vanishedCopy is what a moved copy has in common with where it was.
+type vanishedCopy struct {
+	fp                 [16]byte
+	size, internaldate int64
+}
+
+// addNew stores copies seen for the first time.
+func (a *applier) addNew(list []NewMessage) error {
+	if len(list) == 0 {
+		return nil
+	}
+	moved := map[vanishedCopy][]*placementRow{}
+	for _, p := range a.plOrder {
+		if p.vanishedAt != 0 {
+			k := vanishedCopy{p.msg.fp, p.size, p.internaldate}
+			moved[k] = append(moved[k], p)
+		}
+	}
+	from := map[*placementRow]*messageRow{} // their messages now; below they may be removed from them
+	for _, l := range moved {
+		for _, p := range l {
+			from[p] = p.msg
+		}
+	}
+	for i := range list {
+		n := &list[i]
+		key := placementKey{a.folders[n.Folder].num, n.UIDValidity, n.UID}
+		p := a.placements[key]
+		if p != nil && !p.removed {
+			if p.vanishedAt == 0 {
+				if n.Content != nil && !p.held {
+					a.addContent(p, n.Content)
+				}
+				continue
+			}
+			if a.sameMessage(p.msg, n) { // it had not vanished after all
+				p.vanishedAt, p.dirty = 0, true
+				p.setFlags(n.Flags, n.Keywords, n.ModSeq)
+				a.replaceVanished(p.msg, p)
+				if n.Content != nil && !p.held {
+					a.addContent(p, n.Content)
+				}
+				continue
+			}
+			a.remove(p)
+		}
+		if p == nil {
+			p = &placementRow{placementKey: key}
+			a.placements[key] = p
+			a.plOrder = append(a.plOrder, p)
+		}
+		p.removed, p.dirty, p.held, p.vanishedAt, p.trouble, p.nextTry = false, true, false, 0, "", 0
+		p.size, p.internaldate, p.modseq = n.Size, n.InternalDate.UnixMilli(), 0
+		p.setFlags(n.Flags, n.Keywords, n.ModSeq)
+
+		if c := n.Content; c != nil {
+			m := a.byContent(n.FP, n.Strong, c.Digest, func() (*facts, []byte) { return headFacts(n), threadKeys(&n.Threading) })
+			a.place(m, p)
+			a.fill(m, p, c)
+			continue
+		}
+		m, held := a.sourceOf(moved[vanishedCopy{n.FP, n.Size, p.internaldate}], from)
+		if m == nil {
+			public := a.m.publicID(n.FP)
+			if m = a.byPublic[public]; m == nil {
+				m = a.create(public, n.FP, false, headFacts(n), threadKeys(&n.Threading))
+			}
+		}
+		p.held = held && m.digest != nil
+		a.place(m, p)
+	}
+	return nil
+}
+
+// sameMessage tells whether n, found where a placement of m vanished, is that message.
+func (a *applier) sameMessage(m *messageRow, n *NewMessage) bool {
+	return m.fp == n.FP && (n.Content == nil || m.digest == nil || bytes.Equal(m.digest, n.Content.Digest[:]))
+}
+
+// sourceOf returns the one message that all these vanished placements belong to, nil if there is not exactly one, and
+// whether the bytes of any were those of the message.
+func (a *applier) sourceOf(list []*placementRow, from map[*placementRow]*messageRow) (m *messageRow, held bool) {
+	for _, p := range list {
+		if m != nil && m != from[p] {
+			return nil, false
+		}
+		m, held = from[p], held || p.held
+	}
+	return m, held
+}
+
+// byContent returns the message with this fingerprint and these bytes, which may be new, or one with the fingerprint that
+// has no bytes yet.
+func (a *applier) byContent(fp [16]byte, strong bool, digest [32]byte, source func() (*facts, []byte)) *messageRow {
+	exact := a.m.withDigest(fp, digest)
+	if strong {
+		public := a.m.publicID(fp)
+		base := a.byPublic[public]
+		switch {
+		case base != nil && bytes.Equal(base.digest, digest[:]):
+			return base
+		case a.byPublic[exact] != nil:
+			return a.byPublic[exact]
+		case base == nil:
+			f, keys := source()
+			return a.create(public, fp, false, f, keys)
+		case base.digest == nil:
+			return base
+		}
+	}
+	if m := a.byPublic[exact]; m != nil {
+		return m
+	}
+	f, keys := source()
+	return a.create(exact, fp, strong, f, keys)
+}
+
+func (a *applier) create(public publicID, fp [16]byte, split bool, f *facts, keys []byte) *messageRow {
+	m := &messageRow{public: public, fp: fp, split: split, facts: f, keys: keys}
+	a.byPublic[public] = m
+	a.order = append(a.order, m)
+	return m
+}
+
+// addBodies stores bytes that were fetched for known placements.
+func (a *applier) addBodies(list []Body) error {
+	var rows []int64
+	for i := range list {
+		if p := a.find(list[i].PlacementRef); p != nil && !p.removed && !p.held && p.msg.stored {
+			rows = append(rows, p.msg.row)
+		}
+	}
+	if err := a.loadFacts(sortedSet(rows)); err != nil {
+		return err
+	}
+	for i := range list {
+		b := &list[i]
+		if p := a.find(b.PlacementRef); p != nil && !p.removed && !p.held {
+			a.addContent(p, &b.Content)
+		}
+	}
+	return nil
+}
+
+// addContent gives a placement the bytes found there: its message gets them, or has them, or the placement is one of
+// another message.
+func (a *applier) addContent(p *placementRow, c *Content) {
+	old := p.msg
+	m := a.byContent(old.fp, true, c.Digest, func() (*facts, []byte) {
+		f := *old.facts
+		f.received, f.size = time.UnixMilli(p.internaldate), p.size
+		f.raw, f.display, f.displayHTML, f.snippet, f.parts, f.partial = 0, 0, false, "", nil, false
+		return &f, old.keys
+	})
+	if m != old {
+		a.detach(p)
+		a.place(m, p)
+	}
+	a.fill(m, p, c)
+}
+
+// fill marks the placement as held, and gives the message the content if it had none.
+func (a *applier) fill(m *messageRow, p *placementRow, c *Content) {
+	p.held, p.trouble, p.nextTry, p.dirty = true, "", 0, true
+	if m.digest != nil {
+		return
+	}
+	m.digest, m.content, m.hasAtt = c.Digest[:], true, c.Listed
+	f := m.facts
+	f.size, f.raw, f.display, f.displayHTML = c.Size, c.Raw.ID, c.Display.ID, c.DisplayHTML
+	f.snippet, f.partial = clean(c.Snippet), c.Partial
+	f.parts = make([]mail.Part, len(c.Attachments))
+	for i, at := range c.Attachments {
+		at.ID, at.ContentType, at.Charset, at.Filename = clean(at.ID), clean(at.ContentType), clean(at.Charset), clean(at.Filename)
+		at.ContentID, at.Disposition = clean(at.ContentID), clean(at.Disposition)
+		f.parts[i] = at
+	}
+	if c.Head != nil {
+		f.setHead(c.Head)
+	}
+}
+
+func headFacts(n *NewMessage) *facts {
+	f := &facts{received: n.InternalDate, size: n.Size}
+	if n.Head != nil {
+		f.setHead(n.Head)
+	}
+	return f
+}
+
+func (f *facts) setHead(h *mime.Message) {
+	f.sent, f.headerID, f.refs, f.subject = h.Date, clean(h.MessageID), cleanList(h.References), clean(h.Subject)
+	f.inReplyTo = ""
+	if len(h.InReplyTo) > 0 {
+		f.inReplyTo = clean(h.InReplyTo[0])
+	}
+	f.addresses = addresses{addressList(h.From), addressList(h.To), addressList(h.Cc), addressList(h.Bcc), addressList(h.ReplyTo), addressList(h.Sender)}
+}
+
+// threadKeys joins the keys, the one to mint from first.
+func threadKeys(t *mime.Threading) []byte {
+	keys := append(make([]byte, 0, 12*(len(t.Keys)+1)), t.Mint[:]...)
+	for _, k := range t.Keys {
+		if k != t.Mint {
+			keys = append(keys, k[:]...)
+		}
+	}
+	return keys
+}
+
+// loadFacts reads the header facts of stored messages.
+func (a *applier) loadFacts(rows []int64) error {
+	rows = slices.DeleteFunc(rows, func(id int64) bool { return a.messages[id] == nil || a.messages[id].facts != nil })
+	return queryIn(a.ctx, a.t, "SELECT id, received_at, sent_at, header_id, in_reply_to, refs, subject, addresses, size FROM messages WHERE {a}id IN (??)", nil, rows,
+		func(r *sql.Rows) error {
+			var id, received int64
+			var sent sql.NullInt64
+			var headerID, inReplyTo, refs, addrs sql.NullString
+			f := new(facts)
+			if err := r.Scan(&id, &received, &sent, &headerID, &inReplyTo, &refs, &f.subject, &addrs, &f.size); err != nil {
+				return err
+			}
+			var err error
+			f.received, f.sent, f.headerID, f.inReplyTo = time.UnixMilli(received).UTC(), fromMillis(sent), headerID.String, inReplyTo.String
+			if f.refs, err = parseList[string](refs); err != nil {
+				return err
+			}
+			if addrs.Valid {
+				if err := json.Unmarshal([]byte(addrs.String), &f.addresses); err != nil {
+					return fmt.Errorf("addresses of message %d: %w", id, err)
+				}
+			}
+			m := a.messages[id]
+			m.facts, m.addressKeys = f, a.m.addressKeys(&f.addresses)
+			return nil
+		})
+}
+
+// giveRows gives new messages their date-ordered row ids. The low bits come from the public id, so that messages of one
+// second are in the same order after a wipe; the few that meet a taken number get the next free one.
+func (a *applier) giveRows() error {
+	var ask []*messageRow
+	taken := map[int64]bool{}
+	next := func(m *messageRow, low int64) {
+		base := rowAt(m.facts.received)
+		for {
+			low &= 1<<rowBits - 1
+			if m.row = base | low; !taken[m.row] {
+				taken[m.row] = true
+				return
+			}
+			low++
+		}
+	}
+	for _, m := range a.order {
+		if !m.stored && !m.void() {
+			next(m, int64(binary.BigEndian.Uint32(m.public[:4])))
+			ask = append(ask, m)
+		}
+	}
+	for len(ask) > 0 {
+		rows := make([]int64, len(ask))
+		for i, m := range ask {
+			rows[i] = m.row
+		}
+		used := map[int64]bool{}
+		err := queryIn(a.ctx, a.t, "SELECT id FROM messages WHERE {a}id IN (??)", nil, sortedSet(rows), func(r *sql.Rows) error {
+			var id int64
+			err := r.Scan(&id)
+			taken[id], used[id] = true, true
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		var again []*messageRow
+		for _, m := range ask {
+			if used[m.row] {
+				next(m, m.row+1)
+				again = append(again, m)
+			}
+		}
+		ask = again
+	}
+	return nil
+}
+
+// writeMessages stores messages and the keys of their addresses.
+func (a *applier) writeMessages() error {
+	var goneFacts []int64
+	for _, m := range a.order {
+		if m.gone && m.stored {
+			goneFacts = append(goneFacts, m.row)
+		}
+	}
+	if err := a.loadFacts(goneFacts); err != nil {
+		return err
+	}
+	var fresh, content, looks, gone, addKeys, dropKeys [][]any
+	for _, m := range a.order {
+		if m.void() {
+			continue
+		}
+		a.count(m)
+		switch {
+		case m.gone:
+			gone = append(gone, []any{m.row})
+			for _, k := range m.addressKeys {
+				dropKeys = append(dropKeys, []any{k, m.row})
+			}
+			continue
+		case !m.looksDifferent() && m.stored:
+			continue
+		}
+		lookVals := []any{int64(m.flags), jsonList(m.keywords), int64(m.body), text(m.trouble), bit(m.hasAtt), m.seq}
+		if m.stored && !m.content {
+			looks = append(looks, append(lookVals, m.row))
+			continue
+		}
+		f := m.facts
+		addrs, err := f.addresses.json()
+		if err != nil {
+			return err
+		}
+		var digest any
+		if m.digest != nil {
+			digest = m.digest
+		}
+		vals := append(lookVals, digest, millis(f.sent), text(f.headerID), text(f.inReplyTo), jsonList(f.refs), f.subject, strings.ToLower(f.subject), addrs, f.snippet, f.size,
+			jsonList(f.parts), number(f.raw), number(f.display), bit(f.displayHTML), bit(f.partial))
+		if m.stored {
+			content = append(content, append(vals, m.row))
+		} else {
+			fresh = append(fresh, append(vals, m.row, m.public[:], m.fp[:], bit(m.split), m.thread.num, m.keys, f.received.UnixMilli()))
+		}
+		keys := a.m.addressKeys(&f.addresses)
+		for _, k := range keys {
+			if _, had := slices.BinarySearch(m.addressKeys, k); !had {
+				addKeys = append(addKeys, []any{k, m.row})
+			}
+		}
+		for _, k := range m.addressKeys {
+			if _, has := slices.BinarySearch(keys, k); !has {
+				dropKeys = append(dropKeys, []any{k, m.row})
+			}
+		}
+	}
+	for _, w := range []struct {
+		q    string
+		rows [][]any
+	}{
+		{"DELETE FROM messages WHERE {a}id=?", gone},
+		{"DELETE FROM message_addresses WHERE {a}key=? AND message_id=?", dropKeys},
+		{"UPDATE messages SET flags=?, keywords=?, body_state=?, trouble=?, has_att=?, seq=? WHERE {a}id=?", looks},
+		{`UPDATE messages SET flags=?, keywords=?, body_state=?, trouble=?, has_att=?, seq=?, digest=?, sent_at=?, header_id=?, in_reply_to=?, refs=?,
+			subject=?, subject_key=?, addresses=?, snippet=?, size=?, parts=?, raw_blob=?, display_blob=?, display_html=?, partial=? WHERE {a}id=?`, content},
+	} {
+		if len(w.rows) > 0 {
+			if _, err := a.t.execMany(a.ctx, w.q, w.rows); err != nil {
+				return fmt.Errorf("write messages: %w", err)
+			}
+		}
+	}
+	slices.SortFunc(fresh, func(x, y []any) int { return compareRows(x[21], y[21]) })
+	err := a.t.insertMany(a.ctx, "messages", []string{"flags", "keywords", "body_state", "trouble", "has_att", "seq", "digest", "sent_at", "header_id",
+		"in_reply_to", "refs", "subject", "subject_key", "addresses", "snippet", "size", "parts", "raw_blob", "display_blob", "display_html", "partial",
+		"id", "public", "fingerprint", "split", "thread_id", "thread_keys", "received_at"}, fresh, "")
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(addKeys, func(x, y []any) int { return compareRows(x[0], y[0]) })
+	return a.t.insertMany(a.ctx, "message_addresses", []string{"key", "message_id"}, addKeys, "")
+}
+
+func compareRows(x, y any) int {
+	switch a, b := x.(int64), y.(int64); {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// count adds what the message became, and takes off what it was, to the counts of the account.
+func (a *applier) count(m *messageRow) {
+	if m.stored {
+		a.st.messages--
+		a.st.unread -= bit(m.was.flags&mail.FlagSeen == 0)
+		a.st.starred -= bit(m.was.flags&mail.FlagFlagged != 0)
+		a.st.held -= bit(m.was.body == mail.BodyHeld)
+	}
+	if !m.gone {
+		a.st.messages++
+		a.st.unread += bit(m.flags&mail.FlagSeen == 0)
+		a.st.starred += bit(m.flags&mail.FlagFlagged != 0)
+		a.st.held += bit(m.body == mail.BodyHeld)
+	}
+}
+
+func (a *addresses) json() (any, error) {
+	if len(a.From)+len(a.To)+len(a.Cc)+len(a.Bcc)+len(a.ReplyTo)+len(a.Sender) == 0 {
+		return nil, nil
+	}
+	b, err := json.Marshal(a)
+	return string(b), err
+}

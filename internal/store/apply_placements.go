@@ -1,0 +1,373 @@
+package store
+
+import (
+	"bytes"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+// placementKey is the key of a placement's row.
+type placementKey struct {
+	folder      int64
+	uidvalidity mail.UIDValidity
+	uid         mail.UID
+}
+
+// placementRow is a placement in a writing transaction.
+type placementRow struct {
+	placementKey
+	msg          *messageRow
+	flags        mail.Flags
+	keywords     []string
+	modseq       int64
+	held         bool
+	size         int64
+	internaldate int64 // ms
+	vanishedAt   int64 // ms; 0 is at the server
+	trouble      string
+	nextTry      int64 // ms
+
+	stored  bool
+	dirty   bool
+	removed bool
+	was     placementCounts // as stored
+}
+
+// placementCounts is what a placement adds to the counts of its folder and the account.
+type placementCounts struct{ live, unread, unheld, vanished int64 }
+
+func (p *placementRow) counts() placementCounts {
+	switch {
+	case p.removed:
+		return placementCounts{}
+	case p.vanishedAt != 0:
+		return placementCounts{vanished: 1}
+	}
+	return placementCounts{live: 1, unread: bit(p.flags&mail.FlagSeen == 0), unheld: bit(!p.held)}
+}
+
+const placementColumns = `folder_id, uidvalidity, uid, message_id, flags, keywords, modseq, held, size, internaldate, vanished_at, trouble, next_try`
+
+func scanPlacement(r *sql.Rows) (p *placementRow, message int64, err error) {
+	p = &placementRow{stored: true}
+	var keywords, trouble sql.NullString
+	var vanished, next sql.NullInt64
+	err = r.Scan(&p.folder, &p.uidvalidity, &p.uid, &message, &p.flags, &keywords, &p.modseq, &p.held, &p.size, &p.internaldate, &vanished, &trouble, &next)
+	if err != nil {
+		return nil, 0, err
+	}
+	p.vanishedAt, p.trouble, p.nextTry = vanished.Int64, trouble.String, next.Int64
+	p.keywords, err = parseList[string](keywords)
+	p.was = p.counts()
+	return p, message, err
+}
+
+// find returns the placement with that name, nil if there is none.
+func (a *applier) find(ref PlacementRef) *placementRow {
+	f := a.folders[ref.Folder]
+	if f == nil {
+		return nil
+	}
+	return a.placements[placementKey{f.num, ref.UIDValidity, ref.UID}]
+}
+
+// load reads the placements that the batch names, their messages, the messages that new ones may be copies of, and
+// all placements of these messages.
+func (a *applier) load(b Batch) error {
+	type group struct {
+		folder int64
+		v      mail.UIDValidity
+	}
+	uids := map[group][]int64{}
+	want := func(ref PlacementRef) {
+		if f := a.folders[ref.Folder]; f != nil && f.stored {
+			g := group{f.num, ref.UIDValidity}
+			uids[g] = append(uids[g], int64(ref.UID))
+		}
+	}
+	for i := range b.Vanished {
+		want(b.Vanished[i])
+	}
+	for i := range b.Flags {
+		want(b.Flags[i].PlacementRef)
+	}
+	for i := range b.New {
+		want(b.New[i].PlacementRef)
+	}
+	for i := range b.Bodies {
+		want(b.Bodies[i].PlacementRef)
+	}
+	for i := range b.Quarantine {
+		want(b.Quarantine[i].PlacementRef)
+	}
+	var rows []int64
+	for g, list := range uids {
+		err := queryIn(a.ctx, a.t, "SELECT message_id FROM placements WHERE {a}folder_id = ? AND uidvalidity = ? AND uid IN (??)",
+			[]any{g.folder, int64(g.v)}, sortedSet(list), func(r *sql.Rows) error {
+				var id int64
+				err := r.Scan(&id)
+				rows = append(rows, id)
+				return err
+			})
+		if err != nil {
+			return err
+		}
+	}
+	if err := a.loadMessages("id", sortedSet(rows)); err != nil {
+		return err
+	}
+
+	publics := map[publicID]bool{}
+	var strong [][]byte
+	for i := range b.New {
+		n := &b.New[i]
+		if n.Strong {
+			publics[a.m.publicID(n.FP)] = true
+			strong = append(strong, n.FP[:])
+		} else if n.Content == nil {
+			return mail.E(mail.Invalid, "store placements", "a message that its header does not identify needs its content", nil)
+		}
+		if n.Content != nil {
+			publics[a.m.withDigest(n.FP, n.Content.Digest)] = true
+		}
+	}
+	made := map[PlacementRef]*NewMessage{}
+	for i := range b.New {
+		made[b.New[i].PlacementRef] = &b.New[i]
+	}
+	var heads []int64
+	for i := range b.Bodies { // the message with these bytes, should they not be those of the message they are thought to be
+		c := &b.Bodies[i]
+		if p := a.find(c.PlacementRef); p != nil && !p.held {
+			publics[a.m.publicID(p.msg.fp)] = true
+			publics[a.m.withDigest(p.msg.fp, c.Digest)] = true
+		}
+		if n := made[c.PlacementRef]; n != nil {
+			publics[a.m.withDigest(n.FP, c.Digest)] = true
+		}
+	}
+	if err := a.loadMessages("public", a.unread(publics)); err != nil {
+		return err
+	}
+	if err := a.loadMessages("fingerprint", strong); err != nil {
+		return err
+	}
+	for i := range b.New {
+		n := &b.New[i]
+		if n.Content == nil {
+			continue
+		}
+		if m := a.byPublic[a.m.publicID(n.FP)]; m != nil {
+			heads = append(heads, m.row)
+		}
+		if p := a.find(n.PlacementRef); p != nil {
+			heads = append(heads, p.msg.row)
+		}
+	}
+	return a.loadFacts(sortedSet(heads))
+}
+
+// unread returns which of the ids were not read yet.
+func (a *applier) unread(publics map[publicID]bool) [][]byte {
+	var list [][]byte
+	for p := range publics {
+		if a.byPublic[p] == nil {
+			list = append(list, p[:])
+		}
+	}
+	slices.SortFunc(list, bytes.Compare)
+	return list
+}
+
+// maxSplits bounds how many messages with one batch's fingerprints and different bytes are looked at when a copy may
+// have moved: beyond it, the bytes of a moved copy are fetched again.
+const maxSplits = 1000
+
+// loadMessages reads messages by one of id, public and fingerprint (there: only the split ones), with all their
+// placements.
+func (a *applier) loadMessages(by string, list any) error {
+	var fresh []int64
+	scan := func(r *sql.Rows) error {
+		m, err := scanMessageRow(r)
+		if err != nil || a.messages[m.row] != nil {
+			return err
+		}
+		a.messages[m.row], a.byPublic[m.public] = m, m
+		a.order = append(a.order, m)
+		fresh = append(fresh, m.row)
+		return nil
+	}
+	var err error
+	const cols = "SELECT " + messageRowColumns + " FROM messages WHERE "
+	switch by {
+	case "id":
+		err = queryIn(a.ctx, a.t, cols+"{a}id IN (??)", nil, list.([]int64), scan)
+	case "public":
+		err = queryIn(a.ctx, a.t, cols+"{a}public IN (??)", nil, list.([][]byte), scan)
+	case "fingerprint":
+		err = queryIn(a.ctx, a.t, cols+"{a}split = 1 AND fingerprint IN (??) LIMIT "+strconv.Itoa(maxSplits), nil, list.([][]byte), scan)
+	}
+	if err != nil {
+		return fmt.Errorf("read messages: %w", err)
+	}
+	slices.Sort(fresh)
+	err = queryIn(a.ctx, a.t, "SELECT "+placementColumns+" FROM placements WHERE {a}message_id IN (??)", nil, fresh, func(r *sql.Rows) error {
+		p, message, err := scanPlacement(r)
+		if err != nil {
+			return err
+		}
+		p.msg = a.messages[message]
+		p.msg.placements = append(p.msg.placements, p)
+		a.placements[p.placementKey] = p
+		a.plOrder = append(a.plOrder, p)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read placements: %w", err)
+	}
+	for _, id := range fresh {
+		m := a.messages[id]
+		m.foldersWere = m.folderSet()
+	}
+	return nil
+}
+
+func (a *applier) vanish(list []PlacementRef) {
+	for _, ref := range list {
+		if p := a.find(ref); p != nil && !p.removed && p.vanishedAt == 0 {
+			p.vanishedAt, p.dirty = a.now.UnixMilli(), true
+		}
+	}
+}
+
+func (a *applier) updateFlags(list []FlagUpdate) {
+	for i := range list {
+		u := &list[i]
+		if p := a.find(u.PlacementRef); p != nil && !p.removed && p.vanishedAt == 0 {
+			p.setFlags(u.Flags, u.Keywords, u.ModSeq)
+		}
+	}
+}
+
+func (p *placementRow) setFlags(f mail.Flags, keywords []string, modseq mail.ModSeq) {
+	kw := keywordSet(keywords)
+	if modseq == 0 {
+		modseq = mail.ModSeq(p.modseq)
+	}
+	if p.flags != f || p.modseq != int64(modseq) || !slices.Equal(p.keywords, kw) {
+		p.flags, p.keywords, p.modseq, p.dirty = f, kw, int64(modseq), true
+	}
+}
+
+// keywordSet returns keywords cleaned, sorted and each once.
+func keywordSet(list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	return sortedSet(cleanList(list))
+}
+
+func (a *applier) quarantine(list []Trouble) {
+	for i := range list {
+		q := &list[i]
+		p := a.find(q.PlacementRef)
+		if p == nil || p.removed || p.held {
+			continue
+		}
+		p.trouble, p.nextTry, p.dirty = clean(q.Reason), q.NextTry.UnixMilli(), true
+		if p.trouble == "" {
+			p.trouble = "unknown"
+		}
+	}
+}
+
+// place makes p a placement of m. If it is at the server, it takes the place of the message's vanished ones.
+func (a *applier) place(m *messageRow, p *placementRow) {
+	if p.vanishedAt == 0 {
+		a.replaceVanished(m, p)
+	}
+	p.msg = m
+	m.placements = append(m.placements, p)
+}
+
+func (a *applier) replaceVanished(m *messageRow, p *placementRow) {
+	for _, old := range m.placements {
+		if old != p && old.vanishedAt != 0 {
+			a.remove(old)
+		}
+	}
+}
+
+// remove takes a placement away from its message for good.
+func (a *applier) remove(p *placementRow) {
+	p.removed, p.dirty = true, true
+	a.detach(p)
+}
+
+func (a *applier) detach(p *placementRow) {
+	m := p.msg
+	kept := make([]*placementRow, 0, len(m.placements))
+	for _, q := range m.placements {
+		if q != p {
+			kept = append(kept, q)
+		}
+	}
+	m.placements = kept
+}
+
+// writePlacements stores placements, and what they make of the counts of folders and account.
+func (a *applier) writePlacements() error {
+	var fresh, changed, removed [][]any
+	for _, p := range a.plOrder {
+		if !p.dirty {
+			continue
+		}
+		was, is := p.was, p.counts()
+		if was != is {
+			f, err := a.folderOf(p.folder)
+			if err != nil {
+				return err
+			}
+			if is.live != was.live || is.unread != was.unread {
+				f.Total += int(is.live - was.live)
+				f.Unread += int(is.unread - was.unread)
+				f.dirty = true
+			}
+			a.st.placements += is.live - was.live
+			a.st.unheld += is.unheld - was.unheld
+			a.st.vanished += is.vanished - was.vanished
+		}
+		key := []any{p.folder, int64(p.uidvalidity), int64(p.uid)}
+		switch {
+		case p.removed && p.stored:
+			removed = append(removed, key)
+		case p.removed:
+		case p.stored:
+			changed = append(changed, append(p.values(), key...))
+		default:
+			fresh = append(fresh, append(key, p.values()...))
+		}
+	}
+	if len(removed) > 0 {
+		if _, err := a.t.execMany(a.ctx, "DELETE FROM placements WHERE {a}folder_id=? AND uidvalidity=? AND uid=?", removed); err != nil {
+			return err
+		}
+	}
+	if len(changed) > 0 {
+		_, err := a.t.execMany(a.ctx, `UPDATE placements SET message_id=?, flags=?, keywords=?, modseq=?, held=?, size=?, internaldate=?, vanished_at=?,
+			trouble=?, next_try=? WHERE {a}folder_id=? AND uidvalidity=? AND uid=?`, changed)
+		if err != nil {
+			return err
+		}
+	}
+	return a.t.insertMany(a.ctx, "placements", []string{"folder_id", "uidvalidity", "uid", "message_id", "flags", "keywords", "modseq", "held", "size",
+		"internaldate", "vanished_at", "trouble", "next_try"}, fresh, "")
+}
+
+func (p *placementRow) values() []any {
+	return []any{p.msg.row, int64(p.flags), jsonList(p.keywords), p.modseq, bit(p.held), p.size, p.internaldate, number(p.vanishedAt), text(p.trouble), number(p.nextTry)}
+}

@@ -1,0 +1,165 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+// Folders returns the folders that exist at the server, by name.
+func (m *Mailbox) Folders(ctx context.Context) ([]mail.Folder, error) {
+	return m.foldersWhere(ctx, "deleted_at IS NULL ORDER BY name, public")
+}
+
+// Folder returns one folder, NotFound if there is none or it is gone.
+func (m *Mailbox) Folder(ctx context.Context, id mail.FolderID) (mail.Folder, error) {
+	list, err := m.foldersWhere(ctx, "deleted_at IS NULL AND public = ?", clean(string(id)))
+	if err != nil {
+		return mail.Folder{}, err
+	}
+	if len(list) == 0 {
+		return mail.Folder{}, mail.E(mail.NotFound, "read a folder", "this folder does not exist", nil)
+	}
+	return list[0], nil
+}
+
+func (m *Mailbox) foldersWhere(ctx context.Context, where string, args ...any) ([]mail.Folder, error) {
+	var list []mail.Folder
+	err := m.db.read(ctx, func(t *tx) error {
+		return each(ctx, t, "SELECT "+folderColumns+" FROM folders WHERE {a}"+where, args, func(r *sql.Rows) error {
+			_, f, _, err := scanFolder(r)
+			list = append(list, f)
+			return err
+		})
+	})
+	return list, err
+}
+
+const mailPlacementColumns = `p.folder_id, p.uidvalidity, p.uid, m.public, p.flags, p.keywords, p.modseq, p.held`
+
+func (m *Mailbox) placements(ctx context.Context, t *tx, q string, args ...any) ([]mail.Placement, error) {
+	type row struct {
+		mail.Placement
+		folder int64
+	}
+	var rows []row
+	var nums []int64
+	err := each(ctx, t, q, args, func(r *sql.Rows) error {
+		var p row
+		var public sql.RawBytes
+		var keywords sql.NullString
+		var modseq int64
+		if err := r.Scan(&p.folder, &p.UIDValidity, &p.UID, &public, &p.Flags, &keywords, &modseq, &p.Held); err != nil {
+			return err
+		}
+		p.ModSeq, p.Message = mail.ModSeq(modseq), publicID(public).id()
+		var err error
+		p.Keywords, err = parseList[string](keywords)
+		if n := len(rows); n == 0 || rows[n-1].folder != p.folder {
+			nums = append(nums, p.folder)
+		}
+		rows = append(rows, p)
+		return err
+	})
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	names, err := m.names.all(ctx, t, sortedSet(nums)...)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]mail.Placement, len(rows))
+	for i, p := range rows {
+		list[i] = p.Placement
+		list[i].Folder = names[p.folder]
+	}
+	return list, nil
+}
+
+// Placements returns what we hold of a folder's generation, ascending by UID, without what has vanished: our side of a
+// comparison with the server.
+func (m *Mailbox) Placements(ctx context.Context, folder mail.FolderID, v mail.UIDValidity) ([]mail.Placement, error) {
+	var list []mail.Placement
+	err := m.db.read(ctx, func(t *tx) (err error) {
+		list, err = m.placements(ctx, t, "SELECT "+mailPlacementColumns+` FROM placements p JOIN messages m ON {a:m}m.id = p.message_id
+			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.vanished_at IS NULL ORDER BY p.uid`,
+			clean(string(folder)), int64(v))
+		return err
+	})
+	return list, err
+}
+
+// PlacementsOf returns where messages lie at the server, without what has vanished: what a write has to name.
+func (m *Mailbox) PlacementsOf(ctx context.Context, ids ...mail.MessageID) (map[mail.MessageID][]mail.Placement, error) {
+	out := map[mail.MessageID][]mail.Placement{}
+	err := m.db.read(ctx, func(t *tx) error {
+		for _, id := range ids {
+			public, ok := parseMessageID(id)
+			if !ok || out[id] != nil {
+				continue
+			}
+			list, err := m.placements(ctx, t, "SELECT "+mailPlacementColumns+` FROM messages m JOIN placements p ON {a:p}p.message_id = m.id
+				WHERE {a:m}m.public = ? AND p.vanished_at IS NULL ORDER BY p.folder_id, p.uidvalidity, p.uid`, public[:])
+			if err != nil {
+				return err
+			}
+			if list != nil {
+				out[id] = list
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Unheld returns placements of a folder whose bytes are still to be fetched or compared, newest first, without those in
+// quarantine whose next try is not due.
+func (m *Mailbox) Unheld(ctx context.Context, folder mail.FolderID, limit int) ([]mail.Placement, error) {
+	var list []mail.Placement
+	err := m.db.read(ctx, func(t *tx) (err error) {
+		list, err = m.placements(ctx, t, "SELECT "+mailPlacementColumns+` FROM placements p JOIN messages m ON {a:m}m.id = p.message_id
+			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.held = 0 AND p.vanished_at IS NULL
+			AND (p.next_try IS NULL OR p.next_try <= ?) ORDER BY p.uid DESC LIMIT ?`,
+			clean(string(folder)), m.now().UnixMilli(), limit)
+		return err
+	})
+	return list, err
+}
+
+// Counts returns totals over the account.
+func (m *Mailbox) Counts(ctx context.Context) (Counts, error) {
+	var c Counts
+	err := m.db.read(ctx, func(t *tx) error {
+		return t.row(ctx, "SELECT messages, held, placements, unheld, vanished FROM state WHERE {a}1=1").
+			Scan(&c.Messages, &c.Held, &c.Placements, &c.Unheld, &c.Vanished)
+	})
+	return c, err
+}
+
+// Troubles returns the placements in quarantine, the one that is tried next first.
+func (m *Mailbox) Troubles(ctx context.Context) ([]Trouble, error) {
+	var list []Trouble
+	err := m.db.read(ctx, func(t *tx) error {
+		return each(ctx, t, `SELECT f.public, p.uidvalidity, p.uid, p.trouble, p.next_try FROM placements p JOIN folders f ON {a:f}f.id = p.folder_id
+			WHERE {a:p}p.trouble IS NOT NULL ORDER BY p.next_try, f.public, p.uid`, nil, func(r *sql.Rows) error {
+			var q Trouble
+			var next sql.NullInt64
+			if err := r.Scan(&q.Folder, &q.UIDValidity, &q.UID, &q.Reason, &next); err != nil {
+				return err
+			}
+			q.NextTry = time.UnixMilli(next.Int64).UTC()
+			list = append(list, q)
+			return nil
+		})
+	})
+	return list, err
+}
+
+// Synced tells whether the initial sync was completed once.
+func (m *Mailbox) Synced(ctx context.Context) (bool, error) {
+	var done bool
+	err := m.db.read(ctx, func(t *tx) error { return t.row(ctx, "SELECT sync_done FROM state WHERE {a}1=1").Scan(&done) })
+	return done, err
+}

@@ -1,0 +1,355 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
+)
+
+const (
+	maxThreadMessages = 5000 // of one thread that are read: the newest
+	maxParticipants   = 500
+)
+
+// resolveThread returns the row of the thread that an id names, 0 if there is none. Every id that was ever handed out is
+// made from a key of the thread, whatever it was merged with since.
+func resolveThread(ctx context.Context, t *tx, id mail.ThreadID) (int64, error) {
+	key, ok := mime.ParseThreadID(string(id))
+	if !ok {
+		return 0, nil
+	}
+	var num int64
+	err := t.row(ctx, "SELECT thread_id FROM thread_keys WHERE {a}key = ?", key[:]).Scan(&num)
+	if err == sql.ErrNoRows {
+		return 0, nil
+	}
+	return num, err
+}
+
+// Thread returns one thread. Any id that was ever handed out for it, or for a thread that became part of it, names it.
+// NotFound: there is none, or all its messages were deleted.
+func (m *Mailbox) Thread(ctx context.Context, id mail.ThreadID) (mail.Thread, error) {
+	var th mail.Thread
+	err := m.db.read(ctx, func(t *tx) error {
+		num, err := resolveThread(ctx, t, id)
+		if err != nil {
+			return err
+		}
+		if num == 0 {
+			return mail.E(mail.NotFound, "read a thread", "this thread does not exist", nil)
+		}
+		list, err := m.threadsByNum(ctx, t, []int64{num})
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return mail.E(mail.Internal, "read a thread", "", fmt.Errorf("a thread key names thread row %d, which does not exist", num))
+		}
+		th = list[0]
+		return nil
+	})
+	return th, err
+}
+
+// Threads returns the threads that pass the filters, the one with the newest message first, and the cursor of the next
+// page, 0 after the last.
+func (m *Mailbox) Threads(ctx context.Context, q ThreadQuery) ([]mail.Thread, int64, error) {
+	limit := pageLimit(q.Limit)
+	var list []mail.Thread
+	var next int64
+	err := m.db.read(ctx, func(t *tx) error {
+		nums, err := m.threadNums(ctx, t, q, limit+1)
+		if err != nil {
+			return err
+		}
+		more := len(nums) > limit
+		if more {
+			nums = nums[:limit]
+		}
+		list, err = m.threadsByNum(ctx, t, nums)
+		if more && err == nil {
+			next = list[len(list)-1].Row
+		}
+		return err
+	})
+	return list, next, err
+}
+
+// threadNums returns the rows of the threads that pass. Rare addresses drive the query; else it walks the folder or all
+// threads, newest first.
+func (m *Mailbox) threadNums(ctx context.Context, t *tx, q ThreadQuery, limit int) ([]int64, error) {
+	var conds []condition // on threads t
+	add := func(sql string, args ...any) { conds = append(conds, condition{sql, args}) }
+	counted := func(want *bool, col string) {
+		if want != nil && *want {
+			add("t." + col + " > 0")
+		} else if want != nil {
+			add("t." + col + " = 0")
+		}
+	}
+	counted(q.Unread, "unread")
+	counted(q.Starred, "starred")
+	counted(q.HasAttachment, "has_att")
+	low, high := int64(0), int64(1)<<62
+	if q.Before > 0 {
+		high = q.Before
+	}
+	if !q.BeforeDate.IsZero() {
+		high = min(high, rowAt(q.BeforeDate))
+	}
+	if !q.After.IsZero() {
+		low = rowAt(q.After)
+	}
+	if q.Subject != "" {
+		add(`EXISTS(SELECT 1 FROM messages m WHERE {a:m}m.id = t.last_id AND m.subject_key LIKE ? ESCAPE '\')`, subjectPattern(q.Subject))
+	}
+	addrs, err := m.addressFilters(ctx, t, q.From, q.To, q.Cc, q.Bcc, q.AnyEmail)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		switch keys := placeholders(len(a.keys)); {
+		case a.count == 0:
+			return nil, nil
+		case a.count <= rareAddress:
+			add("t.id IN (SELECT m.thread_id FROM message_addresses x JOIN messages m ON {a:m}m.id = x.message_id WHERE {a:x}x.key IN ("+keys+"))", anys(a.keys)...)
+		default:
+			add("EXISTS(SELECT 1 FROM messages m JOIN message_addresses x ON {a:x}x.message_id = m.id AND x.key IN ("+keys+") WHERE {a:m}m.thread_id = t.id)", anys(a.keys)...)
+		}
+	}
+	var folders []int64
+	if len(q.Folders) > 0 {
+		var inFolders int64
+		if folders, inFolders, err = folderNums(ctx, t, q.Folders); err != nil || len(folders) == 0 {
+			return nil, err
+		}
+		byAddress := len(addrs) > 0 && addrs[0].count <= rareAddress && inFolders > smallFolder
+		if !byAddress {
+			return threadWalk(ctx, t, "SELECT f.thread_id, f.last_id FROM thread_folders f JOIN threads t ON {a:t}t.id = f.thread_id WHERE {a:f}f.folder_id = ?",
+				"f.last_id", folders, conds, low, high, limit)
+		}
+		add("EXISTS(SELECT 1 FROM thread_folders f WHERE {a:f}f.thread_id = t.id AND f.folder_id IN ("+placeholders(len(folders))+"))", anys(folders)...)
+	}
+	return threadWalk(ctx, t, "SELECT t.id, t.last_id FROM threads t WHERE {a:t}? = 0", "t.last_id", []int64{0}, conds, low, high, limit)
+}
+
+func threadWalk(ctx context.Context, t *tx, q, last string, driving []int64, conds []condition, low, high int64, limit int) ([]int64, error) {
+	q += " AND " + last + " >= ? AND " + last + " < ?"
+	args := []any{nil, low, high}
+	for _, c := range conds {
+		q += " AND " + c.sql
+		args = append(args, c.args...)
+	}
+	q += " ORDER BY " + last + " DESC LIMIT ?"
+	args = append(args, limit)
+	type hit struct{ num, last int64 }
+	var hits []hit
+	for _, d := range driving {
+		args[0] = d
+		if err := each(ctx, t, q, args, func(r *sql.Rows) error {
+			var h hit
+			err := r.Scan(&h.num, &h.last)
+			hits = append(hits, h)
+			return err
+		}); err != nil {
+			return nil, fmt.Errorf("list threads: %w", err)
+		}
+	}
+	if len(driving) > 1 {
+		slices.SortFunc(hits, func(x, y hit) int { return cmp.Compare(y.last, x.last) })
+		hits = slices.Compact(hits)
+	}
+	nums := make([]int64, 0, min(len(hits), limit))
+	for _, h := range hits[:min(len(hits), limit)] {
+		nums = append(nums, h.num)
+	}
+	return nums, nil
+}
+
+// threadPart is what a message adds to its thread.
+type threadPart struct {
+	row      int64
+	id       mail.MessageID
+	received time.Time
+	flags    mail.Flags
+	people   addresses
+	subject  string
+	snippet  string
+}
+
+// threadsByNum reads threads in the order of nums.
+func (m *Mailbox) threadsByNum(ctx context.Context, t *tx, nums []int64) ([]mail.Thread, error) {
+	if len(nums) == 0 {
+		return nil, nil
+	}
+	byNum := make(map[int64]*mail.Thread, len(nums))
+	var small, large []int64
+	err := queryIn(ctx, t, "SELECT "+threadRowColumns+" FROM threads WHERE {a}id IN (??)", nil, slices.Clone(nums), func(r *sql.Rows) error {
+		var num, first, n, unread, starred, att, lost int64
+		var public sql.RawBytes
+		th := new(mail.Thread)
+		if err := r.Scan(&num, &public, &first, &th.Row, &n, &unread, &starred, &att, &lost, &th.Seq); err != nil {
+			return err
+		}
+		th.ID, th.Unread, th.Starred, th.HasAttachments = threadID(public), unread > 0, starred > 0, att > 0
+		byNum[num] = th
+		if n > 200 {
+			large = append(large, num)
+		} else {
+			small = append(small, num)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	parts, err := readThreadParts(ctx, t, small, large)
+	if err != nil {
+		return nil, err
+	}
+	var rows []int64
+	for _, list := range parts {
+		for i := range list {
+			rows = append(rows, list[i].row)
+		}
+	}
+	where, err := readSides(ctx, t, rows)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[int64][]*mail.Thread{}
+	err = queryIn(ctx, t, "SELECT thread_id, folder_id FROM thread_folders WHERE {a}thread_id IN (??)", nil, slices.Clone(nums), func(r *sql.Rows) error {
+		var num, folder int64
+		err := r.Scan(&num, &folder)
+		seen[folder] = append(seen[folder], byNum[num])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	names, err := m.names.all(ctx, t, sortedKeys(seen)...)
+	if err != nil {
+		return nil, err
+	}
+	for folder, threads := range seen {
+		for _, th := range threads {
+			th.Folders = append(th.Folders, names[folder])
+		}
+	}
+	out := make([]mail.Thread, 0, len(nums))
+	for _, num := range nums {
+		th := byNum[num]
+		if th == nil {
+			continue
+		}
+		slices.Sort(th.Folders)
+		fillThread(th, parts[num], where)
+		out = append(out, *th)
+	}
+	return out, nil
+}
+
+func readThreadParts(ctx context.Context, t *tx, small, large []int64) (map[int64][]threadPart, error) {
+	parts := map[int64][]threadPart{}
+	scan := func(r *sql.Rows) error {
+		var num, received int64
+		var public, addrs sql.RawBytes
+		var p threadPart
+		if err := r.Scan(&num, &p.row, &public, &received, &p.flags, &addrs, &p.subject, &p.snippet); err != nil {
+			return err
+		}
+		p.id, p.received = publicID(public).id(), time.UnixMilli(received).UTC()
+		parts[num] = append(parts[num], p)
+		if addrs != nil {
+			return json.Unmarshal(addrs, &parts[num][len(parts[num])-1].people)
+		}
+		return nil
+	}
+	const cols = "SELECT thread_id, id, public, received_at, flags, addresses, subject, snippet FROM messages WHERE {a}"
+	if err := queryIn(ctx, t, cols+"thread_id IN (??) ORDER BY thread_id, id", nil, small, scan); err != nil {
+		return nil, err
+	}
+	for _, num := range large {
+		if err := each(ctx, t, cols+"thread_id = ? ORDER BY id DESC LIMIT ?", []any{num, maxThreadMessages}, scan); err != nil {
+			return nil, err
+		}
+		slices.Reverse(parts[num])
+	}
+	return parts, nil
+}
+
+// sides tells from which side a message came: it was sent from this mailbox if it lies in a folder for sent mail, and
+// received if it lies in any other, drafts aside.
+type sides struct{ sent, received bool }
+
+func readSides(ctx context.Context, t *tx, rows []int64) (map[int64]sides, error) {
+	roles := map[int64]mail.Role{}
+	err := each(ctx, t, "SELECT id, role FROM folders WHERE {a}role IN ('sent', 'drafts')", nil, func(r *sql.Rows) error {
+		var num int64
+		var role mail.Role
+		err := r.Scan(&num, &role)
+		roles[num] = role
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int64]sides, len(rows))
+	err = queryIn(ctx, t, "SELECT message_id, folder_id FROM placements WHERE {a}message_id IN (??)", nil, slices.Clone(rows), func(r *sql.Rows) error {
+		var row, folder int64
+		err := r.Scan(&row, &folder)
+		s := out[row]
+		switch roles[folder] {
+		case mail.RoleSent:
+			s.sent = true
+		case mail.RoleDrafts:
+		default:
+			s.received = true
+		}
+		out[row] = s
+		return err
+	})
+	return out, err
+}
+
+func fillThread(th *mail.Thread, parts []threadPart, where map[int64]sides) {
+	people := map[string]bool{}
+	for i := range parts {
+		p := &parts[i]
+		if p.flags&mail.FlagDraft != 0 {
+			th.Drafts = append(th.Drafts, p.id)
+		} else {
+			th.Messages = append(th.Messages, p.id)
+			if s := where[p.row]; s.received || !s.sent {
+				th.LatestReceived = p.received
+			}
+			if where[p.row].sent {
+				th.LatestSent = p.received
+			}
+		}
+		if th.Earliest.IsZero() || p.received.Before(th.Earliest) {
+			th.Earliest = p.received
+		}
+		for _, list := range [][]mail.Address{p.people.From, p.people.To, p.people.Cc, p.people.Bcc} {
+			for _, a := range list {
+				key := strings.ToLower(a.Email)
+				if key != "" && !people[key] && len(people) < maxParticipants {
+					people[key] = true
+					th.Participants = append(th.Participants, a)
+				}
+			}
+		}
+	}
+	if n := len(parts); n > 0 {
+		last := &parts[n-1]
+		th.Latest, th.Subject, th.Snippet = last.id, last.subject, last.snippet
+	}
+}

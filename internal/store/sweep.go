@@ -1,0 +1,62 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+// sweepBatch bounds how many placements one transaction of Sweep removes.
+const sweepBatch = 500
+
+// Sweep removes the placements that vanished before the given time: message.updated for messages that lie elsewhere
+// too, message.deleted for those whose last placement it was. It works in transactions of bounded size, so what it did
+// before an error stays done. It fails as Apply does when term is outdated.
+//
+// The bytes of deleted messages have no row any more; CollectGarbage frees them.
+func (m *Mailbox) Sweep(ctx context.Context, term mail.Term, before time.Time) (Result, error) {
+	var res Result
+	for {
+		n := 0
+		err := m.db.write(ctx, func(t *tx) error {
+			a, err := m.begin(ctx, t, term, mail.OriginLive)
+			if err != nil {
+				return err
+			}
+			var rows []int64
+			err = each(ctx, t, "SELECT message_id FROM placements WHERE {a}vanished_at < ? ORDER BY vanished_at LIMIT ?",
+				[]any{before.UnixMilli(), sweepBatch}, func(r *sql.Rows) error {
+					var id int64
+					err := r.Scan(&id)
+					rows = append(rows, id)
+					return err
+				})
+			if n = len(rows); err != nil || n == 0 {
+				res.Seq = mail.Seq(a.st.seq)
+				return err
+			}
+			if err := a.loadMessages("id", sortedSet(rows)); err != nil {
+				return err
+			}
+			for _, p := range a.plOrder {
+				if p.vanishedAt != 0 && p.vanishedAt < before.UnixMilli() {
+					a.remove(p)
+				}
+			}
+			if err := a.settle(); err != nil {
+				return err
+			}
+			if err := a.write(); err != nil {
+				return err
+			}
+			res.Seq = mail.Seq(a.st.seq)
+			res.Changes += len(a.changes)
+			return nil
+		})
+		if err != nil || n < sweepBatch {
+			return res, err
+		}
+	}
+}
