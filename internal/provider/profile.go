@@ -253,3 +253,13 @@ func For(a mail.Account) Profile {
 	p, _ := ByHost(a.Settings.IMAP.Host)
 	return p
 }
+
+// ByKey returns the profile named key.
+func ByKey(key string) (Profile, bool) {
+	for _, p := range Profiles() {
+		if p.Key == key {
+			return p, true
+		}
+	}
+	return Profile{}, false
+}

@@ -57,7 +57,6 @@ type FolderQuery struct {
 	Page
 	Parent      mail.FolderID
 	SingleLevel bool // only the folders directly under Parent, or at the top
-	Hidden      bool // also folders that cannot hold messages
 }
 
 // GrantQuery is a request for a list of grants.
@@ -225,8 +224,7 @@ func ParseThreadQuery(q url.Values) (ThreadQuery, error) {
 // ParseFolderQuery reads the query of a list of folders.
 func ParseFolderQuery(q url.Values) (FolderQuery, error) {
 	r := &reader{q: q}
-	out := FolderQuery{Page: r.page(CursorFolders, 50, 200), Parent: mail.FolderID(r.text("parent_id")),
-		SingleLevel: r.is("single_level"), Hidden: r.is("include_hidden_folders")}
+	out := FolderQuery{Page: r.page(CursorFolders, 50, 200), Parent: mail.FolderID(r.text("parent_id")), SingleLevel: r.is("single_level")}
 	return out, r.err
 }
 

@@ -1,0 +1,92 @@
+// Package api is the HTTP API: it reads a request, checks it, makes one call and writes the answer.
+package api
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/posthorn/posthorn/internal/auth"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// Engine runs the accounts' syncs; the API only tells it which and asks how they are.
+type Engine interface {
+	Start(id mail.AccountID)
+	Stop(ctx context.Context, id mail.AccountID) error
+	Status(id mail.AccountID) (mail.SyncStatus, bool)
+}
+
+// Served tells about one answered request. Route is the pattern, never the path: paths hold addresses.
+type Served struct {
+	Route    string // "" when no route matched
+	Status   int
+	Bytes    int64
+	Duration time.Duration
+}
+
+// Events are told what happens; nil ones are not.
+type Events struct {
+	Request func(Served)
+	Panic   func(route string)
+}
+
+// Deps are what the API stands on.
+type Deps struct {
+	Store   *store.Store
+	Auth    *auth.Auth
+	Engine  Engine
+	Log     *slog.Logger
+	Now     func() time.Time
+	Version string
+	Events  Events
+}
+
+// API answers /v3 and /openapi.yaml, and everything else with a JSON 404.
+type API struct {
+	Deps
+	mux     *http.ServeMux
+	routes  []route
+	buffers sync.Pool // *bytes.Buffer
+	gzips   sync.Pool // *gzip.Writer
+	spec    spec
+}
+
+// New makes the handler of the API.
+func New(d Deps) *API {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	a := &API{Deps: d, mux: http.NewServeMux(), spec: newSpec()}
+	a.buffers.New = func() any { return new(bytes.Buffer) }
+	a.gzips.New = func() any {
+		w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails for unknown levels only
+		return w
+	}
+	a.routes = a.allRoutes()
+	for _, r := range a.routes {
+		a.mux.HandleFunc(r.pattern, func(w http.ResponseWriter, req *http.Request) {
+			c := w.(*call)
+			c.r = req
+			c.run(r)
+		})
+	}
+	return a
+}
+
+// Patterns lists the routes, for tests and documentation.
+func (a *API) Patterns() []string {
+	out := make([]string, len(a.routes))
+	for i, r := range a.routes {
+		out[i] = r.pattern
+	}
+	return out
+}

@@ -1,0 +1,38 @@
+package api
+
+// route is one line of the API. Every route needs an API key unless it says open.
+type route struct {
+	pattern string
+	handle  func(*call) error
+	open    bool
+}
+
+func (a *API) allRoutes() []route {
+	return []route{
+		{"POST /v3/connect/custom", a.connect, false},
+		{"POST /v3/providers/detect", a.detect, false},
+		{"GET /v3/applications", a.application, false},
+
+		{"GET /v3/grants", a.listGrants, false},
+		{"GET /v3/grants/{grant}", a.getGrant, false},
+		{"PATCH /v3/grants/{grant}", a.updateGrant, false},
+		{"PUT /v3/grants/{grant}", a.updateGrant, false},
+		{"DELETE /v3/grants/{grant}", a.deleteGrant, false},
+
+		{"GET /v3/grants/{grant}/folders", a.listFolders, false},
+		{"GET /v3/grants/{grant}/folders/{folder}", a.getFolder, false},
+
+		{"GET /v3/grants/{grant}/messages", a.listMessages, false},
+		{"GET /v3/grants/{grant}/messages/{message}", a.getMessage, false},
+		{"GET /v3/grants/{grant}/messages/{message}/attachments/{attachment}", a.getAttachment, false},
+		{"GET /v3/grants/{grant}/messages/{message}/attachments/{attachment}/download", a.downloadAttachment, false},
+
+		{"GET /v3/grants/{grant}/threads", a.listThreads, false},
+		{"GET /v3/grants/{grant}/threads/{thread}", a.getThread, false},
+
+		{"GET /v3/grants/{grant}/attachments/{attachment}", a.getAttachment, false},
+		{"GET /v3/grants/{grant}/attachments/{attachment}/download", a.downloadAttachment, false},
+
+		{"GET /openapi.yaml", a.getSpec, true},
+	}
+}
