@@ -1,21 +1,121 @@
 package mime
 
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"hash"
+	"strings"
+)
+
+// Everything in this file is stored or handed out: it must never give other values for the same input. Golden tests
+// hold it fixed.
+
+// fingerprintFields are hashed in this order.
+var fingerprintFields = [...]string{"Message-ID", "Date", "From", "To", "Cc", "Subject", "Received"}
+
 // Fingerprint identifies a message by the headers that servers keep: Message-ID, Date, From, To, Cc, Subject and the
 // Received chain, each with white space normalised. strong is false when there is no usable Message-ID; then different
 // messages may share it and the caller adds the digest of the raw bytes by WithDigest.
-func Fingerprint(m *Message) (fp [16]byte, strong bool) { return fp, false }
+//
+// A damaged header may read differently as FETCH HEADER.FIELDS and as part of the whole message: compute the
+// fingerprint always from the same of the two.
+func Fingerprint(m *Message) (fp [16]byte, strong bool) {
+	h := sha256.New()
+	buf := make([]byte, 0, 1024)
+	buf = append(buf, "posthorn fingerprint 1\n"...)
+	for _, name := range fingerprintFields {
+		for i := range m.Header {
+			if f := &m.Header[i]; strings.EqualFold(f.Name, name) {
+				buf = append(buf, name...)
+				buf = append(buf, ':')
+				buf = appendNormal(buf, f.Value)
+				buf = append(buf, '\n')
+			}
+		}
+		h.Write(buf)
+		buf = buf[:0]
+	}
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	return [16]byte(sum[:16]), validID(m.MessageID)
+}
+
+// appendNormal appends a raw value with every run of white space and line ends as one space, and none at the ends.
+func appendNormal(dst []byte, v string) []byte {
+	space, any := false, false
+	for i := range len(v) {
+		switch c := v[i]; c {
+		case ' ', '\t', '\r', '\n':
+			space = any
+		default:
+			if space {
+				dst = append(dst, ' ')
+			}
+			dst = append(dst, c)
+			space, any = false, true
+		}
+	}
+	return dst
+}
 
 // WithDigest derives the fingerprint of the message with these headers and these very bytes (their SHA-256).
-func WithDigest(fp [16]byte, digest [32]byte) [16]byte { return fp }
+func WithDigest(fp [16]byte, digest [32]byte) [16]byte {
+	h := sha256.New()
+	h.Write([]byte("posthorn fingerprint with digest 1\n"))
+	h.Write(fp[:])
+	h.Write(digest[:])
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	return [16]byte(sum[:16])
+}
 
 // IDKey is the key of one mailbox from which its public ids are made, so that ids of two mailboxes never compare.
 type IDKey [32]byte
 
-// MailboxKey derives the key from the mailbox's own identity: the lower-cased login, or login@host.
-func MailboxKey(identity string) IDKey { return IDKey{} }
+// MailboxKey derives the key from the mailbox's own identity: the login, or login@host, in any case of letters.
+func MailboxKey(identity string) IDKey {
+	return sha256.Sum256([]byte("posthorn mailbox 1\n" + strings.ToLower(strings.TrimSpace(identity))))
+}
 
 // MessageID returns the public id of the message with this fingerprint.
-func (k IDKey) MessageID(fp [16]byte) string { return "" }
+func (k IDKey) MessageID(fp [16]byte) string {
+	sum := newKeyed(k).sum("message", string(fp[:]))
+	return "m" + base64.RawURLEncoding.EncodeToString(sum[:16])
+}
 
 // FolderID returns a public folder id made from a seed.
-func (k IDKey) FolderID(seed string) string { return "" }
+func (k IDKey) FolderID(seed string) string {
+	sum := newKeyed(k).sum("folder", seed)
+	return "f" + base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// keyed computes HMAC-SHA-256 over a purpose and strings, each with its length before it, so that no two lists of
+// strings give the same input.
+type keyed struct {
+	mac hash.Hash
+	buf []byte
+}
+
+func newKeyed(k IDKey) *keyed { return &keyed{mac: hmac.New(sha256.New, k[:])} }
+
+func (k *keyed) sum(purpose string, parts ...string) (out [sha256.Size]byte) {
+	k.mac.Reset()
+	k.buf = append(append(k.buf[:0], "posthorn 1 "...), purpose...)
+	for _, p := range parts {
+		k.buf = binary.BigEndian.AppendUint32(k.buf, uint32(len(p)))
+		k.buf = append(k.buf, p...)
+	}
+	k.mac.Write(k.buf)
+	k.mac.Sum(out[:0])
+	return out
+}
+
+const maxIDPart = 250
+
+// validID tells whether s is local@host with parts of a sane length.
+func validID(s string) bool {
+	i := strings.LastIndexByte(s, '@')
+	return i > 0 && i < len(s)-1 && i <= maxIDPart && len(s)-i-1 <= maxIDPart
+}

@@ -42,6 +42,15 @@ type Message struct {
 	Attachments []Attachment
 	Partial     bool     // a limit was reached: parts or text are missing from the end
 	Problems    []string // what was wrong with the message, in words; never its content
+
+	shown []shown // the texts in their order
+}
+
+// shown is one text leaf.
+type shown struct {
+	text string
+	html bool
+	alt  int // number of the multipart/alternative it stands in; 0 none
 }
 
 // Limits bound what one message may cost. Zero values mean the defaults.

@@ -31,6 +31,7 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 				buf = w.collect(p, buf[:0], *left)
 				s, _ := w.t.toUTF8(buf, p.charset)
 				*named = &s
+				a.Inline = true
 				if a.Size = int64(len(buf)); o.Digests {
 					a.SHA256 = sha256.Sum256(buf)
 				}
@@ -50,12 +51,15 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 		}
 		*left = max(0, *left-len(buf))
 		*list = append(*list, s)
+		m.shown = append(m.shown, shown{s, p.ctype == "text/html", p.alt})
 	}
 	if len(text) == 0 && namedText != nil {
 		text = append(text, *namedText)
+		m.shown = append(m.shown, shown{text: *namedText})
 	}
 	if len(html) == 0 && namedHTML != nil {
 		html = append(html, *namedHTML)
+		m.shown = append(m.shown, shown{text: *namedHTML, html: true})
 	}
 	m.Text, m.TextAll = joined(text)
 	m.HTML, m.HTMLAll = joined(html)

@@ -1,18 +1,36 @@
 package mime
 
+import (
+	"encoding/base64"
+	"strings"
+)
+
 // ThreadKey is a keyed hash that messages of one thread share.
 type ThreadKey [12]byte
 
 // ID returns the public thread id minted from this key.
-func (t ThreadKey) ID() string { return "" }
+func (t ThreadKey) ID() string { return "t" + base64.RawURLEncoding.EncodeToString(t[:]) }
 
 // ParseThreadID returns the key of a public thread id, false if the text is none.
-func ParseThreadID(s string) (ThreadKey, bool) { return ThreadKey{}, false }
+func ParseThreadID(s string) (ThreadKey, bool) {
+	var t ThreadKey
+	if len(s) != 17 || s[0] != 't' {
+		return t, false
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s[1:])
+	if err != nil || len(b) != len(t) {
+		return t, false
+	}
+	return ThreadKey(b), true
+}
 
 // PersonKey is a keyed hash of a lower-cased address.
 type PersonKey [8]byte
 
 // Threading is what a message contributes to finding its thread. Two messages with a common key are in one thread.
+//
+// The keys are a function of the message alone, so the threads of a set of messages do not depend on the order in which
+// they arrive: threads are the connected components.
 type Threading struct {
 	Mint    ThreadKey   // the id to mint if this message starts a thread; always among Keys
 	Keys    []ThreadKey // each once
@@ -27,6 +45,153 @@ type Threading struct {
 	People []PersonKey // sender and recipients, each once
 }
 
+const maxReferences = 200
+
 // ThreadKeys returns the threading keys of a message. native is the provider's own thread id (X-GM-THRID, THREADID);
 // if it is given and not empty, it alone decides.
-func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading { return Threading{} }
+//
+// The keys, S being the folded base subject:
+//   - own(id, S) for the message's own id, its parent's and every reference: joins what has this id in its chain and
+//     speaks of the same subject;
+//   - anchor(id) for the own id, and for the parent's if the subject declares a reply: joins a reply that changed
+//     the subject;
+//   - index(GUID, S) from Thread-Index, which Outlook writes where References are missing;
+//   - the fingerprint, if there is no usable Message-ID;
+//   - own(id, X) for parent and references if the subject says "(was: X)".
+func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
+	h := newKeyed(k)
+	subject := BaseSubject(m.Subject)
+	t := Threading{IsReply: subject.Reply}
+	if subject.Base != "" {
+		s := h.sum("subject", subject.Base)
+		t.Subject = [12]byte(s[:12])
+	}
+	t.people(h, m)
+	for _, n := range native {
+		if n != "" {
+			t.Mint = h.key("native", n)
+			t.Keys = []ThreadKey{t.Mint}
+			return t
+		}
+	}
+
+	refs := references(m.References)
+	parent := ""
+	for _, id := range m.InReplyTo {
+		if validID(id) {
+			parent = id
+			break
+		}
+	}
+	if parent == "" && len(refs) > 0 {
+		parent = refs[len(refs)-1]
+	}
+
+	hasID := validID(m.MessageID)
+	if hasID {
+		t.Mint = h.key("own", m.MessageID, subject.Base)
+		t.add(t.Mint)
+		t.Anchor = h.key("anchor", m.MessageID)
+		t.add(t.Anchor)
+	} else {
+		t.Mint = h.key("fingerprint", string(fp[:]))
+		t.add(t.Mint)
+	}
+	if parent != "" {
+		t.add(h.key("own", parent, subject.Base))
+		if subject.Reply {
+			t.add(h.key("anchor", parent))
+		}
+	}
+	for _, r := range refs {
+		t.add(h.key("own", r, subject.Base))
+	}
+	if subject.Was != "" && subject.Was != subject.Base {
+		if parent != "" {
+			t.add(h.key("own", parent, subject.Was))
+		}
+		for _, r := range refs {
+			t.add(h.key("own", r, subject.Was))
+		}
+	}
+	guid := threadIndex(m.Header.Get("Thread-Index"))
+	if guid != "" {
+		t.add(h.key("index", guid, subject.Base))
+	}
+	if subject.Reply {
+		// The thread is named after its first message, which every reply of it names first.
+		switch {
+		case len(refs) > 0:
+			t.Mint = h.key("own", refs[0], subject.Base)
+		case parent != "":
+			t.Mint = h.key("own", parent, subject.Base)
+		}
+	}
+	t.Lone = subject.Reply && subject.Base != "" && parent == "" && guid == ""
+	return t
+}
+
+func (k *keyed) key(purpose string, parts ...string) ThreadKey {
+	s := k.sum("thread "+purpose, parts...)
+	return ThreadKey(s[:12])
+}
+
+func (t *Threading) add(key ThreadKey) {
+	for _, x := range t.Keys {
+		if x == key {
+			return
+		}
+	}
+	t.Keys = append(t.Keys, key)
+}
+
+const maxPeople = 100
+
+func (t *Threading) people(h *keyed, m *Message) {
+	for i, list := range [][]Address{m.From, m.Sender, m.To, m.Cc, m.Bcc} {
+	next:
+		for _, a := range list {
+			if a.Email == "" || len(t.People) >= maxPeople {
+				continue
+			}
+			s := h.sum("person", strings.ToLower(a.Email))
+			p := PersonKey(s[:8])
+			if i == 0 && t.Sender == (PersonKey{}) {
+				t.Sender = p
+			}
+			for _, x := range t.People {
+				if x == p {
+					continue next
+				}
+			}
+			t.People = append(t.People, p)
+		}
+	}
+}
+
+// references returns the usable ids: the first and the last 199.
+func references(list []string) []string {
+	out := make([]string, 0, min(len(list), maxReferences))
+	for _, r := range list {
+		if validID(r) {
+			out = append(out, r)
+		}
+	}
+	if n := len(out); n > maxReferences {
+		out = append(out[:1], out[n-maxReferences+1:]...)
+	}
+	return out
+}
+
+// threadIndex returns the GUID of a Thread-Index field, bytes 6 to 21 of it; "" if there is none.
+func threadIndex(v string) string {
+	if len(v) < 28 || len(v) > 8192 {
+		return ""
+	}
+	var d base64Decoder
+	b := d.flush(d.write(nil, []byte(v)))
+	if len(b) < 22 {
+		return ""
+	}
+	return string(b[6:22])
+}

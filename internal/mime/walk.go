@@ -14,6 +14,7 @@ type level struct {
 	index    int    // of the current part, from 1
 	related  bool   // it or an outer one is multipart/related
 	digest   bool
+	alt      int // number of the innermost multipart/alternative around its parts; 0 none
 }
 
 // part is a leaf of the MIME tree.
@@ -26,6 +27,7 @@ type part struct {
 	disp     string // "attachment", "inline" or ""
 	encoding string
 	related  bool
+	alt      int
 	text     []byte // the body itself, when it was read already
 	known    bool   // text holds
 	none     bool   // there is no body
@@ -41,6 +43,7 @@ type walker struct {
 	begun   bool
 	inBody  bool
 	parts   int
+	alts    int
 	root    Header
 	blk     block
 	partial bool
@@ -138,7 +141,7 @@ func (w *walker) next() *part {
 		if lv.digest {
 			def = "message/rfc822"
 		}
-		related := lv.related
+		related, alt := lv.related, lv.alt
 		f, h, ended := w.header()
 		if ended && len(f) == 0 && h.level < 0 {
 			w.h = h // nothing after the last boundary
@@ -152,7 +155,7 @@ func (w *walker) next() *part {
 			return nil
 		}
 		p := w.describe(f, def)
-		p.related = related
+		p.related, p.alt = related, alt
 		if ended {
 			w.h = h
 		}
@@ -196,7 +199,12 @@ func (w *walker) enter(p *part, id string, ended bool) *part {
 	}
 	n := len(w.open)
 	related := p.related || p.ctype == "multipart/related"
-	w.open = append(w.open, level{boundary: boundary, prefix: id, related: related, digest: p.ctype == "multipart/digest"})
+	alt := p.alt
+	if p.ctype == "multipart/alternative" {
+		w.alts++
+		alt = w.alts
+	}
+	w.open = append(w.open, level{boundary: boundary, alt: alt, prefix: id, related: related, digest: p.ctype == "multipart/digest"})
 	var pre []byte
 	w.skip(&pre)
 	if w.h.level == n {
@@ -338,8 +346,11 @@ func contentType(v, def string) string {
 	case v == "":
 		return def
 	case i < 0:
-		if v == "multipart" {
+		switch v {
+		case "multipart":
 			return "multipart/mixed"
+		case "text":
+			return v
 		}
 		return "text/plain"
 	case i == 0 || i == len(v)-1:
@@ -355,9 +366,10 @@ func (p *part) isAttachment() bool {
 	return p.disp == "attachment" || p.name != "" || p.ctype != "text/plain" && p.ctype != "text/html"
 }
 
-// mayBeText tells whether an attachment is one only because it has a name: it is the text if there is no other.
+// mayBeText tells whether an attachment is one only because it has a name, or lacks a subtype: it is the text if there
+// is no other.
 func (p *part) mayBeText() bool {
-	return p.disp != "attachment" && (p.ctype == "text/plain" || p.ctype == "text/html")
+	return p.disp != "attachment" && (p.ctype == "text/plain" || p.ctype == "text/html" || p.ctype == "text")
 }
 
 func (p *part) attachment() Attachment {

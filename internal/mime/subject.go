@@ -1,0 +1,208 @@
+package mime
+
+import (
+	"strings"
+	"unicode"
+)
+
+// Subject is a subject taken apart for threading.
+type Subject struct {
+	Base  string // folded: lower case, one space between words, without prefixes, tags and "(was: …)"
+	Was   string // the folded base of X in "(was: X)", "" if there is none
+	Reply bool   // it has a prefix of a reply or forward, or "(was: …)"
+}
+
+const maxSubject = 2000 // bytes of a subject that are looked at
+
+// BaseSubject extracts the base subject (RFC 5256 2.1), and goes beyond it: prefixes in about thirty languages,
+// counters such as "Re[2]:", [tags] anywhere, "(was: …)". Its results are hashed into stored keys and must not change.
+func BaseSubject(s string) Subject {
+	if len(s) > maxSubject {
+		s = strings.ToValidUTF8(s[:maxSubject], "")
+	}
+	var out Subject
+	s = foldText(s)
+	s, was := cutWas(s)
+	if was != "" {
+		out.Reply = true
+		out.Was, _ = strip(was)
+	}
+	base, reply := strip(s)
+	out.Base = base
+	out.Reply = out.Reply || reply
+	return out
+}
+
+// foldText lowers the case and makes one space of all white space.
+func foldText(s string) string {
+	var b strings.Builder
+	b.Grow(len(s))
+	space := false
+	for _, r := range s {
+		switch {
+		case unicode.IsSpace(r) || r == 0xa0 || r < 0x20 || r == 0x7f:
+			space = b.Len() > 0
+			continue
+		case r >= 0x200b && r <= 0x200f || r == 0xfeff || r == 0xad:
+			continue
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		switch r {
+		case '：': // full-width colon
+			r = ':'
+		case '［', '【':
+			r = '['
+		case '］', '】':
+			r = ']'
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// cutWas splits "new (was: old)".
+func cutWas(s string) (rest, was string) {
+	for _, mark := range []string{"(was:", "[was:", "(was ", "[was ", "(war:", "[war:"} {
+		i := strings.Index(s, mark)
+		if i <= 0 {
+			continue
+		}
+		was = s[i+len(mark):]
+		end := byte(')')
+		if mark[0] == '[' {
+			end = ']'
+		}
+		tail := ""
+		if j := strings.LastIndexByte(was, end); j >= 0 {
+			was, tail = was[:j], was[j+1:]
+		}
+		if was = strings.TrimSpace(was); was == "" {
+			continue
+		}
+		return strings.TrimSpace(s[:i] + tail), was
+	}
+	return s, ""
+}
+
+// strip removes prefixes, tags and trailers from a folded subject.
+func strip(s string) (base string, reply bool) {
+	for {
+		before := len(s)
+		s = strings.TrimSpace(s)
+		if t, ok := strings.CutSuffix(s, "(fwd)"); ok {
+			s, reply = t, true
+			continue
+		}
+		if t, ok := cutPrefix(s); ok {
+			s, reply = t, true
+			continue
+		}
+		if strings.HasPrefix(s, "[fwd:") && strings.HasSuffix(s, "]") {
+			s, reply = s[5:len(s)-1], true
+			continue
+		}
+		if t, ok := cutTag(s); ok {
+			s = t
+			continue
+		}
+		if len(s) == before {
+			break
+		}
+	}
+	return innerTags(s), reply
+}
+
+// cutTag removes one leading [tag] unless nothing else is there.
+func cutTag(s string) (string, bool) {
+	if s == "" || s[0] != '[' {
+		return s, false
+	}
+	i := strings.IndexAny(s[1:], "[]")
+	if i < 0 || s[1+i] != ']' {
+		return s, false
+	}
+	t := strings.TrimSpace(s[i+2:])
+	return t, t != ""
+}
+
+// innerTags removes the [tags] within unless nothing else is there.
+func innerTags(s string) string {
+	if strings.IndexByte(s, '[') < 0 {
+		return s
+	}
+	var b strings.Builder
+	for rest := s; rest != ""; {
+		i := strings.IndexByte(rest, '[')
+		if i < 0 {
+			b.WriteString(rest)
+			break
+		}
+		b.WriteString(rest[:i])
+		rest = rest[i:]
+		j := strings.IndexAny(rest[1:], "[]")
+		if j < 0 || rest[1+j] == '[' {
+			b.WriteByte('[')
+			rest = rest[1:]
+			continue
+		}
+		rest = rest[j+2:]
+	}
+	if t := strings.Join(strings.Fields(b.String()), " "); t != "" {
+		return t
+	}
+	return s
+}
+
+// cutPrefix removes one prefix such as "re:", "re[2]:", "aw :", "re [list]:".
+func cutPrefix(s string) (string, bool) {
+	colon := strings.IndexByte(s[:min(len(s), 120)], ':')
+	if colon <= 0 {
+		return s, false
+	}
+	p := strings.TrimSpace(s[:colon])
+	if i := strings.IndexAny(p, "[(^*"); i > 0 { // a counter or a tag
+		if c := p[len(p)-1]; p[i] == '[' && c != ']' || p[i] == '(' && c != ')' {
+			return s, false
+		}
+		p = strings.TrimSpace(p[:i])
+	}
+	if !isReplyPrefix(p) {
+		if p = strings.TrimRight(p, "0123456789"); !isReplyPrefix(p) { // "re2:"
+			return s, false
+		}
+	}
+	return s[colon+1:], true
+}
+
+// isReplyPrefix knows what mail programs put before the subject of replies and forwards.
+func isReplyPrefix(p string) bool {
+	switch p {
+	case "re", "fw", "fwd", // English and most others
+		"aw", "antw", "antwort", "wg", // German, Dutch
+		"doorst", "doorgestuurd", "betr", "betreft", // Dutch
+		"sv", "vs", "vb", "vl", "videres", "fs", // Scandinavian, Finnish, Icelandic
+		"rif", "r", "i", "inoltra", // Italian
+		"rv", "reenv", "rta", // Spanish
+		"res", "enc", // Portuguese
+		"ref", "réf", "rép", "tr", // French
+		"odp", "pd", // Polish
+		"ynt", "ilt", // Turkish
+		"bls", "trs", // Indonesian
+		"atb",              // Welsh
+		"továbbítás", "vá", // Hungarian
+		"απ", "σχετ", "πρθ", // Greek
+		"ответ", "отв", "на", "пересл", "fwd.", "re.", // Russian
+		"回复", "回覆", "答复", "答覆", "转发", "轉寄", "轉發", // Chinese
+		"返信", "転送", // Japanese
+		"답장", "회신", "전달", // Korean
+		"השב", "הועבר", // Hebrew
+		"رد", "إعادة توجيه", // Arabic
+		"trả lời", "chuyển tiếp", // Vietnamese
+		"ตอบ", "ส่งต่อ": // Thai
+		return true
+	}
+	return false
+}
