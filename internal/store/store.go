@@ -178,7 +178,7 @@ func (s *Store) Mailbox(ctx context.Context, id mail.AccountID) (*Mailbox, error
 	if err != nil {
 		return nil, err
 	}
-	m = &Mailbox{id: id, db: s.newMailDB(id, key), now: s.now}
+	m = &Mailbox{id: id, db: s.newMailDB(id, key), now: s.now, log: s.log}
 	m.mirror = func(ctx context.Context, st mail.SyncStatus) error { return s.SetSync(ctx, id, st) }
 	var raw []byte
 	if err := m.db.read(ctx, func(t *tx) error {
