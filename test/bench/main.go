@@ -1,0 +1,199 @@
+// Command bench measures a full synchronisation beside the raw floor, on a private Dovecot, in one run.
+//
+// The machine's speed and noise touch all of the figures alike, so the ratios are what to look at.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/test/realsrv"
+)
+
+type options struct {
+	bin      string
+	n        int
+	seed     uint64
+	maildir  string
+	rounds   int
+	requests int
+	skipSync bool
+}
+
+const user, password = "bench", "pass"
+
+func main() {
+	var o options
+	flag.StringVar(&o.bin, "posthorn", "bin/posthorn", "the built program")
+	flag.IntVar(&o.n, "n", 20000, "messages to make")
+	flag.Uint64Var(&o.seed, "seed", 1, "what the messages are made from")
+	flag.StringVar(&o.maildir, "maildir", "", "an existing Maildir++ to copy instead of making one")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds; the table shows medians")
+	flag.IntVar(&o.requests, "requests", 400, "API requests of each kind")
+	flag.BoolVar(&o.skipSync, "client-only", false, "only the floor and our IMAP client")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	d, err := realsrv.NewDovecot(realsrv.DovecotOptions{Password: password})
+	if err != nil {
+		return err
+	}
+	defer d.Stop()
+	maildir := d.MaildirPath(user)
+	if o.maildir != "" {
+		err = os.CopyFS(maildir, os.DirFS(o.maildir))
+	} else {
+		fmt.Fprintf(os.Stderr, "making %d messages\n", o.n)
+		_, err = seedMaildir(maildir, o.seed, o.n)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.Chown(maildir); err != nil {
+		return err
+	}
+	folders, err := listFolders(maildir)
+	if err != nil {
+		return err
+	}
+	// Once unmeasured, so that the server's index and the page cache are warm for everybody.
+	for _, items := range []string{metaItems(), fullItems} {
+		if _, _, err := floor(d.Addr, user, password, folders, items); err != nil {
+			return err
+		}
+	}
+
+	t := table{}
+	var messages int
+	var volume int64
+	for round := range o.rounds {
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
+		meta, _, err := floor(d.Addr, user, password, folders, metaItems())
+		if err != nil {
+			return err
+		}
+		t.add("raw drain, metadata", meta)
+		took, rows, err := client(ctx, d.Addr, user, password, folders, false)
+		if err != nil {
+			return fmt.Errorf("our client, metadata: %w", err)
+		}
+		messages = rows
+		t.add("our IMAP client, metadata", took)
+		full, bytes, err := floor(d.Addr, user, password, folders, fullItems)
+		if err != nil {
+			return err
+		}
+		volume = bytes
+		t.add("raw drain, everything", full)
+		if took, _, err = client(ctx, d.Addr, user, password, folders, true); err != nil {
+			return fmt.Errorf("our client, everything: %w", err)
+		}
+		t.add("our IMAP client, everything", took)
+		if o.skipSync {
+			continue
+		}
+		s, err := syncRun(ctx, o.bin, d.Addr, user, password, messages, o.requests)
+		if err != nil {
+			return fmt.Errorf("full sync: %w", err)
+		}
+		t.add("sync: first page of INBOX readable", s.firstPage)
+		t.add("sync: all listed", s.listed)
+		t.add("sync: all readable", s.readable)
+		t.add("sync: CPU of posthorn", s.cpu)
+		t.addNumber("sync: peak memory, MiB", float64(s.peakRSS)/(1<<20))
+		t.addNumber("at rest, bytes per message", float64(s.atRest)/float64(messages))
+		t.addNumber("at rest / bytes of the mail", float64(s.atRest)/float64(volume))
+		for _, l := range s.latency {
+			t.add("API: "+l.what+", p50", l.p50)
+			t.add("API: "+l.what+", p99", l.p99)
+		}
+	}
+	fmt.Printf("%d messages, %.1f MB, %d folders; %d rounds; %s, %d CPUs; %s\n\n", messages, float64(volume)/1e6, len(folders), o.rounds,
+		runtime.Version(), runtime.NumCPU(), time.Now().Format(time.DateOnly))
+	t.print()
+	return nil
+}
+
+// listFolders reads the folder names off a Maildir++.
+func listFolders(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	out := []string{"INBOX"}
+	for _, e := range entries {
+		if name, ok := strings.CutPrefix(e.Name(), "."); ok && e.IsDir() {
+			if _, err := os.Stat(filepath.Join(dir, e.Name(), "cur")); err == nil {
+				out = append(out, realsrv.DecodeName(strings.ReplaceAll(name, ".", "/")))
+			}
+		}
+	}
+	return out, nil
+}
+
+// table collects figures over the rounds, in the order in which they first came.
+type table struct {
+	names []string
+	times map[string][]time.Duration
+	nums  map[string][]float64
+}
+
+func (t *table) name(name string) {
+	if t.times == nil {
+		t.times, t.nums = map[string][]time.Duration{}, map[string][]float64{}
+	}
+	if !slices.Contains(t.names, name) {
+		t.names = append(t.names, name)
+	}
+}
+
+func (t *table) add(name string, d time.Duration) {
+	t.name(name)
+	t.times[name] = append(t.times[name], d)
+}
+
+func (t *table) addNumber(name string, v float64) {
+	t.name(name)
+	t.nums[name] = append(t.nums[name], v)
+}
+
+func median[T time.Duration | float64](v []T) T {
+	if len(v) == 0 {
+		return 0
+	}
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
+
+func (t *table) print() {
+	full, meta := median(t.times["raw drain, everything"]), median(t.times["raw drain, metadata"])
+	fmt.Println("| what | median | to the full drain | to the metadata drain |")
+	fmt.Println("|---|---|---|---|")
+	for _, name := range t.names {
+		if v, ok := t.nums[name]; ok {
+			fmt.Printf("| %s | %.4g | | |\n", name, median(v))
+			continue
+		}
+		d := median(t.times[name])
+		if strings.HasPrefix(name, "API:") {
+			fmt.Printf("| %s | %.2f ms | | |\n", name, d.Seconds()*1e3)
+			continue
+		}
+		fmt.Printf("| %s | %.3f s | %.2f | %.2f |\n", name, d.Seconds(), d.Seconds()/full.Seconds(), d.Seconds()/meta.Seconds())
+	}
+}

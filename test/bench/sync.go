@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/test/binary"
+)
+
+// synced is what one full synchronisation took.
+type synced struct {
+	firstPage time.Duration // 50 messages of INBOX listed, with their bodies
+	listed    time.Duration // all messages listed
+	readable  time.Duration // all bodies there, state live
+	cpu       time.Duration // of the process, until then
+	peakRSS   int64
+	atRest    int64 // bytes in the data directory
+	latency   []latency
+}
+
+// latency is how one kind of API request did.
+type latency struct {
+	what     string
+	p50, p99 time.Duration
+}
+
+// syncRun starts the built server on an empty directory, connects the mailbox and waits until everything is readable.
+func syncRun(ctx context.Context, bin, addr, user, password string, want, requests int) (out synced, err error) {
+	dir, err := os.MkdirTemp("", "posthorn-bench-")
+	if err != nil {
+		return out, err
+	}
+	defer os.RemoveAll(dir)
+	s, err := binary.Start(ctx, binary.Options{Path: bin, Dir: filepath.Join(dir, "data"), Env: []string{"POSTHORN_LOG_LEVEL=warn"}})
+	if err != nil {
+		return out, err
+	}
+	defer s.Kill()
+	start := time.Now()
+	g, err := s.Connect(ctx, binary.IMAP(addr, user, password))
+	if err != nil {
+		return out, err
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	inbox := ""
+	for out.readable == 0 {
+		select {
+		case <-ctx.Done():
+			return out, fmt.Errorf("%w: %+v", ctx.Err(), g)
+		case <-tick.C:
+		}
+		if out.firstPage == 0 || out.listed == 0 {
+			folders, err := s.Folders(ctx, g.ID)
+			if err != nil {
+				return out, err
+			}
+			total := 0
+			for _, f := range folders {
+				total += f.TotalCount
+				if strings.EqualFold(f.Name, "INBOX") {
+					inbox = f.ID
+				}
+			}
+			if out.listed == 0 && total >= want {
+				out.listed = time.Since(start)
+			}
+		}
+		if out.firstPage == 0 && inbox != "" {
+			var page struct{ Data []binary.Message }
+			if err := s.Get(ctx, "/v3/grants/"+g.ID+"/messages?limit=50&in="+url.QueryEscape(inbox), &page); err != nil {
+				return out, err
+			}
+			if len(page.Data) >= min(50, want/4) && !slices.ContainsFunc(page.Data, func(m binary.Message) bool { return m.BodyPending }) {
+				out.firstPage = time.Since(start)
+			}
+		}
+		if g, err = s.Grant(ctx, g.ID); err != nil {
+			return out, err
+		}
+		switch {
+		case binary.Live(g) && out.listed > 0:
+			out.readable = time.Since(start)
+		case g.Sync.State == "error" || g.Sync.State == "degraded" || g.Sync.State == "reauth_required":
+			return out, fmt.Errorf("the sync says %s: %s", g.Sync.State, g.Sync.Reason)
+		}
+	}
+	out.cpu = cpuTime(s.PID)
+	out.peakRSS = s.PeakRSS()
+	if out.latency, err = latencies(ctx, s, g.ID, requests); err != nil {
+		return out, err
+	}
+	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := s.Stop(stopCtx); err != nil {
+		return out, err
+	}
+	out.atRest, err = diskUsage(s.Dir)
+	return out, err
+}
+
+// latencies measures one request after the other, each kind on its own.
+func latencies(ctx context.Context, s *binary.Server, grant string, n int) ([]latency, error) {
+	base := "/v3/grants/" + grant
+	var page struct{ Data []binary.Message }
+	if err := s.Get(ctx, base+"/messages?limit=200", &page); err != nil {
+		return nil, err
+	}
+	if len(page.Data) == 0 {
+		return nil, fmt.Errorf("nothing to list")
+	}
+	pick := func(i int) binary.Message { return page.Data[i%len(page.Data)] }
+	kinds := []struct {
+		what string
+		path func(i int) string
+	}{
+		{"list 50", func(int) string { return base + "/messages?limit=50" }},
+		{"list 50, ids and subjects", func(int) string { return base + "/messages?limit=50&select=id,subject,from,date" }},
+		{"get one", func(i int) string { return base + "/messages/" + pick(i).ID }},
+		{"20 threads", func(int) string { return base + "/threads?limit=20" }},
+		{"find by sender", func(i int) string {
+			m := pick(i)
+			if len(m.From) == 0 {
+				return base + "/messages?limit=50"
+			}
+			return base + "/messages?limit=50&from=" + url.QueryEscape(m.From[0].Email)
+		}},
+		{"find by subject", func(i int) string {
+			return base + "/messages?limit=50&subject=" + []string{"harbour", "invoice", "rain"}[i%3]
+		}},
+		{"unread", func(int) string { return base + "/messages?limit=50&unread=true" }},
+	}
+	var out []latency
+	for _, k := range kinds {
+		took := make([]time.Duration, n)
+		for i := range took {
+			start := time.Now()
+			if err := s.Get(ctx, k.path(i), nil); err != nil {
+				return nil, fmt.Errorf("%s: %w", k.what, err)
+			}
+			took[i] = time.Since(start)
+		}
+		slices.Sort(took)
+		out = append(out, latency{k.what, took[n/2], took[min(n-1, n*99/100)]})
+	}
+	return out, nil
+}
+
+// cpuTime is what a process has used so far; 0 where the system does not tell.
+func cpuTime(pid int) time.Duration {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // Linux counts in 1/100 s
+}
+
+func diskUsage(dir string) (total int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		fi, err := d.Info()
+		if err == nil {
+			total += fi.Size()
+		}
+		return err
+	})
+	return total, err
+}
