@@ -87,6 +87,7 @@ type applier struct {
 }
 
 type stateRow struct {
+	term                        mail.Term
 	seq, nextFolder, nextThread int64
 	messages, unread, starred   int64
 	held                        int64
@@ -98,30 +99,34 @@ type stateRow struct {
 
 // begin reads the account's state and refuses an outdated term.
 func (m *Mailbox) begin(ctx context.Context, t *tx, term mail.Term, origin mail.Origin) (*applier, error) {
-	a := &applier{ctx: ctx, t: t, m: m, origin: origin, now: m.now(),
+	s, err := readState(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if term != s.term {
+		return nil, mail.E(mail.Fenced, "write to the mailbox", fmt.Sprintf("term %d was followed by term %d", term, s.term), nil)
+	}
+	return &applier{ctx: ctx, t: t, m: m, origin: origin, now: m.now(), st: s, stWas: s,
 		folders: map[mail.FolderID]*folderRow{}, folderByNum: map[int64]*folderRow{},
 		messages: map[int64]*messageRow{}, byPublic: map[publicID]*messageRow{},
-		placements: map[placementKey]*placementRow{}, threads: map[int64]*threadRow{}}
-	var have mail.Term
+		placements: map[placementKey]*placementRow{}, threads: map[int64]*threadRow{}}, nil
+}
+
+func readState(ctx context.Context, t *tx) (s stateRow, err error) {
 	var sync *string
-	s := &a.st
-	err := t.row(ctx, `SELECT term, seq, next_folder, next_thread, messages, unread, starred, held, placements, unheld, vanished, sync, sync_done
-		FROM state WHERE {a}1=1`).Scan(&have, &s.seq, &s.nextFolder, &s.nextThread, &s.messages, &s.unread, &s.starred, &s.held,
+	err = t.row(ctx, `SELECT term, seq, next_folder, next_thread, messages, unread, starred, held, placements, unheld, vanished, sync, sync_done
+		FROM state WHERE {a}1=1`).Scan(&s.term, &s.seq, &s.nextFolder, &s.nextThread, &s.messages, &s.unread, &s.starred, &s.held,
 		&s.placements, &s.unheld, &s.vanished, &sync, &s.syncDone)
 	if err != nil {
-		return nil, fmt.Errorf("read the account's state: %w", err)
+		return s, fmt.Errorf("read the account's state: %w", err)
 	}
 	if sync != nil {
 		s.sync = new(mail.SyncStatus)
 		if err := json.Unmarshal([]byte(*sync), s.sync); err != nil {
-			return nil, fmt.Errorf("read the account's status: %w", err)
+			return s, fmt.Errorf("read the account's status: %w", err)
 		}
 	}
-	if term != have {
-		return nil, mail.E(mail.Fenced, "write to the mailbox", fmt.Sprintf("term %d was followed by term %d", term, have), nil)
-	}
-	a.stWas = *s
-	return a, nil
+	return s, nil
 }
 
 func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
