@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -217,23 +218,19 @@ func parseUIDSet(b []byte) (s UIDSet, ok bool) {
 			return UIDSet{}, false
 		}
 	}
+	return normal(rs, sorted), true
+}
+
+// normal makes a set of ranges. Sorting first keeps a hostile descending set at n log n.
+func normal(rs []UIDRange, sorted bool) (s UIDSet) {
 	if sorted {
-		return UIDSet{rs}, true
+		return UIDSet{rs}
 	}
-	// Sorting first keeps a hostile descending set at n log n.
-	slices.SortFunc(rs, func(a, b UIDRange) int {
-		if a.Start < b.Start {
-			return -1
-		}
-		if a.Start > b.Start {
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(rs, func(a, b UIDRange) int { return cmp.Compare(a.Start, b.Start) })
 	for _, r := range rs {
 		s.AddRange(r.Start, r.Stop)
 	}
-	return s, true
+	return s
 }
 
 // parseUID reads a number or `*`; n is 0 when there is none.

@@ -1,0 +1,200 @@
+package imap
+
+import "strings"
+
+// bodyStructure reads BODY and BODYSTRUCTURE (RFC 3501 7.4.2), with missing and superfluous values.
+func (p *parser) bodyStructure() (*BodyStructure, error) {
+	if p.acceptNIL() {
+		return nil, nil
+	}
+	if !p.accept('(') {
+		return nil, errSyntax
+	}
+	if p.depth--; p.depth < 0 {
+		return nil, errDepth
+	}
+	b := &BodyStructure{}
+	var err error
+	p.space()
+	if p.peek() == '(' {
+		err = p.multipart(b)
+	} else {
+		err = p.singlePart(b)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Extensions to come, and what servers add.
+	for p.space(); !p.accept(')'); p.space() {
+		if _, err := p.skip(); err != nil {
+			return nil, err
+		}
+	}
+	p.depth++
+	return b, nil
+}
+
+// more reports whether another value follows in the list.
+func (p *parser) more() bool {
+	p.space()
+	return !p.done() && p.peek() != ')'
+}
+
+func (p *parser) multipart(b *BodyStructure) error {
+	b.Type = "multipart"
+	for p.more() && p.peek() == '(' {
+		part, err := p.bodyStructure()
+		if err != nil {
+			return err
+		}
+		b.Parts = append(b.Parts, part)
+		if len(b.Parts) > 10_000 {
+			return errSyntax
+		}
+	}
+	if err := p.lower(&b.Subtype); err != nil {
+		return err
+	}
+	if err := p.params(&b.Params); err != nil {
+		return err
+	}
+	return p.tail(b)
+}
+
+func (p *parser) singlePart(b *BodyStructure) error {
+	if err := p.lower(&b.Type); err != nil {
+		return err
+	}
+	if err := p.lower(&b.Subtype); err != nil {
+		return err
+	}
+	if err := p.params(&b.Params); err != nil {
+		return err
+	}
+	for _, f := range [...]*string{&b.ID, &b.Description} {
+		if err := p.textOr(f); err != nil {
+			return err
+		}
+	}
+	if err := p.lower(&b.Encoding); err != nil {
+		return err
+	}
+	if err := p.size(&b.Size); err != nil {
+		return err
+	}
+	switch {
+	case b.Type == "message" && (b.Subtype == "rfc822" || b.Subtype == "global") && p.more() && p.peek() == '(':
+		e, err := p.envelope()
+		if err != nil {
+			return err
+		}
+		b.Envelope = e
+		if p.more() && p.peek() == '(' {
+			part, err := p.bodyStructure()
+			if err != nil {
+				return err
+			}
+			b.Parts = []*BodyStructure{part}
+		}
+		if err := p.size(&b.Lines); err != nil {
+			return err
+		}
+	case b.Type == "text" && p.more() && p.peek() >= '0' && p.peek() <= '9':
+		if err := p.size(&b.Lines); err != nil {
+			return err
+		}
+	}
+	if err := p.textOr(&b.MD5); err != nil {
+		return err
+	}
+	return p.tail(b)
+}
+
+// tail reads disposition, language and location.
+func (p *parser) tail(b *BodyStructure) error {
+	if !p.more() {
+		return nil
+	}
+	if p.peek() == '(' {
+		p.i++
+		if err := p.lower(&b.Disposition); err != nil {
+			return err
+		}
+		if err := p.params(&b.DispositionParams); err != nil {
+			return err
+		}
+		if p.space(); !p.accept(')') {
+			return errSyntax
+		}
+	} else if err := p.lower(&b.Disposition); err != nil { // "inline" without a list (Exchange)
+		return err
+	}
+	if !p.more() {
+		return nil
+	}
+	if p.peek() == '(' {
+		var err error
+		if b.Language, err = p.strings(100); err != nil {
+			return err
+		}
+	} else {
+		var one string
+		if err := p.textOr(&one); err != nil {
+			return err
+		}
+		if one != "" {
+			b.Language = []string{one}
+		}
+	}
+	return p.textOr(&b.Location)
+}
+
+// textOr reads a string unless the list ends; a list in its place is skipped.
+func (p *parser) textOr(dst *string) error {
+	if !p.more() {
+		return nil
+	}
+	if p.peek() == '(' {
+		_, err := p.skip()
+		return err
+	}
+	b, _, err := p.str()
+	*dst = string(b)
+	return err
+}
+
+func (p *parser) lower(dst *string) error {
+	err := p.textOr(dst)
+	*dst = strings.ToLower(*dst)
+	return err
+}
+
+// size reads a number; negative ones count as 0 (SmarterMail), NIL too.
+func (p *parser) size(dst *int64) error {
+	if !p.more() {
+		return nil
+	}
+	n, err := p.number()
+	*dst = max(n, 0)
+	return err
+}
+
+func (p *parser) params(dst *map[string]string) error {
+	if !p.more() {
+		return nil
+	}
+	if p.peek() != '(' {
+		var none string
+		return p.textOr(&none) // NIL, or a string where a list belongs
+	}
+	kv, err := p.texts(200)
+	if err != nil || len(kv) < 2 {
+		return err
+	}
+	m := make(map[string]string, len(kv)/2)
+	for i := 0; i+1 < len(kv); i += 2 {
+		m[strings.ToLower(kv[i])] = kv[i+1]
+	}
+	*dst = m
+	return nil
+}

@@ -1,0 +1,288 @@
+package imap
+
+import (
+	"bytes"
+	"io"
+)
+
+// maxFlagLists bounds the remembered flag lists.
+const maxFlagLists = 4096
+
+// readRow reads a FETCH response behind its kind. On error the row holds what came before the unreadable item, and
+// the UID if that can still be told.
+func (s *Session) readRow(p *parser, row *Row, num uint32, uidFetch bool) error {
+	raw := row.Raw
+	clear(raw)
+	*row = Row{Seq: num, Raw: raw}
+	if uidFetch { // RFC 9586: the number is the UID
+		row.Seq, row.UID = 0, num
+	}
+	err := s.readItems(p, row)
+	if err != nil {
+		if row.UID == 0 {
+			row.UID = lastUID(p.full)
+		}
+		// What stands in a response that makes no sense is not to be trusted, but a writer must come back.
+		row.Body = Body{}
+		for i := range p.streamed {
+			if st := &p.streamed[i]; st.w != nil {
+				row.Body = Body{W: st.w, Size: st.size}
+			}
+		}
+	}
+	return err
+}
+
+// lastUID finds `UID 12)` at the very end, where no string can be.
+func lastUID(b []byte) uint32 {
+	b = bytes.TrimRight(b, " \r\n")
+	if len(b) == 0 || b[len(b)-1] != ')' {
+		return 0
+	}
+	b = b[:len(b)-1]
+	i := len(b)
+	for i > 0 && b[i-1] >= '0' && b[i-1] <= '9' {
+		i--
+	}
+	if i < 5 || !hasPrefixFold(b[i-5:], " UID ") {
+		return 0
+	}
+	uid, n := parseUID(b[i:])
+	if n != len(b)-i {
+		return 0
+	}
+	return uid
+}
+
+func (s *Session) readItems(p *parser, row *Row) error {
+	if !p.accept('(') {
+		return errSyntax
+	}
+	for {
+		p.space()
+		if p.accept(')') {
+			return nil
+		}
+		if p.done() {
+			return errEnd
+		}
+		if err := s.readItem(p, row); err != nil {
+			return err
+		}
+	}
+}
+
+// itemName reads an item's name in upper case up to a bracket, and what stands in the brackets.
+func (p *parser) itemName() (name, section []byte, bracket bool, err error) {
+	from := p.i
+	for p.i < len(p.b) {
+		switch p.b[p.i] {
+		case ' ', '(', ')', '\r', '\n':
+			if p.i == from {
+				return nil, nil, false, errSyntax
+			}
+			return upperASCII(p.b[from:p.i]), nil, false, nil
+		case '[':
+			name = upperASCII(p.b[from:p.i])
+			p.i++
+			end := bytes.IndexByte(p.b[p.i:], ']')
+			if end < 0 {
+				return nil, nil, false, errEnd
+			}
+			section = p.b[p.i : p.i+end]
+			p.i += end + 1
+			if p.accept('<') {
+				if end = bytes.IndexByte(p.b[p.i:], '>'); end < 0 {
+					return nil, nil, false, errEnd
+				}
+				p.i += end + 1
+			}
+			return name, section, true, nil
+		}
+		p.i++
+	}
+	return nil, nil, false, errEnd
+}
+
+func (s *Session) readItem(p *parser, row *Row) error {
+	name, section, bracket, err := p.itemName()
+	if err != nil {
+		return err
+	}
+	p.space()
+	if bracket {
+		return s.readSection(p, row, name, section)
+	}
+	switch string(name) {
+	case "UID":
+		n, err := p.number32()
+		if err == nil && n != 0 {
+			row.UID = n
+		}
+		return err
+	case "FLAGS":
+		flags, err := s.readFlags(p)
+		row.Flags, row.HasFlags = flags, err == nil
+		return err
+	case "INTERNALDATE":
+		b, _, err := p.str()
+		if err == nil {
+			row.InternalDate, row.HasInternalDate = parseInternalDate(b)
+		}
+		return err
+	case "RFC822.SIZE":
+		n, err := p.number()
+		row.Size, row.HasSize = max(n, 0), err == nil
+		return err
+	case "MODSEQ":
+		// (n); also bare, negative (Zoho) or missing: only a positive one counts.
+		open := p.accept('(')
+		p.space()
+		if open && p.accept(')') {
+			return nil
+		}
+		n, err := p.number()
+		if err == nil && n > 0 {
+			row.ModSeq, row.HasModSeq = uint64(n), true
+		}
+		p.space()
+		if open && !p.accept(')') {
+			return errSyntax
+		}
+		return err
+	case "ENVELOPE":
+		row.Envelope, err = p.envelope()
+		return err
+	case "BODYSTRUCTURE", "BODY":
+		row.BodyStructure, err = p.bodyStructure()
+		return err
+	case "RFC822.HEADER":
+		return readHeader(p, row)
+	}
+	return p.keep(row, string(name))
+}
+
+// maxRaw bounds the unknown items of a row.
+const maxRaw = 64
+
+func (p *parser) keep(row *Row, name string) error {
+	v, err := p.skip()
+	if err == nil && len(row.Raw) < maxRaw {
+		if row.Raw == nil {
+			row.Raw = map[string][]byte{}
+		}
+		row.Raw[name] = v
+	}
+	return err
+}
+
+func readHeader(p *parser, row *Row) error {
+	b, null, err := p.str()
+	if err == nil && !null {
+		row.Header, row.HasHeader = b, true
+	}
+	return err
+}
+
+// readSection reads the value of BODY[section].
+func (s *Session) readSection(p *parser, row *Row, name, section []byte) error {
+	switch {
+	case string(name) != "BODY":
+		return p.keep(row, string(name)+"["+string(section)+"]")
+	case len(section) == 0:
+		return s.readBody(p, row)
+	case hasPrefixFold(section, "HEADER"):
+		return readHeader(p, row)
+	}
+	return p.keep(row, "BODY["+string(section)+"]")
+}
+
+// readBody reads the whole message: streamed already, or small and in place. NIL and other words for nothing leave it
+// missing.
+func (s *Session) readBody(p *parser, row *Row) error {
+	var b []byte
+	switch p.peek() {
+	case '{', '~':
+		p.accept('~')
+		inline, st, err := p.literal()
+		if err != nil {
+			return err
+		}
+		if st != nil {
+			row.Body = Body{Bytes: st.bytes, W: st.w, Size: st.size, Has: !st.skipped}
+			if st.tooBig {
+				row.Err = &Error{Class: Permanent, Cmd: "FETCH", Err: errTooBig}
+			}
+			return nil
+		}
+		b = inline
+	case '"':
+		var err error
+		if b, err = p.quoted(); err != nil {
+			return err
+		}
+	case ')':
+		return nil
+	default:
+		if len(p.word()) == 0 { // NIL, or the `*` of Yandex
+			return errSyntax
+		}
+		return nil
+	}
+	if s.f.sink == nil {
+		return nil
+	}
+	row.Body = Body{Size: int64(len(b)), Has: true}
+	if s.f.sink.open == nil {
+		row.Body.Bytes = append(make([]byte, 0, len(b)), b...)
+		return nil
+	}
+	w, err := s.f.sink.open(Literal{Size: int64(len(b)), Seq: row.Seq, UID: row.UID})
+	if err != nil {
+		return sinkError{err}
+	}
+	if w == nil {
+		row.Body.Has = false
+		return nil
+	}
+	if n, err := w.Write(b); err != nil {
+		return sinkError{err}
+	} else if n != len(b) {
+		return sinkError{io.ErrShortWrite}
+	}
+	row.Body.W = w
+	return nil
+}
+
+// readFlags reads a flag list. The same list is the same slice, so that a folder's flags cost nothing.
+func (s *Session) readFlags(p *parser) ([]string, error) {
+	if p.acceptNIL() {
+		return nil, nil
+	}
+	if p.peek() != '(' {
+		return nil, errSyntax
+	}
+	end := bytes.IndexByte(p.b[p.i:], ')')
+	if end < 0 {
+		return nil, errEnd
+	}
+	text := p.b[p.i+1 : p.i+end]
+	p.i += end + 1
+	if flags, ok := s.flags[string(text)]; ok {
+		return flags, nil
+	}
+	flags := []string{}
+	for _, f := range bytes.Fields(text) {
+		if !isNIL(f) && len(flags) < 1000 {
+			flags = append(flags, string(f))
+		}
+	}
+	flags = flags[:len(flags):len(flags)]
+	if len(s.flags) >= maxFlagLists {
+		clear(s.flags)
+	}
+	if len(text) <= 1024 {
+		s.flags[string(text)] = flags
+	}
+	return flags, nil
+}

@@ -1,0 +1,88 @@
+package imap
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// A line is a command being written. Arguments can't break out of it: CR, LF and NUL are refused everywhere, and
+// what cannot be quoted goes as a literal (RFC 3501 4.3, 9).
+type line struct {
+	b       []byte
+	cuts    []int // behind `{n}` CRLF where the server's go-ahead is needed
+	err     error
+	hide    bool // nothing behind the name may be traced
+	plus    bool // LITERAL+
+	minus   bool // LITERAL-
+	nameEnd int
+}
+
+var (
+	errControl = errors.New("argument contains CR, LF or NUL")
+	errAtom    = errors.New("argument is not an atom")
+)
+
+func (s *Session) newLine(name string) *line {
+	caps := s.Caps()
+	return &line{b: append(make([]byte, 0, 128), name...), plus: caps.Has("LITERAL+"), minus: caps.Has("LITERAL-"), nameEnd: len(name)}
+}
+
+// text adds what we wrote ourselves.
+func (l *line) text(t string) { l.b = append(l.b, t...) }
+
+// checked adds text from outside that is already encoded.
+func (l *line) checked(t string) {
+	if strings.ContainsAny(t, "\r\n\x00") {
+		l.err = errControl
+		return
+	}
+	l.b = append(l.b, t...)
+}
+
+// atom adds an atom from outside.
+func (l *line) atom(t string) {
+	if t == "" {
+		l.err = errAtom
+	}
+	for i := range len(t) {
+		if c := t[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`(){%*"\`, c) >= 0 {
+			l.err = errAtom
+		}
+	}
+	l.b = append(l.b, t...)
+}
+
+// str adds a string: quoted where that is allowed, else as a literal.
+func (l *line) str(t string) {
+	if strings.ContainsAny(t, "\r\n\x00") {
+		l.err = errControl
+		return
+	}
+	literal := len(t) > 1000
+	for i := 0; i < len(t) && !literal; i++ {
+		literal = t[i] < 0x20 || t[i] > 0x7e
+	}
+	if literal {
+		l.b = append(l.b, '{')
+		l.b = strconv.AppendInt(l.b, int64(len(t)), 10)
+		free := l.plus || l.minus && len(t) <= 4096 // RFC 7888
+		if free {
+			l.b = append(l.b, '+')
+		}
+		l.b = append(l.b, '}', '\r', '\n')
+		if !free {
+			l.cuts = append(l.cuts, len(l.b))
+		}
+		l.b = append(l.b, t...)
+		return
+	}
+	l.b = append(l.b, '"')
+	for i := range len(t) {
+		if t[i] == '"' || t[i] == '\\' {
+			l.b = append(l.b, '\\')
+		}
+		l.b = append(l.b, t[i])
+	}
+	l.b = append(l.b, '"')
+}

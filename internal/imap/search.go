@@ -1,0 +1,138 @@
+package imap
+
+import (
+	"context"
+	"errors"
+)
+
+// esearchTrust is whether an empty ESEARCH answer may be believed.
+type esearchTrust int
+
+const (
+	esearchUnknown esearchTrust = iota
+	esearchGood
+	esearchBad
+)
+
+var errNoSearch = errors.New("server said OK but gave no search result")
+
+// Search finds UIDs (UID SEARCH, RFC 3501 6.4.4). criteria are sent as they are; CR, LF and NUL are refused.
+//
+// Where ESEARCH (RFC 4731) is offered the answer comes as ranges. Servers are known that answer it with nothing
+// although there is something, so the first empty answer in a mailbox that is not empty is checked once with a plain
+// search, and the session remembers. An OK without any result is an error unless the mailbox is known to be empty.
+//
+// Providers are wrong about many criteria: never conclude from a search that a message is gone.
+func (s *Session) Search(ctx context.Context, criteria string) (UIDSet, error) {
+	if err := s.enter(ctx, "SEARCH"); err != nil {
+		return UIDSet{}, err
+	}
+	defer s.leave()
+	if !s.Caps().Has("ESEARCH") || s.esearch == esearchBad {
+		return s.search(criteria, false)
+	}
+	set, err := s.search(criteria, true)
+	if err == nil && set.Empty() && s.selected.exists > 0 && s.esearch == esearchUnknown {
+		if set, err = s.search(criteria, false); err == nil {
+			s.esearch = esearchGood
+			if !set.Empty() {
+				s.esearch = esearchBad
+			}
+		}
+	}
+	return set, err
+}
+
+func (s *Session) search(criteria string, extended bool) (UIDSet, error) {
+	var out UIDSet
+	got := false
+	st, err := s.exchange("UID SEARCH", func(l *line) {
+		if extended {
+			l.text(" RETURN (ALL)")
+		}
+		l.text(" ")
+		l.checked(criteria)
+	}, func(kind string, _ uint32, p *parser) (bool, error) {
+		switch kind {
+		case "SEARCH": // Cyrus 2.4 answers so where ESEARCH is due
+			set, err := parseSearch(p)
+			if err != nil {
+				return false, err
+			}
+			out.AddSet(set)
+		case "ESEARCH":
+			set, err := parseESearch(p)
+			if err != nil {
+				return false, err
+			}
+			out.AddSet(set)
+		default:
+			return false, nil
+		}
+		got = true
+		return true, nil
+	})
+	switch {
+	case err != nil:
+		return UIDSet{}, err
+	case st.code == "MESSAGELIMIT": // RFC 9738: only some were searched
+		return out, &Error{Class: Transient, Status: st.status, Code: st.code, Text: cleanText(st.text), Cmd: "SEARCH"}
+	case !got && s.selected.exists > 0:
+		return UIDSet{}, &Error{Class: Transient, Cmd: "SEARCH", Err: errNoSearch}
+	}
+	return out, nil
+}
+
+// parseSearch reads numbers up to the end or the `(MODSEQ n)` of RFC 7162.
+func parseSearch(p *parser) (UIDSet, error) {
+	var b []UIDRange
+	sorted := true
+	for p.space(); !p.done() && p.peek() != '('; p.space() {
+		n, err := p.number32()
+		if err != nil {
+			return UIDSet{}, err
+		}
+		if n == 0 {
+			continue
+		}
+		k := len(b) - 1
+		switch {
+		case k >= 0 && n == b[k].Stop+1 && sorted:
+			b[k].Stop = n
+			continue
+		case k >= 0 && n <= b[k].Stop:
+			sorted = false
+		}
+		b = append(b, UIDRange{n, n})
+	}
+	return normal(b, sorted), nil
+}
+
+// parseESearch reads `(TAG "x") UID ALL 1:3 ...` (RFC 4731 3.1). AOL leaves UID out; the command that was sent decides.
+func parseESearch(p *parser) (UIDSet, error) {
+	var out UIDSet
+	if p.space(); p.peek() == '(' {
+		if _, err := p.skip(); err != nil {
+			return out, err
+		}
+	}
+	for p.space(); !p.done(); p.space() {
+		item := string(p.upper())
+		if item == "UID" {
+			continue
+		}
+		p.space()
+		if item != "ALL" {
+			if _, err := p.skip(); err != nil {
+				return out, err
+			}
+			continue
+		}
+		set, ok := parseUIDSet(p.word())
+		if !ok || set.Open() {
+			return out, errSyntax
+		}
+		out.AddSet(set)
+	}
+	return out, nil
+}

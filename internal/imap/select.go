@@ -1,0 +1,104 @@
+package imap
+
+import (
+	"context"
+	"strconv"
+	"strings"
+)
+
+// SelectOptions say how to open a mailbox.
+type SelectOptions struct {
+	ReadOnly  bool // EXAMINE
+	CondStore bool // ask for MODSEQ when the server offers CONDSTORE
+}
+
+// Selected is what the server said when it opened a mailbox. A value of 0 whose Has is false was not given.
+type Selected struct {
+	Exists         uint32
+	UIDNext        uint32
+	UIDValidity    uint32
+	HighestModSeq  uint64
+	NoModSeq       bool // the server keeps no MODSEQ for this mailbox
+	ReadOnly       bool
+	Flags          []string
+	PermanentFlags []string
+	MailboxID      string // RFC 8474
+
+	HasExists, HasUIDNext, HasUIDValidity bool
+}
+
+// Select opens a mailbox (RFC 3501 6.3.1, 6.3.2; CONDSTORE RFC 7162 3.1.8). raw is sent as the server spelled it.
+// After a failure no mailbox is open.
+func (s *Session) Select(ctx context.Context, raw string, o SelectOptions) (*Selected, error) {
+	name := "SELECT"
+	if o.ReadOnly {
+		name = "EXAMINE"
+	}
+	if err := s.enter(ctx, name); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	out := &Selected{ReadOnly: o.ReadOnly}
+	s.selected = selected{}
+	st, err := s.exchange(name, func(l *line) {
+		l.text(" ")
+		l.str(raw)
+		if o.CondStore && s.Caps().Has("CONDSTORE") {
+			l.text(" (CONDSTORE)")
+		}
+	}, func(kind string, num uint32, p *parser) (bool, error) {
+		switch kind {
+		case "EXISTS": // Zimbra counts up: the last one holds
+			out.Exists, out.HasExists = num, true
+		case "RECENT":
+		case "FLAGS":
+			out.Flags, _ = p.strings(1000) // a hint only
+		case "OK":
+			return out.code(s.status), nil
+		default:
+			return false, nil
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	switch st.code {
+	case "READ-ONLY":
+		out.ReadOnly = true
+	case "READ-WRITE":
+		out.ReadOnly = false
+	}
+	s.selected = selected{open: true, raw: raw, readOnly: out.ReadOnly, exists: out.Exists}
+	return out, nil
+}
+
+// code takes what an untagged OK of SELECT says; numbers that make no sense count as not given.
+func (d *Selected) code(st status) bool {
+	n, err := strconv.ParseUint(strings.TrimSpace(st.arg), 10, 63)
+	u32 := err == nil && n < 1<<32
+	switch st.code {
+	case "UIDNEXT":
+		if u32 {
+			d.UIDNext, d.HasUIDNext = uint32(n), true
+		}
+	case "UIDVALIDITY":
+		if u32 {
+			d.UIDValidity, d.HasUIDValidity = uint32(n), true
+		}
+	case "HIGHESTMODSEQ":
+		if err == nil {
+			d.HighestModSeq = n
+		}
+	case "NOMODSEQ":
+		d.NoModSeq = true
+	case "PERMANENTFLAGS":
+		d.PermanentFlags = strings.Fields(strings.Trim(st.arg, "()"))
+	case "MAILBOXID":
+		d.MailboxID = strings.Trim(st.arg, "()")
+	case "UNSEEN", "CLOSED", "UIDNOTSTICKY":
+	default:
+		return false
+	}
+	return true
+}
