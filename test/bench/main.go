@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/test/realsrv"
+	"github.com/posthorn/posthorn/test/seed"
 )
 
 type options struct {
@@ -59,7 +60,7 @@ func run(ctx context.Context, o options) error {
 		err = os.CopyFS(maildir, os.DirFS(o.maildir))
 	} else {
 		fmt.Fprintf(os.Stderr, "making %d messages\n", o.n)
-		_, err = seedMaildir(maildir, o.seed, o.n)
+		_, err = seed.Maildir(maildir, o.seed, o.n)
 	}
 	if err != nil {
 		return err

@@ -1,4 +1,5 @@
-package main
+// Package seed makes mailboxes for benchmarks and tests: the same seed gives the same bytes.
+package seed
 
 import (
 	"bytes"
@@ -21,8 +22,8 @@ import (
 	"github.com/posthorn/posthorn/test/realsrv"
 )
 
-// seedFolders are the folders of the mailbox and their share of the mail in percent.
-var seedFolders = []struct {
+// folders are the folders of the mailbox and their share of the mail in percent.
+var folders = []struct {
 	name  string
 	share int
 }{
@@ -57,7 +58,7 @@ var familyNames = strings.Fields("Adler Brandt Castro Dahl Egede Fonseca Grün H
 
 const firstDay = 1577836800 // 2020-01-01
 
-// seeder makes messages. Message i of a seed is always the same bytes.
+// seeder makes messages.
 type seeder struct {
 	seed uint64
 }
@@ -253,7 +254,7 @@ func (s seeder) root(i int) int {
 
 func (s seeder) folder(i int) string {
 	n := rand.New(rand.NewPCG(s.seed^0x7f, uint64(i))).IntN(100)
-	for _, f := range seedFolders {
+	for _, f := range folders {
 		if n -= f.share; n < 0 {
 			return f.name
 		}
@@ -261,8 +262,10 @@ func (s seeder) folder(i int) string {
 	return "INBOX"
 }
 
-// seedMaildir writes n messages as a Maildir++ below dir and returns their bytes.
-func seedMaildir(dir string, seed uint64, n int) (int64, error) {
+// Maildir writes n messages as a Maildir++ in dir, in ten folders, and returns their bytes: about 12 KB each on average, 45 %
+// of them replies, several character sets and transfer encodings, a tenth with attachments of up to 2 MB, a few odd ones.
+// Message i of a seed is always the same bytes.
+func Maildir(dir string, seed uint64, n int) (int64, error) {
 	s := seeder{seed: seed}
 	path := func(folder string) string {
 		if folder == "INBOX" {
@@ -270,7 +273,7 @@ func seedMaildir(dir string, seed uint64, n int) (int64, error) {
 		}
 		return filepath.Join(dir, "."+strings.ReplaceAll(realsrv.EncodeName(folder), "/", "."))
 	}
-	for _, f := range seedFolders {
+	for _, f := range folders {
 		for _, sub := range []string{"cur", "new", "tmp"} {
 			if err := os.MkdirAll(filepath.Join(path(f.name), sub), 0o755); err != nil {
 				return 0, err

@@ -1,0 +1,111 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/test/realsrv"
+)
+
+var (
+	curlURL    = regexp.MustCompile(`'?(http://[^ ']+)'?$`)
+	curlHeader = regexp.MustCompile(`-H '([^:]+): ([^']+)'`)
+)
+
+// curl runs a printed line as a user would, or does the same itself where there is no curl.
+func curl(t *testing.T, line string) []byte {
+	t.Helper()
+	if _, err := exec.LookPath("curl"); err == nil {
+		out, err := exec.CommandContext(within(t, time.Minute), "sh", "-c", strings.Replace(line, "curl", "curl -sS", 1)).Output()
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		return out
+	}
+	url, header := curlURL.FindStringSubmatch(line), curlHeader.FindStringSubmatch(line)
+	if url == nil || header == nil {
+		t.Fatalf("not understood: %s", line)
+	}
+	req, err := http.NewRequestWithContext(within(t, time.Minute), http.MethodGet, url[1], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set(header[1], header[2])
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	out, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestDemoPrintsLinesThatWork(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(within(t, 3*time.Minute), program, "demo", "--every=200ms")
+	tmp := t.TempDir()
+	cmd.Env = append(os.Environ(), "POSTHORN_LISTEN="+realsrv.FreeAddr(t), "TMPDIR="+tmp)
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	var lines []string
+	out := bufio.NewScanner(stdout)
+	for out.Scan() && !strings.HasPrefix(out.Text(), "New mail") {
+		if line := strings.TrimSpace(out.Text()); strings.HasPrefix(line, "curl ") {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) < 3 {
+		t.Fatalf("printed %q", lines)
+	}
+	for _, line := range lines {
+		var answer struct {
+			Data json.RawMessage `json:"data"`
+		}
+		if got := curl(t, line); json.Unmarshal(got, &answer) != nil || len(answer.Data) < 10 {
+			t.Errorf("%s\nanswered %s", line, got)
+		}
+	}
+	// Mail keeps coming: the newest message changes.
+	first := string(curl(t, lines[1]))
+	newest := regexp.MustCompile(`"id":"([^"]+)"`)
+	if newest.FindStringSubmatch(first) == nil {
+		t.Fatalf("no message in %s", first)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		now := newest.FindStringSubmatch(string(curl(t, lines[1])))
+		if now != nil && now[1] != newest.FindStringSubmatch(first)[1] {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no new mail within 30 seconds")
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after an interrupt: %v", err)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
