@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -128,9 +130,10 @@ func (c *smtpConn) close() {
 	c.conn.Close()
 }
 
-// bounded names the context as the cause of an error that it caused.
+// bounded names the context as the cause of an error that it caused. What the server said stands.
 func (c *smtpConn) bounded(err error) error {
-	if err != nil && c.ctx.Err() != nil {
+	var said *smtp.SMTPError
+	if err != nil && c.ctx.Err() != nil && !errors.As(err, &said) {
 		return c.ctx.Err()
 	}
 	return err
@@ -152,7 +155,9 @@ func (a *Auth) dialSMTP(ctx context.Context, e mail.Endpoint) (*smtpConn, error)
 	case mail.SecurityNone:
 		c.Client = smtp.NewClient(conn)
 	case mail.SecuritySTARTTLS:
-		c.Client, err = smtp.NewClientStartTLS(conn, conf)
+		if c.Client, err = smtp.NewClientStartTLS(conn, conf); err != nil && strings.Contains(err.Error(), "support STARTTLS") {
+			err = fmt.Errorf("%w: %w", provider.ErrNoStartTLS, err)
+		}
 	default:
 		tc := tls.Client(conn, conf)
 		if err = tc.HandshakeContext(ctx); err == nil {

@@ -26,6 +26,13 @@ type Peer struct {
 	Account  mail.AccountID
 }
 
+// ErrNoStartTLS is for clients that have no error of their own for it.
+var ErrNoStartTLS = errors.New("the server does not offer STARTTLS")
+
+func (p Peer) noStartTLS() string {
+	return fmt.Sprintf("%s does not offer STARTTLS: set %s to tls (port %s)", p.where(), p.key("security"), p.tlsPort())
+}
+
 // Classify turns what went wrong with an account's IMAP server into an Error whose Msg says which it was (password,
 // host name, port, certificate, network, encryption) and what to do. The server's own words stay in the cause. An
 // error that is a mail.Error already keeps its kind. nil stays nil.
@@ -58,6 +65,9 @@ func (p Peer) explain(err error) (mail.Kind, string, time.Duration) {
 	var smtpErr *smtp.SMTPError
 	if errors.As(err, &smtpErr) {
 		return p.smtp(smtpErr)
+	}
+	if errors.Is(err, ErrNoStartTLS) {
+		return mail.Unreachable, p.noStartTLS(), 0
 	}
 	var ie *imap.Error
 	spoke := errors.As(err, &ie) && ie.Status != ""
@@ -161,7 +171,7 @@ func (p Peer) imap(e *imap.Error) (mail.Kind, string, time.Duration) {
 	case imap.Network:
 		return mail.Unreachable, fmt.Sprintf("the connection to %s failed", p.where()), 0
 	case imap.Protocol:
-		if e.Cmd == "" || strings.EqualFold(e.Cmd, "CONNECT") || strings.EqualFold(e.Cmd, "greeting") {
+		if e.Cmd == "" || e.Cmd == "DIAL" {
 			return mail.Unreachable, fmt.Sprintf("%s does not speak IMAP: check %s and %s", p.where(), p.key("host"), p.key("port")), 0
 		}
 		return mail.Unavailable, fmt.Sprintf("%s answered in a way that cannot be understood safely", p.where()), 0
@@ -170,7 +180,7 @@ func (p Peer) imap(e *imap.Error) (mail.Kind, string, time.Duration) {
 	case e.Code == "PRIVACYREQUIRED" || strings.Contains(text, "plaintext authentication") || strings.Contains(text, "logindisabled"):
 		return mail.Unreachable, fmt.Sprintf("%s takes no password without encryption: set %s to tls or starttls", p.where(), p.key("security")), 0
 	case strings.EqualFold(e.Cmd, "STARTTLS"):
-		return mail.Unreachable, fmt.Sprintf("%s does not offer STARTTLS: set %s to tls (port %s)", p.where(), p.key("security"), p.tlsPort()), 0
+		return mail.Unreachable, p.noStartTLS(), 0
 	case e.Class == imap.Permanent:
 		return mail.Refused, fmt.Sprintf("%s refused %s", p.where(), e.Cmd), 0
 	}
