@@ -192,6 +192,13 @@ func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
 			}
 		}
 	}
+	if status == "NO" {
+		for _, w := range [...]string{"doesn't exist", "does not exist", "unknown mailbox", "no such mailbox"} {
+			if strings.Contains(low, w) {
+				return Permanent, 0
+			}
+		}
+	}
 	switch status {
 	case "BYE":
 		return TransientAccount, 0
