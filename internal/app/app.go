@@ -19,7 +19,6 @@ import (
 
 	"github.com/posthorn/posthorn/internal/api"
 	"github.com/posthorn/posthorn/internal/auth"
-	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/provider"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/syncer"
@@ -112,7 +111,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	m := newMetrics(a)
 	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Events: m.events()})
 	authority := auth.New(auth.Options{Store: a.store, Guard: guard, TLS: tlsConfig, Resolver: net.DefaultResolver, Log: log})
-	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Log: log, Version: Version, Panics: m.requestPanics.Inc})
+	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Log: log, Version: Version, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
 	if a.apiListener, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("POSTHORN_LISTEN: %w", err)
 	}
@@ -182,7 +181,8 @@ func (a *App) Stop(ctx context.Context) {
 	})
 }
 
-// bootstrapKey makes the configured key the default application's, or makes a first one if there is none at all.
+// bootstrapKey makes the configured key the default application's in place of an earlier one, or makes a first one if
+// there is none at all.
 func bootstrapKey(ctx context.Context, s *store.Store, configured string) (made string, err error) {
 	app, err := s.DefaultApp(ctx)
 	if err != nil {
@@ -197,10 +197,7 @@ func bootstrapKey(ctx context.Context, s *store.Store, configured string) (made 
 		key = auth.NewKey()
 		made = key
 	}
-	if _, err := s.APIKey(ctx, auth.Hash(key)); !mail.IsKind(err, mail.NotFound) {
-		return "", err
-	}
-	if err := s.PutAPIKey(ctx, app.ID, "bootstrap", auth.Hash(key)); err != nil {
+	if err := s.ReplaceAPIKey(ctx, app.ID, "bootstrap", auth.Hash(key)); err != nil {
 		return "", fmt.Errorf("store the API key: %w", err)
 	}
 	return made, nil

@@ -117,3 +117,22 @@ func isUUID(s string) bool {
 	}
 	return true
 }
+
+// CountAPIKeys returns how many API keys an application has.
+func (s *Store) CountAPIKeys(ctx context.Context, app mail.AppID) (n int, err error) {
+	err = s.control.read(ctx, func(t *tx) error {
+		return t.row(ctx, "SELECT count(*) FROM api_keys WHERE app_id=?", string(app)).Scan(&n)
+	})
+	return n, err
+}
+
+// ReplaceAPIKey is PutAPIKey, after which the application has no other key of that name.
+func (s *Store) ReplaceAPIKey(ctx context.Context, app mail.AppID, name string, hash [32]byte) error {
+	if err := s.PutAPIKey(ctx, app, name, hash); err != nil {
+		return err
+	}
+	return s.control.write(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "DELETE FROM api_keys WHERE app_id=? AND name=? AND hash<>?", string(app), clean(name), hash[:])
+		return err
+	})
+}

@@ -42,7 +42,7 @@ func diff(remote remoteFolder, folder mail.FolderID, local []mail.Placement) ste
 				s.Vanished = append(s.Vanished, store.PlacementRef{Folder: folder, UIDValidity: remote.UIDValidity, UID: p.UID})
 			}
 		}
-		for uid := range remote.UIDs.All() {
+		for uid := range remote.UIDs.All {
 			if _, known := find(local, mail.UID(uid)); !known {
 				s.Fetch.Add(uid)
 			}

@@ -1,0 +1,145 @@
+package syncer
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+func mint(seed string) string { return "f(" + seed + ")" }
+
+// adopt is what the store makes of changed folders.
+func adopt(t *testing.T, listed []imap.Mailbox, stored []mail.Folder) []mail.Folder {
+	t.Helper()
+	changed, _ := diffFolders(mint, listed, stored)
+	out := append([]mail.Folder(nil), stored...)
+next:
+	for _, c := range changed {
+		for i := range out {
+			if out[i].ID == c.ID {
+				out[i] = c
+				continue next
+			}
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func box(raw string, attrs ...string) imap.Mailbox {
+	return imap.Mailbox{Raw: raw, Name: raw, Delimiter: "/", Attrs: attrs}
+}
+
+func boxID(raw, id string) imap.Mailbox {
+	b := box(raw)
+	b.Status = &imap.StatusData{MailboxID: id, Has: imap.HasMailboxID}
+	return b
+}
+
+func TestDiffFolders(t *testing.T) {
+	t.Parallel()
+	t.Run("first list", func(t *testing.T) {
+		t.Parallel()
+		got, gone := diffFolders(mint, []imap.Mailbox{box("Inbox"), box("A"), box("A/B"), box("Out", `\Sent`), box("G", `\Noselect`)}, nil)
+		if len(got) != 5 || len(gone) != 0 {
+			t.Fatalf("%d changed, %d gone", len(got), len(gone))
+		}
+		if got[0].ID != "f(name INBOX)" || got[0].Role != mail.RoleInbox || got[0].RawName != "Inbox" {
+			t.Errorf("INBOX: %+v", got[0])
+		}
+		if got[2].Parent != got[1].ID || got[1].Parent != "" {
+			t.Errorf("parents: %q %q", got[1].Parent, got[2].Parent)
+		}
+		if got[3].Role != mail.RoleSent || got[4].Selectable {
+			t.Errorf("attributes: %+v %+v", got[3], got[4])
+		}
+	})
+	t.Run("the same list again changes nothing, whatever the children attributes and the case of INBOX say", func(t *testing.T) {
+		t.Parallel()
+		stored := adopt(t, []imap.Mailbox{box("INBOX"), box("A", `\HasNoChildren`)}, nil)
+		got, gone := diffFolders(mint, []imap.Mailbox{box("INBOX"), box("A", `\HasChildren`, `\Marked`)}, stored)
+		if len(got)+len(gone) != 0 {
+			t.Errorf("changed %+v, gone %v", got, gone)
+		}
+		got, gone = diffFolders(mint, []imap.Mailbox{box("Inbox"), box("A")}, stored)
+		if len(gone) != 0 || len(got) != 1 || got[0].ID != stored[0].ID {
+			t.Errorf("respelt INBOX: changed %+v, gone %v", got, gone)
+		}
+	})
+	t.Run("rename by MAILBOXID keeps the id", func(t *testing.T) {
+		t.Parallel()
+		stored := adopt(t, []imap.Mailbox{boxID("INBOX", "1"), boxID("Old", "2")}, nil)
+		got, gone := diffFolders(mint, []imap.Mailbox{boxID("INBOX", "1"), boxID("New", "2")}, stored)
+		if len(gone) != 0 || len(got) != 1 || got[0].ID != stored[1].ID || got[0].Name != "New" {
+			t.Errorf("changed %+v, gone %v", got, gone)
+		}
+	})
+	t.Run("two folders that swap their names keep their ids", func(t *testing.T) {
+		t.Parallel()
+		stored := adopt(t, []imap.Mailbox{boxID("X", "1"), boxID("Y", "2")}, nil)
+		got, gone := diffFolders(mint, []imap.Mailbox{boxID("X", "2"), boxID("Y", "1")}, stored)
+		if len(gone) != 0 || len(got) != 2 || got[0].ID != stored[1].ID || got[1].ID != stored[0].ID {
+			t.Errorf("changed %+v, gone %v", got, gone)
+		}
+	})
+	t.Run("a missing folder is gone", func(t *testing.T) {
+		t.Parallel()
+		stored := adopt(t, []imap.Mailbox{box("INBOX"), box("A")}, nil)
+		_, gone := diffFolders(mint, []imap.Mailbox{box("INBOX")}, stored)
+		if len(gone) != 1 || gone[0] != stored[1].ID {
+			t.Errorf("gone %v", gone)
+		}
+	})
+	t.Run("a list with an unreadable line misses nothing", func(t *testing.T) {
+		t.Parallel()
+		stored := adopt(t, []imap.Mailbox{box("INBOX"), box("A")}, nil)
+		_, gone := diffFolders(mint, []imap.Mailbox{box("INBOX"), {Err: errors.New("garbage")}}, stored)
+		if len(gone) != 0 {
+			t.Errorf("gone %v", gone)
+		}
+	})
+	t.Run("one name twice, no delimiter, odd names", func(t *testing.T) {
+		t.Parallel()
+		flat := imap.Mailbox{Raw: `a"b\c`, Name: `a"b\c`}
+		got, _ := diffFolders(mint, []imap.Mailbox{box("INBOX"), flat, flat, box("__proto__")}, nil)
+		if len(got) != 3 || got[1].Delimiter != "" || got[1].Parent != "" {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestLookNeedsNoVisitOnlyWhenEverythingAgrees(t *testing.T) {
+	t.Parallel()
+	f := mail.Folder{UIDValidity: 1, UIDNext: 10, HighestModSeq: 5, HeadersDone: true, Total: 3, Unread: 1}
+	st := imap.StatusData{
+		Messages: 3, Unseen: 1, UIDNext: 10, UIDValidity: 1, HighestModSeq: 5,
+		Has: imap.HasMessages | imap.HasUnseen | imap.HasUIDNext | imap.HasUIDValidity | imap.HasHighestModSeq,
+	}
+	if l := (look{f, &st}); !l.counted() || !l.same() {
+		t.Fatal("an equal STATUS asks for a visit")
+	}
+	for name, change := range map[string]func(*mail.Folder, *imap.StatusData){
+		"headers missing": func(f *mail.Folder, _ *imap.StatusData) { f.HeadersDone = false },
+		"messages":        func(_ *mail.Folder, s *imap.StatusData) { s.Messages++ },
+		"unseen":          func(_ *mail.Folder, s *imap.StatusData) { s.Unseen++ },
+		"uidnext":         func(_ *mail.Folder, s *imap.StatusData) { s.UIDNext++ },
+		"uidvalidity":     func(_ *mail.Folder, s *imap.StatusData) { s.UIDValidity++ },
+		"modseq":          func(_ *mail.Folder, s *imap.StatusData) { s.HighestModSeq++ },
+		"item missing":    func(_ *mail.Folder, s *imap.StatusData) { s.Has &^= imap.HasUIDNext },
+	} {
+		f, st := f, st
+		change(&f, &st)
+		if (look{f, &st}).counted() {
+			t.Errorf("%s: no visit", name)
+		}
+	}
+	st.Has &^= imap.HasHighestModSeq
+	if l := (look{f, &st}); !l.counted() || l.same() {
+		t.Error("without MODSEQ the counts may agree but prove nothing")
+	}
+	if (look{Folder: f}).counted() {
+		t.Error("no STATUS, no visit")
+	}
+}
