@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/ncruces/go-sqlite3"
@@ -20,7 +21,7 @@ func storeError(err error) error {
 	switch {
 	case err == nil, errors.As(err, &me), errors.Is(err, sql.ErrNoRows), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
-	case errors.Is(err, sqlite3.FULL):
+	case errors.Is(err, sqlite3.FULL), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return mail.E(mail.Unavailable, "store", "the disk is full: make room, nothing was lost", err)
 	case errors.Is(err, sqlite3.INTERRUPT):
 		return errors.Join(context.Canceled, err)
@@ -28,6 +29,8 @@ func storeError(err error) error {
 		return mail.E(mail.Unavailable, "store", "the database is busy", err)
 	case errors.Is(err, sqlite3.CORRUPT), errors.Is(err, sqlite3.NOTADB):
 		return mail.E(mail.Internal, "store", "a database file is damaged, or its key does not fit", err)
+	case errors.Is(err, sqlite3.IOERR_WRITE), errors.Is(err, sqlite3.IOERR_FSYNC): // the driver forgets the system's own words
+		return mail.E(mail.Unavailable, "store", "the data directory cannot be written, nothing was lost: is the disk full?", err)
 	case errors.Is(err, sqlite3.IOERR), errors.Is(err, sqlite3.CANTOPEN), errors.Is(err, sqlite3.READONLY):
 		return mail.E(mail.Unavailable, "store", "the data directory cannot be read or written", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -70,12 +71,8 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	}
 	s.pg.lock = c
 	if !s.o.ReadOnly {
-		var got bool
-		if err := c.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(hashtextextended('posthorn:' || current_schema(), 0))").Scan(&got); err != nil {
-			return storeError(err)
-		}
-		if !got {
-			return mail.E(mail.Conflict, "open the store", "another Posthorn server has this database open", nil)
+		if err := lockPostgres(ctx, c); err != nil {
+			return err
 		}
 	}
 	if err := postgresSchema().preparePostgres(ctx, c, s.o.ReadOnly); err != nil {
@@ -83,6 +80,25 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	}
 	s.control = &controlDB{src: s.pg, texts: s.texts}
 	return s.openPostgresRing(ctx)
+}
+
+// lockWait is how long a starting server waits for its predecessor's connection to be noticed as dead.
+const lockWait = "2s"
+
+// lockPostgres takes the lock that one server has on the schema; it is held as long as the connection lives.
+func lockPostgres(ctx context.Context, c *sql.Conn) error {
+	if _, err := c.ExecContext(ctx, "SET lock_timeout='"+lockWait+"'"); err != nil {
+		return storeError(err)
+	}
+	_, err := c.ExecContext(ctx, "SELECT pg_advisory_lock(hashtextextended('posthorn:' || current_schema(), 0))")
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) && pe.Code == "55P03" { // lock_not_available
+		return mail.E(mail.Conflict, "open the store", "another Posthorn server has this database open", nil)
+	}
+	if err == nil {
+		_, err = c.ExecContext(ctx, "RESET lock_timeout")
+	}
+	return storeError(err)
 }
 
 // openPostgresRing checks that the master key is the one of this database. The control key it finds is not used: here

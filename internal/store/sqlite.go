@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,7 +159,7 @@ func (f *sqliteFile) open(ctx context.Context) (err error) {
 	if err := makePrivate(f.path + "-shm"); err != nil { // before SQLite makes it readable for others
 		return err
 	}
-	name := "file:" + escapePath(f.path) + "?mode=rw"
+	name := "file:" + escapePath(f.path) + "?mode=rw&modeof=" + url.QueryEscape(f.path) // the log gets the mode of the file
 	if f.key != nil {
 		name += "&vfs=adiantum"
 	}

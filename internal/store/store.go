@@ -123,7 +123,7 @@ func (s *Store) openEmbedded(ctx context.Context) error {
 		}
 		ring, key = s.o.Keys.NewRing()
 		if err := vault.WriteRing(dir, ring); err != nil {
-			return err
+			return storeError(err)
 		}
 	}
 	s.files = newFilePool(ro, s.now)

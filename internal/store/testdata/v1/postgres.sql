@@ -1,0 +1,250 @@
+-- Everything in one PostgreSQL schema: the tables of sqlite-control.sql, then those of sqlite-mail.sql and sqlite-blobs.sql
+-- with account_id leading every key, so that they distribute by account.
+
+CREATE TABLE meta(                      -- schema_version, keyring
+  key text PRIMARY KEY,
+  value text NOT NULL
+);
+
+CREATE TABLE apps(
+  id uuid PRIMARY KEY,
+  name text NOT NULL,
+  created_at bigint NOT NULL
+);
+
+CREATE TABLE api_keys(
+  id text PRIMARY KEY,
+  app_id uuid NOT NULL,
+  name text NOT NULL,
+  hash bytea NOT NULL UNIQUE,            -- SHA-256 of the key
+  created_at bigint NOT NULL
+);
+
+CREATE TABLE accounts(
+  id uuid PRIMARY KEY,
+  app_id uuid NOT NULL,
+  email text NOT NULL,
+  email_key text NOT NULL,              -- lower case
+  name text NOT NULL,
+  provider text NOT NULL,
+  settings text NOT NULL,               -- JSON of mail.Settings
+  scope text,                           -- JSON list
+  state text NOT NULL,                  -- opaque to us
+  sync_state text NOT NULL,
+  sync_since bigint,
+  sync_reason text NOT NULL,
+  sync_action text NOT NULL,
+  fresh_at bigint,
+  sync_done bigint NOT NULL,
+  sync_total bigint NOT NULL,
+  created_at bigint NOT NULL,
+  updated_at bigint NOT NULL
+);
+CREATE UNIQUE INDEX accounts_email ON accounts(app_id, email_key, provider);
+CREATE INDEX accounts_created ON accounts(app_id, created_at, id);
+
+CREATE TABLE account_keys(              -- data keys, wrapped by the master key
+  account_id uuid NOT NULL,
+  version bigint NOT NULL,
+  kek_id text NOT NULL,
+  wrapped bytea NOT NULL,
+  created_at bigint NOT NULL,
+  PRIMARY KEY(account_id, version)
+);
+
+CREATE TABLE account_secrets(           -- sealed with the account's data key
+  account_id uuid NOT NULL,
+  name text NOT NULL,
+  sealed bytea NOT NULL,
+  updated_at bigint NOT NULL,
+  PRIMARY KEY(account_id, name)
+);
+
+-- Mailboxes.
+
+CREATE TABLE state(                     -- one row an account
+  account_id uuid NOT NULL,
+  id_key bytea NOT NULL,                -- 32 bytes: what public ids are minted with, fixed when the mailbox was made
+  seq bigint NOT NULL DEFAULT 0,        -- number of the last change
+  min_seq bigint NOT NULL DEFAULT 1,    -- oldest change that is kept
+  term bigint NOT NULL DEFAULT 0,       -- who holds an older one may not write
+  next_folder bigint NOT NULL DEFAULT 1,
+  next_thread bigint NOT NULL DEFAULT 1,
+  messages bigint NOT NULL DEFAULT 0,   -- counts, kept by the store; these three also choose the index a list walks
+  unread bigint NOT NULL DEFAULT 0,
+  starred bigint NOT NULL DEFAULT 0,
+  held bigint NOT NULL DEFAULT 0,       -- messages with a digest
+  placements bigint NOT NULL DEFAULT 0, -- not vanished
+  unheld bigint NOT NULL DEFAULT 0,     -- not vanished and not held
+  vanished bigint NOT NULL DEFAULT 0,
+  sync text,                            -- JSON of the last mail.SyncStatus that was told
+  sync_done bigint NOT NULL DEFAULT 0,  -- the end of the initial sync was told
+  PRIMARY KEY(account_id)
+) WITH (fillfactor=85);
+
+CREATE TABLE folders(
+  account_id uuid NOT NULL,
+  id bigint NOT NULL,
+  public text NOT NULL,                 -- mail.FolderID
+  raw_name bytea NOT NULL,              -- as the server spells it
+  name text NOT NULL,
+  delimiter text NOT NULL,
+  role text NOT NULL,
+  attrs text,                           -- JSON list
+  parent text NOT NULL,                 -- mail.FolderID, '' at the top
+  selectable bigint NOT NULL,
+  uidvalidity bigint NOT NULL,
+  uidnext bigint NOT NULL,
+  highestmodseq bigint NOT NULL,
+  headers_done bigint NOT NULL,
+  backfill_below bigint NOT NULL,
+  total bigint NOT NULL DEFAULT 0,      -- kept by the store
+  unread bigint NOT NULL DEFAULT 0,
+  deleted_at bigint,                    -- gone at the server; the row stays, its number is never used again
+  seq bigint NOT NULL,                  -- of the last change
+  PRIMARY KEY(account_id, id),
+  UNIQUE(account_id, public)
+) WITH (fillfactor=85);
+
+CREATE TABLE messages(
+  account_id uuid NOT NULL,
+  id bigint NOT NULL,
+  public bytea NOT NULL,                -- 16 bytes, the keyed hash behind mail.MessageID
+  fingerprint bytea NOT NULL,           -- 16 bytes, before any digest was mixed in
+  split bigint NOT NULL,                -- strong fingerprint, other bytes than the message that has its plain id
+  digest bytea,                         -- SHA-256 of the raw bytes; NULL until they are held
+  thread_id bigint NOT NULL,
+  thread_keys bytea NOT NULL,           -- 12 bytes each: what this message contributes to threading
+  received_at bigint NOT NULL,          -- INTERNALDATE
+  sent_at bigint,                       -- Date header
+  header_id text,                       -- Message-ID without <>
+  in_reply_to text,
+  refs text,                            -- JSON list
+  subject text NOT NULL,
+  subject_key text NOT NULL,            -- lower case, to look for parts of it
+  addresses text,                       -- JSON {"from":[{"name","email"}],"to","cc","bcc","reply_to","sender"}
+  snippet text NOT NULL,
+  flags bigint NOT NULL,                -- over the placements: \Seen if on all, others if on any
+  keywords text,                        -- JSON list, union
+  size bigint NOT NULL,
+  parts text,                           -- JSON list of mail.Part
+  has_att bigint NOT NULL,              -- listed as attached
+  raw_blob bigint,
+  display_blob bigint,
+  display_html bigint NOT NULL DEFAULT 0,
+  body_state bigint NOT NULL,           -- mail.BodyState
+  trouble text,
+  partial bigint NOT NULL DEFAULT 0,
+  seq bigint NOT NULL,                  -- of the last change
+  PRIMARY KEY(account_id, id),
+  UNIQUE(account_id, public)
+) WITH (fillfactor=85);
+CREATE INDEX messages_thread ON messages(account_id, thread_id, id);
+CREATE INDEX messages_unread ON messages(account_id, id) WHERE flags & 1 = 0;
+CREATE INDEX messages_starred ON messages(account_id, id) WHERE flags & 4 <> 0;
+CREATE INDEX messages_att ON messages(account_id, id) WHERE has_att = 1;
+CREATE INDEX messages_split ON messages(account_id, fingerprint) WHERE split = 1;
+
+CREATE TABLE message_addresses(         -- exact-address filters: one row per message, field and distinct address
+  account_id uuid NOT NULL,
+  key bigint NOT NULL,                  -- keyed hash of the lower-case address; lowest 2 bits: 0 From, 1 To, 2 Cc, 3 Bcc
+  message_id bigint NOT NULL,
+  PRIMARY KEY(account_id, key, message_id)
+);
+
+CREATE TABLE placements(
+  account_id uuid NOT NULL,
+  folder_id bigint NOT NULL,
+  uidvalidity bigint NOT NULL,
+  uid bigint NOT NULL,
+  message_id bigint NOT NULL,
+  flags bigint NOT NULL,
+  keywords text,                        -- JSON list
+  modseq bigint NOT NULL,
+  held bigint NOT NULL,                 -- the bytes of this copy are known to be those of the message
+  size bigint NOT NULL,                 -- RFC822.SIZE
+  internaldate bigint NOT NULL,
+  vanished_at bigint,                   -- gone at the server; still part of the message until swept
+  trouble text,                         -- why the bytes could not be fetched
+  next_try bigint,
+  PRIMARY KEY(account_id, folder_id, uidvalidity, uid)
+) WITH (fillfactor=85);
+CREATE INDEX placements_message ON placements(account_id, message_id);
+CREATE INDEX placements_list ON placements(account_id, folder_id, message_id);
+CREATE INDEX placements_unheld ON placements(account_id, folder_id, uid) WHERE held = 0 AND vanished_at IS NULL;
+CREATE INDEX placements_vanished ON placements(account_id, vanished_at) WHERE vanished_at IS NOT NULL;
+CREATE INDEX placements_trouble ON placements(account_id, next_try) WHERE trouble IS NOT NULL;
+
+CREATE TABLE threads(
+  account_id uuid NOT NULL,
+  id bigint NOT NULL,
+  public bytea NOT NULL,                -- 12 bytes, the key behind mail.ThreadID; itself one of thread_keys
+  first_id bigint NOT NULL,             -- oldest message
+  last_id bigint NOT NULL,              -- newest message: sort key and page cursor
+  n bigint NOT NULL,
+  unread bigint NOT NULL,               -- number of messages without \Seen
+  starred bigint NOT NULL,
+  has_att bigint NOT NULL,
+  lost bigint NOT NULL DEFAULT 0,       -- messages deleted from it: they may have been what holds it together
+  seq bigint NOT NULL,
+  PRIMARY KEY(account_id, id)
+);
+CREATE INDEX threads_last ON threads(account_id, last_id);
+CREATE INDEX threads_unread ON threads(account_id, last_id) WHERE unread > 0;
+CREATE INDEX threads_starred ON threads(account_id, last_id) WHERE starred > 0;
+CREATE INDEX threads_att ON threads(account_id, last_id) WHERE has_att > 0;
+
+CREATE TABLE thread_folders(
+  account_id uuid NOT NULL,
+  thread_id bigint NOT NULL,
+  folder_id bigint NOT NULL,
+  last_id bigint NOT NULL,              -- the thread's last_id, so that lists of folders have the cursor of all lists
+  n bigint NOT NULL,                    -- messages of the thread in the folder
+  PRIMARY KEY(account_id, thread_id, folder_id)
+);
+CREATE INDEX thread_folders_last ON thread_folders(account_id, folder_id, last_id);
+
+CREATE TABLE thread_keys(
+  account_id uuid NOT NULL,
+  key bytea NOT NULL,                   -- 12 bytes
+  thread_id bigint NOT NULL,
+  PRIMARY KEY(account_id, key)
+);
+CREATE INDEX thread_keys_thread ON thread_keys(account_id, thread_id);
+
+CREATE TABLE changes(
+  account_id uuid NOT NULL,
+  seq bigint NOT NULL,
+  at bigint NOT NULL,
+  kind bigint NOT NULL,
+  origin bigint NOT NULL,
+  object text NOT NULL,                 -- public id
+  data text NOT NULL,                   -- JSON of mail.ChangeData
+  PRIMARY KEY(account_id, seq)
+);
+
+-- Blobs: sealed chunks, unless an object store keeps them.
+
+CREATE TABLE blob_state(                -- one row an account
+  account_id uuid NOT NULL,
+  next_blob bigint NOT NULL,            -- ids below it may be in use and are never given out again
+  PRIMARY KEY(account_id)
+);
+
+CREATE TABLE blobs(
+  account_id uuid NOT NULL,
+  id bigint NOT NULL,
+  kind bigint NOT NULL,                 -- BlobKind
+  size bigint NOT NULL,                 -- plain bytes; -1 while being written
+  chunks bigint NOT NULL,
+  lengths bytea,                        -- sealed length of each chunk, 4 bytes each: only when the chunks lie in an object store
+  created_at bigint NOT NULL,
+  PRIMARY KEY(account_id, id)
+);
+
+CREATE TABLE chunks(
+  account_id uuid NOT NULL,
+  id bigint NOT NULL,
+  data bytea NOT NULL,
+  PRIMARY KEY(account_id, id)
+);

@@ -1,0 +1,152 @@
+-- One account's mailbox: one encrypted file, so no table needs an account column. postgres.sql has the same tables with
+-- account_id in front of every key; every statement of the store runs on both.
+--
+-- Row ids of messages are date-ordered: (unix seconds of INTERNALDATE << 22) | 22 bits; they are sort key and page cursor.
+-- Row ids of folders and threads come from the counters in state. Times are Unix milliseconds. Booleans are 0 and 1.
+-- JSON columns are NULL instead of empty lists.
+
+CREATE TABLE state(                     -- one row
+  one INTEGER PRIMARY KEY CHECK(one = 1),
+  owner TEXT NOT NULL,                  -- the account this file belongs to: a swapped file is refused
+  id_key BLOB NOT NULL,                 -- 32 bytes: what public ids are minted with, fixed when the mailbox was made
+  seq INTEGER NOT NULL DEFAULT 0,       -- number of the last change
+  min_seq INTEGER NOT NULL DEFAULT 1,   -- oldest change that is kept
+  term INTEGER NOT NULL DEFAULT 0,      -- who holds an older one may not write
+  next_folder INTEGER NOT NULL DEFAULT 1,
+  next_thread INTEGER NOT NULL DEFAULT 1,
+  messages INTEGER NOT NULL DEFAULT 0,  -- counts, kept by the store; these three also choose the index a list walks
+  unread INTEGER NOT NULL DEFAULT 0,
+  starred INTEGER NOT NULL DEFAULT 0,
+  held INTEGER NOT NULL DEFAULT 0,      -- messages with a digest
+  placements INTEGER NOT NULL DEFAULT 0, -- not vanished
+  unheld INTEGER NOT NULL DEFAULT 0,    -- not vanished and not held
+  vanished INTEGER NOT NULL DEFAULT 0,
+  sync TEXT,                            -- JSON of the last mail.SyncStatus that was told
+  sync_done INTEGER NOT NULL DEFAULT 0  -- the end of the initial sync was told
+) STRICT;
+
+CREATE TABLE folders(
+  id INTEGER PRIMARY KEY,
+  public TEXT NOT NULL UNIQUE,          -- mail.FolderID
+  raw_name BLOB NOT NULL,               -- as the server spells it
+  name TEXT NOT NULL,
+  delimiter TEXT NOT NULL,
+  role TEXT NOT NULL,
+  attrs TEXT,                           -- JSON list
+  parent TEXT NOT NULL,                 -- mail.FolderID, '' at the top
+  selectable INTEGER NOT NULL,
+  uidvalidity INTEGER NOT NULL,
+  uidnext INTEGER NOT NULL,
+  highestmodseq INTEGER NOT NULL,
+  headers_done INTEGER NOT NULL,
+  backfill_below INTEGER NOT NULL,
+  total INTEGER NOT NULL DEFAULT 0,     -- kept by the store
+  unread INTEGER NOT NULL DEFAULT 0,
+  deleted_at INTEGER,                   -- gone at the server; the row stays, its number is never used again
+  seq INTEGER NOT NULL                  -- of the last change
+) STRICT;
+
+CREATE TABLE messages(
+  id INTEGER PRIMARY KEY,
+  public BLOB NOT NULL UNIQUE,          -- 16 bytes, the keyed hash behind mail.MessageID
+  fingerprint BLOB NOT NULL,            -- 16 bytes, before any digest was mixed in
+  split INTEGER NOT NULL,               -- strong fingerprint, other bytes than the message that has its plain id
+  digest BLOB,                          -- SHA-256 of the raw bytes; NULL until they are held
+  thread_id INTEGER NOT NULL,
+  thread_keys BLOB NOT NULL,            -- 12 bytes each: what this message contributes to threading
+  received_at INTEGER NOT NULL,         -- INTERNALDATE
+  sent_at INTEGER,                      -- Date header
+  header_id TEXT,                       -- Message-ID without <>
+  in_reply_to TEXT,
+  refs TEXT,                            -- JSON list
+  subject TEXT NOT NULL,
+  subject_key TEXT NOT NULL,            -- lower case, to look for parts of it
+  addresses TEXT,                       -- JSON {"from":[{"name","email"}],"to","cc","bcc","reply_to","sender"}
+  snippet TEXT NOT NULL,
+  flags INTEGER NOT NULL,               -- over the placements: \Seen if on all, others if on any
+  keywords TEXT,                        -- JSON list, union
+  size INTEGER NOT NULL,
+  parts TEXT,                           -- JSON list of mail.Part
+  has_att INTEGER NOT NULL,             -- listed as attached
+  raw_blob INTEGER,
+  display_blob INTEGER,
+  display_html INTEGER NOT NULL DEFAULT 0,
+  body_state INTEGER NOT NULL,          -- mail.BodyState
+  trouble TEXT,
+  partial INTEGER NOT NULL DEFAULT 0,
+  seq INTEGER NOT NULL                  -- of the last change
+) STRICT;
+CREATE INDEX messages_thread ON messages(thread_id, id);
+CREATE INDEX messages_unread ON messages(id) WHERE flags & 1 = 0;
+CREATE INDEX messages_starred ON messages(id) WHERE flags & 4 <> 0;
+CREATE INDEX messages_att ON messages(id) WHERE has_att = 1;
+CREATE INDEX messages_split ON messages(fingerprint) WHERE split = 1;
+
+CREATE TABLE message_addresses(         -- exact-address filters: one row per message, field and distinct address
+  key INTEGER NOT NULL,                 -- keyed hash of the lower-case address; lowest 2 bits: 0 From, 1 To, 2 Cc, 3 Bcc
+  message_id INTEGER NOT NULL,
+  PRIMARY KEY(key, message_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE placements(
+  folder_id INTEGER NOT NULL,
+  uidvalidity INTEGER NOT NULL,
+  uid INTEGER NOT NULL,
+  message_id INTEGER NOT NULL,
+  flags INTEGER NOT NULL,
+  keywords TEXT,                        -- JSON list
+  modseq INTEGER NOT NULL,
+  held INTEGER NOT NULL,                -- the bytes of this copy are known to be those of the message
+  size INTEGER NOT NULL,                -- RFC822.SIZE
+  internaldate INTEGER NOT NULL,
+  vanished_at INTEGER,                  -- gone at the server; still part of the message until swept
+  trouble TEXT,                         -- why the bytes could not be fetched
+  next_try INTEGER,
+  PRIMARY KEY(folder_id, uidvalidity, uid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX placements_message ON placements(message_id);
+CREATE INDEX placements_list ON placements(folder_id, message_id);
+CREATE INDEX placements_unheld ON placements(folder_id, uid) WHERE held = 0 AND vanished_at IS NULL;
+CREATE INDEX placements_vanished ON placements(vanished_at) WHERE vanished_at IS NOT NULL;
+CREATE INDEX placements_trouble ON placements(next_try) WHERE trouble IS NOT NULL;
+
+CREATE TABLE threads(
+  id INTEGER PRIMARY KEY,
+  public BLOB NOT NULL,                 -- 12 bytes, the key behind mail.ThreadID; itself one of thread_keys
+  first_id INTEGER NOT NULL,            -- oldest message
+  last_id INTEGER NOT NULL,             -- newest message: sort key and page cursor
+  n INTEGER NOT NULL,
+  unread INTEGER NOT NULL,              -- number of messages without \Seen
+  starred INTEGER NOT NULL,
+  has_att INTEGER NOT NULL,
+  lost INTEGER NOT NULL DEFAULT 0,      -- messages deleted from it: they may have been what holds it together
+  seq INTEGER NOT NULL
+) STRICT;
+CREATE INDEX threads_last ON threads(last_id);
+CREATE INDEX threads_unread ON threads(last_id) WHERE unread > 0;
+CREATE INDEX threads_starred ON threads(last_id) WHERE starred > 0;
+CREATE INDEX threads_att ON threads(last_id) WHERE has_att > 0;
+
+CREATE TABLE thread_folders(
+  thread_id INTEGER NOT NULL,
+  folder_id INTEGER NOT NULL,
+  last_id INTEGER NOT NULL,             -- the thread's last_id, so that lists of folders have the cursor of all lists
+  n INTEGER NOT NULL,                   -- messages of the thread in the folder
+  PRIMARY KEY(thread_id, folder_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX thread_folders_last ON thread_folders(folder_id, last_id);
+
+CREATE TABLE thread_keys(
+  key BLOB PRIMARY KEY,                 -- 12 bytes
+  thread_id INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX thread_keys_thread ON thread_keys(thread_id);
+
+CREATE TABLE changes(
+  seq INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  origin INTEGER NOT NULL,
+  object TEXT NOT NULL,                 -- public id
+  data TEXT NOT NULL                    -- JSON of mail.ChangeData
+) STRICT;
