@@ -61,6 +61,7 @@ func (p *addrParser) run() {
 			i += n
 		case c == '"':
 			i++
+			continue
 		case c == '(' && i < lastParen:
 			text, n := comment(s[i:])
 			p.toks = append(p.toks, addrToken{tokComment, text, space})
@@ -285,16 +286,19 @@ func (t texts) cleanSpec(s string) string {
 // tighten removes white space around dots and @ (RFC 5322 4.4) and what stands apart from the address.
 func tighten(s string) string {
 	var out []byte
+	at := false
 	for f := range strings.FieldsSeq(s) {
+		has := strings.IndexByte(f, '@') >= 0
 		if n := len(out); n > 0 && out[n-1] != '.' && out[n-1] != '@' && f[0] != '.' && f[0] != '@' {
-			if strings.IndexByte(string(out), '@') > 0 {
+			if at {
 				break
 			}
-			if strings.IndexByte(f, '@') > 0 {
+			if has {
 				out = out[:0]
 			}
 		}
 		out = append(out, f...)
+		at = at || has
 	}
 	return string(out)
 }
@@ -328,6 +332,22 @@ func (t texts) plainWords(s string) string {
 	return strings.Trim(t.decodeWords(s), " \t\r\n")
 }
 
+// hasAt tells whether there is an @ outside encoded words.
+func hasAt(s string) bool {
+	for {
+		at := strings.IndexByte(s, '@')
+		i := strings.Index(s, "=?")
+		if at < 0 || i < 0 || at < i {
+			return at >= 0
+		}
+		if w, ok := parseWord(s[i:]); ok {
+			s = s[i+w.end:]
+		} else {
+			s = s[i+2:]
+		}
+	}
+}
+
 // bare makes addresses of tokens without brackets.
 func (p *addrParser) bare(toks []addrToken) {
 	// Words: tokens without white space between them, and obsolete white space around dots and @ removed.
@@ -358,7 +378,7 @@ func (p *addrParser) bare(toks []addrToken) {
 		} else {
 			cur = append(cur, t.text...)
 		}
-		curAddr = curAddr || !quoted && strings.IndexByte(t.text, '@') >= 0
+		curAddr = curAddr || !quoted && hasAt(t.text)
 		last := byte(0)
 		if len(cur) > 0 {
 			last = cur[len(cur)-1]

@@ -16,6 +16,9 @@ func parseDate(s string) (time.Time, bool) {
 	if i := strings.IndexByte(s, '('); i > 0 {
 		s = s[:i]
 	}
+	for strings.Contains(s, " :") || strings.Contains(s, ": ") { // obsolete white space within the time
+		s = strings.ReplaceAll(strings.ReplaceAll(s, " :", ":"), ": ", ":")
+	}
 	d := dateParts{day: -1, month: -1, year: -1, hour: -1}
 	for f := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '\r' || r == '\n' || r == 0xa0 }) {
 		d.token(strings.Trim(f, `"'`))

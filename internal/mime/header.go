@@ -152,6 +152,13 @@ func isBlank(line []byte) bool {
 // readBlock reads a header block and the blank line after it. If a boundary line of open comes first, the part has no
 // body: h says so and ended is true.
 func (s *scanner) readBlock(open []level, limit int, b *block) (h hit, ended bool) {
+	if b.text == nil {
+		n := 4 << 10
+		if s.eof {
+			n = min(n, s.end-s.pos)
+		}
+		b.text = make([]byte, 0, min(limit, n))
+	}
 	b.text, b.stray, b.cut = b.text[:0], 0, false
 	first := true
 	for {

@@ -7,6 +7,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -41,15 +42,16 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 			m.Attachments = append(m.Attachments, a)
 			continue
 		}
-		buf = w.collect(p, buf[:0], *left)
+		var body []byte
+		body, buf = w.textOf(p, buf, *left)
 		if hint == "" {
 			hint = p.charset
 		}
-		s, fixed := w.t.toUTF8(buf, p.charset)
+		s, fixed := w.t.toUTF8(body, p.charset)
 		if fixed {
 			w.problem("charset missing or wrong")
 		}
-		*left = max(0, *left-len(buf))
+		*left = max(0, *left-len(body))
 		*list = append(*list, s)
 		m.shown = append(m.shown, shown{s, p.ctype == "text/html", p.alt})
 	}
@@ -82,20 +84,39 @@ func joined(s []string) (first, all string) {
 	return s[0], strings.Join(s, "\n")
 }
 
+// textOf returns the decoded body of a leaf, valid until the next call, and buf, the room it may have used.
+func (w *walker) textOf(p *part, buf []byte, limit int) (body, room []byte) {
+	if _, raw := newDecoder(p.encoding).(identity); raw && !p.known && w.inBody {
+		b, _ := w.body()
+		if !w.inBody && len(b) <= limit { // all of it lies in the scanner's buffer
+			return b, buf
+		}
+		buf = append(buf[:0], b...)
+		buf = w.collect(p, buf, limit)
+		return buf, buf
+	}
+	buf = w.collect(p, buf[:0], limit)
+	return buf, buf
+}
+
 // collect appends the decoded body of a leaf to buf, up to limit bytes.
 func (w *walker) collect(p *part, buf []byte, limit int) []byte {
 	d := newDecoder(p.encoding)
 	full := false
-	take := func(b []byte) {
-		if full {
-			return
-		}
-		if buf = d.write(buf, b); len(buf) > limit {
+	check := func() {
+		if len(buf) > limit {
 			buf, full = buf[:limit], true
 			w.partial = true
 			w.problem("text too long")
 		}
 	}
+	take := func(b []byte) {
+		if !full {
+			buf = d.write(slices.Grow(buf, len(b)), b)
+			check()
+		}
+	}
+	check()
 	if p.known {
 		take(p.text)
 	}
@@ -108,6 +129,7 @@ func (w *walker) collect(p *part, buf []byte, limit int) []byte {
 	}
 	if !full {
 		buf = d.flush(buf)
+		check()
 	}
 	return buf
 }
@@ -131,7 +153,7 @@ func (w *walker) measure(p *part, a *Attachment, buf []byte, digest bool) []byte
 			emit(b)
 			return
 		}
-		buf = d.write(buf[:0], b)
+		buf = d.write(slices.Grow(buf[:0], len(b)), b)
 		emit(buf)
 	}
 	if p.known {

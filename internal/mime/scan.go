@@ -82,7 +82,7 @@ func (s *scanner) start() {
 		}
 	}
 	// No LF in the first 64 KiB or at all.
-	if bytes.IndexByte(s.buf[:s.end], '\r') >= 0 {
+	if bytes.IndexByte(s.buf[:s.end], '\n') < 0 && bytes.IndexByte(s.buf[:s.end], '\r') >= 0 {
 		s.cr = true
 		crToLF(s.buf[:s.end])
 	}
@@ -157,13 +157,11 @@ var dashes = []byte("\n--")
 func (s *scanner) chunk(open []level) (data []byte, h hit, done bool) {
 	s.start()
 	if len(open) == 0 {
-		if s.pos == s.end && !s.fill() {
-			return nil, hit{level: -1}, true
+		for s.fill() {
 		}
 		data = s.buf[s.pos:s.end]
-		s.bol = data[len(data)-1] == '\n'
 		s.pos = s.end
-		return data, hit{}, false
+		return data, hit{level: -1}, s.eof
 	}
 	look := boundaryPad
 	for i := range open {

@@ -90,12 +90,12 @@ func htmlText(s string) string {
 		}
 		s = s[j+1:]
 		switch name {
-		case "style", "script", "title", "head", "noscript", "xml":
-			if k := closingTag(s, name); k >= 0 {
-				s = s[k:]
-			} else if name != "head" {
-				s = ""
+		case "style", "script", "title", "noscript", "xml":
+			k := closingTag(s, name)
+			if k < 0 {
+				k = len(s)
 			}
+			s = s[k:]
 		case "b", "i", "u", "em", "strong", "span", "font", "a", "/b", "/i", "/u", "/em", "/strong", "/span", "/font", "/a", "wbr":
 		default:
 			b.WriteByte(' ')

@@ -3,6 +3,7 @@ package mime
 import (
 	"encoding/base64"
 	"strings"
+	"unicode/utf8"
 )
 
 // ThreadKey is a keyed hash that messages of one thread share.
@@ -60,7 +61,7 @@ const maxReferences = 200
 //   - own(id, X) for parent and references if the subject says "(was: X)".
 func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
 	h := newKeyed(k)
-	subject := BaseSubject(m.Subject)
+	subject := BaseSubject(m.threadSubject())
 	t := Threading{IsReply: subject.Reply}
 	if subject.Base != "" {
 		s := h.sum("subject", subject.Base)
@@ -129,6 +130,24 @@ func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
 	}
 	t.Lone = subject.Reply && subject.Base != "" && parent == "" && guid == ""
 	return t
+}
+
+// threadSubject decodes the subject without guessing: what a guess makes of it may change, keys must not.
+func (m *Message) threadSubject() string {
+	for i := range m.Header {
+		if f := &m.Header[i]; strings.EqualFold(f.Name, "Subject") {
+			raw := unfold(f.Value)
+			if !utf8.ValidString(raw) {
+				var b strings.Builder
+				for j := range len(raw) {
+					b.WriteRune(rune(raw[j]))
+				}
+				raw = b.String()
+			}
+			return texts{noDetect: true}.decodeWords(raw)
+		}
+	}
+	return m.Subject
 }
 
 func (k *keyed) key(purpose string, parts ...string) ThreadKey {

@@ -242,12 +242,12 @@ func findBoundary(body []byte) string {
 		}
 		bol := i == 0 && len(rest) == len(body) || i > 0 && rest[i-1] == '\n'
 		rest = rest[i+2:]
+		if !bol {
+			continue
+		}
 		j := bytes.IndexByte(rest, '\n')
 		if j < 0 {
 			return ""
-		}
-		if !bol {
-			continue
 		}
 		b := bytes.TrimRight(rest[:j], " \t\r")
 		rest = rest[j:]
