@@ -27,6 +27,7 @@ import (
 func (m *Mailbox) Apply(ctx context.Context, b Batch) (Result, error) {
 	var res Result
 	var state *mail.SyncStatus
+	var freed []int64
 	err := m.db.write(ctx, func(t *tx) error {
 		a, err := m.begin(ctx, t, b.Term, b.Origin)
 		if err != nil {
@@ -34,17 +35,29 @@ func (m *Mailbox) Apply(ctx context.Context, b Batch) (Result, error) {
 		}
 		state = cleanState(b.State)
 		res, err = a.apply(b, state)
+		freed = a.freed
 		return err
 	})
 	if err != nil {
 		return Result{}, err
 	}
+	m.free(ctx, freed)
 	if state != nil && m.mirror != nil {
 		if err := m.mirror(ctx, *state); err != nil {
 			return res, fmt.Errorf("copy the account's status to the control store: %w", err)
 		}
 	}
 	return res, nil
+}
+
+// free removes the blobs of deleted messages. If it fails, they are garbage, which CollectGarbage removes.
+func (m *Mailbox) free(ctx context.Context, blobs []int64) {
+	if len(blobs) == 0 {
+		return
+	}
+	if err := m.db.blobs.free(ctx, blobs); err != nil && m.log != nil {
+		m.log.Warn("blobs of deleted messages wait for the garbage collection", "account", m.id, "op", "free blobs", "err", err)
+	}
 }
 
 // NextTerm begins a new right to act for the account: whoever holds an older one can no longer write.
@@ -84,6 +97,7 @@ type applier struct {
 	merges  []merge
 	newKeys []newKey
 	changes []mail.Change
+	freed   []int64 // blobs of deleted messages, to be removed after the commit
 }
 
 type stateRow struct {

@@ -358,13 +358,14 @@ func threadKeys(t *mime.Threading) []byte {
 // loadFacts reads the header facts of stored messages.
 func (a *applier) loadFacts(rows []int64) error {
 	rows = slices.DeleteFunc(rows, func(id int64) bool { return a.messages[id] == nil || a.messages[id].facts != nil })
-	return queryIn(a.ctx, a.t, "SELECT id, received_at, sent_at, header_id, in_reply_to, refs, subject, addresses, size FROM messages WHERE {a}id IN (??)", nil, rows,
+	return queryIn(a.ctx, a.t, "SELECT id, received_at, sent_at, header_id, in_reply_to, refs, subject, addresses, size, raw_blob, display_blob FROM messages WHERE {a}id IN (??)", nil, rows,
 		func(r *sql.Rows) error {
 			var id, received int64
 			var sent sql.NullInt64
 			var headerID, inReplyTo, refs, addrs sql.NullString
+			var raw, display sql.NullInt64
 			f := new(facts)
-			if err := r.Scan(&id, &received, &sent, &headerID, &inReplyTo, &refs, &f.subject, &addrs, &f.size); err != nil {
+			if err := r.Scan(&id, &received, &sent, &headerID, &inReplyTo, &refs, &f.subject, &addrs, &f.size, &raw, &display); err != nil {
 				return err
 			}
 			var err error
@@ -377,6 +378,7 @@ func (a *applier) loadFacts(rows []int64) error {
 					return fmt.Errorf("addresses of message %d: %w", id, err)
 				}
 			}
+			f.raw, f.display = raw.Int64, display.Int64
 			m := a.messages[id]
 			m.facts, m.addressKeys = f, a.m.addressKeys(&f.addresses)
 			return nil
@@ -452,6 +454,11 @@ func (a *applier) writeMessages() error {
 		switch {
 		case m.gone:
 			gone = append(gone, []any{m.row})
+			for _, blob := range []int64{m.facts.raw, m.facts.display} {
+				if blob != 0 {
+					a.freed = append(a.freed, blob)
+				}
+			}
 			for _, k := range m.addressKeys {
 				dropKeys = append(dropKeys, []any{k, m.row})
 			}

@@ -14,12 +14,12 @@ const sweepBatch = 500
 // Sweep removes the placements that vanished before the given time: message.updated for messages that lie elsewhere
 // too, message.deleted for those whose last placement it was. It works in transactions of bounded size, so what it did
 // before an error stays done. It fails as Apply does when term is outdated.
-//
-// The bytes of deleted messages have no row any more; CollectGarbage frees them.
+// The bytes of deleted messages go with them.
 func (m *Mailbox) Sweep(ctx context.Context, term mail.Term, before time.Time) (Result, error) {
 	var res Result
 	for {
 		n := 0
+		var freed []int64
 		err := m.db.write(ctx, func(t *tx) error {
 			a, err := m.begin(ctx, t, term, mail.OriginLive)
 			if err != nil {
@@ -53,8 +53,12 @@ func (m *Mailbox) Sweep(ctx context.Context, term mail.Term, before time.Time) (
 			}
 			res.Seq = mail.Seq(a.st.seq)
 			res.Changes += len(a.changes)
+			freed = a.freed
 			return nil
 		})
+		if err == nil {
+			m.free(ctx, freed)
+		}
 		if err != nil || n < sweepBatch {
 			return res, err
 		}
