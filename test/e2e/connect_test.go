@@ -62,7 +62,7 @@ func TestConnectSaysWhatIsWrong(t *testing.T) {
 	}{
 		{"wrong password", s, with(d.Addr, "none", "imap_password", "wrong-Secret7"), []string{"password", "login", "log in", "credentials"}},
 		{"wrong password over TLS", s, with(d.TLSAddr, "tls", "imap_password", "wrong-Secret7"), []string{"password", "login", "log in", "credentials"}},
-		{"refused", s, with(refused, "none"), []string{"refused", "reach", "connect"}},
+		{"refused", s, with(refused, "none"), []string{"refused", "reach", "listens"}},
 		{"unknown host", s, with(d.Addr, "tls", "imap_host", "no-such-host.invalid"), []string{"host", "found", "resolve", "name"}},
 		{"private address not allowed", s, with(d.Addr, "tls", "imap_host", "10.255.255.1"), []string{"allow", "private", "egress"}},
 		{"plaintext to a public address", s, with(d.Addr, "none", "imap_host", "192.0.2.1"), []string{"allow", "none", "encrypt", "plain", "security"}},

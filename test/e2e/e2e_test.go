@@ -53,13 +53,14 @@ func serve(t *testing.T, o binary.Options) *binary.Server {
 	if o.Dir == "" {
 		o.Dir = filepath.Join(t.TempDir(), "data")
 	}
+	again := o.Log != "" // a server that was killed: its log goes on
 	s, err := binary.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		s.Kill()
-		if t.Failed() {
+		if t.Failed() && !again {
 			t.Logf("the log of posthorn:\n%s", s.LogTail())
 		}
 	})

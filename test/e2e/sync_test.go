@@ -108,6 +108,11 @@ func TestThousandsOfFolders(t *testing.T) {
 	dir := d.MaildirPath("mira")
 	odd := []string{`He said "yes"`, `back\slash`, "ampersand & co", "50%", "star*", "späti", "日本語 フォルダ", "😀 smile", "(brackets)", "{curly}",
 		"trailing dot.", "a.b.c", "Ω", "INBOX2", "inbox-like", "NIL", "'single'", "comma, colon:", "~home", "#hash", "tab-less", "dash—dash"}
+	for _, sub := range []string{"cur", "new", "tmp"} { // INBOX
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for i := range n {
 		name := fmt.Sprintf("%s %d", odd[i%len(odd)], i)
 		if i < len(odd) {

@@ -38,7 +38,14 @@ func (d *Dovecot) Login(tb testing.TB, user string) *Session {
 // Dial opens a session at any plaintext server. It ends with the test.
 func Dial(tb testing.TB, addr, user, password string) *Session {
 	tb.Helper()
-	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	// From another loopback address where the system has more than one, so that a limit per user and address
+	// counts what is tested and not the test.
+	dialer := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	conn, err := dialer.Dial("tcp", addr)
+	if err != nil {
+		dialer.LocalAddr = nil
+		conn, err = dialer.Dial("tcp", addr)
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
