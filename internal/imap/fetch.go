@@ -46,8 +46,7 @@ func (s *Session) Fetch(ctx context.Context, set UIDSet, o FetchOptions, each fu
 		}
 		row := &s.row
 		err := s.readRow(p, row, num, kind == "UIDFETCH")
-		var se sinkError
-		if errors.As(err, &se) {
+		if err != nil && isSinkError(err) {
 			return false, err
 		}
 		if !w.asked(row, err) {

@@ -66,6 +66,11 @@ type sinkError struct{ error }
 
 func (e sinkError) Unwrap() error { return e.error }
 
+func isSinkError(err error) bool {
+	var se sinkError
+	return errors.As(err, &se)
+}
+
 // protoError marks what the server did wrong.
 type protoError struct{ error }
 

@@ -157,9 +157,8 @@ func (s *Session) untagged(f frame, h handler) error {
 	if h != nil {
 		at := p.i
 		ok, err := h(kind, num, p)
-		var se sinkError
 		switch {
-		case errors.As(err, &se):
+		case err != nil && isSinkError(err):
 			return s.fail(err)
 		case err != nil:
 			return nil // the response made no sense: it is skipped
