@@ -10,6 +10,8 @@ type Subject struct {
 	Base  string // folded: lower case, one space between words, without prefixes, tags and "(was: …)"
 	Was   string // the folded base of X in "(was: X)", "" if there is none
 	Reply bool   // it has a prefix of a reply or forward, or "(was: …)"
+
+	Series bool // it has a tag with a number and a total, such as "[PATCH 2/7]"
 }
 
 const maxSubject = 2000 // bytes of a subject that are looked at
@@ -29,6 +31,7 @@ func BaseSubject(s string) Subject {
 	}
 	base, reply := strip(s)
 	out.Base = base
+	out.Series = isSeries(s)
 	out.Reply = out.Reply || reply
 	return out
 }
@@ -113,6 +116,30 @@ func strip(s string) (base string, reply bool) {
 		}
 	}
 	return innerTags(s), reply
+}
+
+// isSeries finds "3/7" in a tag.
+func isSeries(s string) bool {
+	in, digits := false, 0 // digits: 1 after a number, 2 after a number and a slash
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '[':
+			in, digits = true, 0
+		case c == ']':
+			in = false
+		case !in:
+		case c >= '0' && c <= '9':
+			if digits == 2 {
+				return true
+			}
+			digits = 1
+		case c == '/' && digits == 1:
+			digits = 2
+		default:
+			digits = 0
+		}
+	}
+	return false
 }
 
 // cutTag removes one leading [tag] unless nothing else is there.

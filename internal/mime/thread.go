@@ -55,7 +55,8 @@ const maxReferences = 200
 //   - own(id, S) for the message's own id, its parent's and every reference: joins what has this id in its chain and
 //     speaks of the same subject;
 //   - anchor(id) for the own id, and for the parent's if the subject declares a reply: joins a reply that changed
-//     the subject;
+//     the subject; also for the parent and the first reference of a numbered series ("[PATCH 2/7]"), whose subjects
+//     all differ;
 //   - index(GUID, S) from Thread-Index, which Outlook writes where References are missing;
 //   - the fingerprint, if there is no usable Message-ID;
 //   - own(id, X) for parent and references if the subject says "(was: X)".
@@ -100,9 +101,12 @@ func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
 	}
 	if parent != "" {
 		t.add(h.key("own", parent, subject.Base))
-		if subject.Reply {
+		if subject.Reply || subject.Series {
 			t.add(h.key("anchor", parent))
 		}
+	}
+	if subject.Series && len(refs) > 0 {
+		t.add(h.key("anchor", refs[0]))
 	}
 	for _, r := range refs {
 		t.add(h.key("own", r, subject.Base))
@@ -119,7 +123,7 @@ func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
 	if guid != "" {
 		t.add(h.key("index", guid, subject.Base))
 	}
-	if subject.Reply {
+	if subject.Reply || subject.Series {
 		// The thread is named after its first message, which every reply of it names first.
 		switch {
 		case len(refs) > 0:

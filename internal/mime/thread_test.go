@@ -57,8 +57,20 @@ func TestBaseSubject(t *testing.T) {
 		{"Re: [unclosed tag", "[unclosed tag", "", true},
 		{"x [a [b] c] y", "x [a c] y", "", false},
 	} {
-		if got := BaseSubject(c.in); got != (Subject{c.base, c.was, c.reply}) {
+		if got := BaseSubject(c.in); got != (Subject{c.base, c.was, c.reply, got.Series}) {
 			t.Errorf("%q -> %+v, want {%q %q %v}", c.in, got, c.base, c.was, c.reply)
+		}
+	}
+}
+
+func TestSeries(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]bool{
+		"[PATCH 2/7] a": true, "Re: [RFC v2 03/12]: b": true, "a [1/2]": true,
+		"[PATCH] a": false, "a 1/2": false, "[a/b] c": false, "[1] /2": false, "[1.5/x] a": false,
+	} {
+		if got := BaseSubject(s).Series; got != want {
+			t.Errorf("%q: %v", s, got)
 		}
 	}
 }
@@ -156,6 +168,9 @@ var mails = []struct{ thread, header string }{
 	{"self", "Message-ID: <s2@x>\nReferences: <s1@x>\nIn-Reply-To: <s2@x>\nSubject: Re: Loop\nFrom: b@x"},
 	{"forward", "Message-ID: <f1@x>\nSubject: News\nFrom: a@x"},
 	{"forward", "Message-ID: <f2@x>\nReferences: <f1@x>\nSubject: Fwd: News\nFrom: b@x\nTo: z@x"},
+	{"series", "Message-ID: <q0@x>\nSubject: [PATCH 0/2] Cover\nFrom: a@x"},
+	{"series", "Message-ID: <q1@x>\nIn-Reply-To: <q0@x>\nReferences: <q0@x>\nSubject: [PATCH 1/2] One\nFrom: a@x"},
+	{"series", "Message-ID: <q3@x>\nIn-Reply-To: <q2@x>\nReferences: <q0@x> <q2@x>\nSubject: Re: [PATCH 2/2] Two\nFrom: b@x"},
 	{"mailman", "Message-ID: <m1@x>\nSubject: [l] Q\nFrom: a@x"},
 	{"mailman", "Message-ID: <m2@x>\nIn-Reply-To: m1@x\nSubject: [l] Re: Q\nFrom: b@x"},
 }
