@@ -1,0 +1,62 @@
+package mime
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestSnippet(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, text, html, want string }{
+		{"text", "  Hello,\r\n\r\n\tworld\x00!  ", "<p>no", "Hello, world !"},
+		{"html", "", "<html><head><title>T</title><style>p{color:red}</style></head><body><p>Hel<b>lo</b>&nbsp;&amp;</p><!-- <p>no --><p>you</body>", "Hello & you"},
+		{"blank text", " \n\t\u200b\n", "<p>x</p>", "x"},
+		{"script", "", "<script>if (a<b) x()</script>y<SCRIPT>z", "y"},
+		{"less than", "", "1 < 2 <3", "1 < 2 <3"},
+		{"preheader filler", "", "Sale!&#847;&zwnj;&nbsp;&shy; Now", "Sale! Now"},
+		{"nothing", "", "", ""},
+		{"tag not closed", "", "a<b", "a"},
+	} {
+		if got := Snippet(c.text, c.html); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+	long := Snippet(strings.Repeat("wörd ", 100), "")
+	if n := utf8.RuneCountInString(long); n < 95 || n > 100 || !utf8.ValidString(long) {
+		t.Errorf("%d characters: %q", n, long)
+	}
+}
+
+func TestTextToHTML(t *testing.T) {
+	t.Parallel()
+	if got, want := TextToHTML("a <b> & \"c\"\r\n  d  e\tf\rg"), "<div>a &lt;b&gt; &amp; &quot;c&quot;<br>\n&nbsp; d&nbsp; e&nbsp;&nbsp;&nbsp; f<br>\ng</div>"; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestDisplayBody(t *testing.T) {
+	t.Parallel()
+	part := func(b, ctype, body string) string {
+		return "--" + b + "\nContent-Type: " + ctype + "\n\n" + body + "\n"
+	}
+	for _, c := range []struct {
+		name, raw, want string
+		html            bool
+	}{
+		{"text", "\n\nhi", "hi", false},
+		{"html", "Content-Type: text/html\n\n<p>hi", "<p>hi", true},
+		{"alternative", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") + part("a", "text/html", "<p>hi") + "--a--", "<p>hi", true},
+		{"footer", "Content-Type: multipart/mixed; boundary=a\n\n" + part("a", "text/html", "<p>hi") + part("a", "text/plain", "foot") + "--a--", "<p>hi\n<div>foot</div>", true},
+		{"two texts", "Content-Type: multipart/mixed; boundary=a\n\n" + part("a", "text/plain", "hi") + part("a", "text/plain", "foot") + "--a--", "hi\nfoot", false},
+		{"nothing", "Content-Type: image/png\n\nx", "", false},
+	} {
+		body, html := DisplayBody(parse(t, crlf(c.raw)))
+		if body != c.want || html != c.html {
+			t.Errorf("%s: %q %v, want %q %v", c.name, body, html, c.want, c.html)
+		}
+	}
+	if body, html := DisplayBody(&Message{HTML: "<p>x", Text: "x"}); body != "<p>x" || !html {
+		t.Errorf("message made by hand: %q %v", body, html)
+	}
+}
