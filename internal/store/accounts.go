@@ -64,12 +64,11 @@ func (s *Store) CreateAccount(ctx context.Context, a mail.Account, c mail.Creden
 	idKey := mime.MailboxKey(loginIdentity(a))
 	var files []*sqliteFile
 	if s.pg == nil { // the mailbox first: files without an account are swept away, an account without files is a fault
-		if _, err := os.Stat(s.accountDir(a.ID)); err == nil {
-			return mail.E(mail.Conflict, op, "this account exists", nil)
-		}
 		var err error
-		if files, err = s.makeMailboxFiles(ctx, a.ID, key, idKey); err != nil {
-			return errors.Join(err, s.removeFiles(ctx, a.ID, files))
+		if files, err = s.makeMailboxFiles(ctx, a.ID, key, idKey); mail.IsKind(err, mail.Conflict) {
+			return err // somebody else's directory
+		} else if err != nil {
+			return errors.Join(err, s.removeFiles(context.WithoutCancel(ctx), a.ID, files))
 		}
 	}
 	err := s.control.write(ctx, func(t *tx) error {
@@ -120,7 +119,14 @@ func (s *Store) CreateAccount(ctx context.Context, a mail.Account, c mail.Creden
 
 // makeMailboxFiles makes the account's directory and its two databases.
 func (s *Store) makeMailboxFiles(ctx context.Context, id mail.AccountID, key *vault.Key, idKey mime.IDKey) ([]*sqliteFile, error) {
-	if err := os.MkdirAll(s.accountDir(id), 0o700); err != nil {
+	dir := s.accountDir(id)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return nil, storeError(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil, mail.E(mail.Conflict, "create the account", "this account exists", nil)
+		}
 		return nil, storeError(err)
 	}
 	db := s.newMailDB(id, key)
@@ -141,7 +147,7 @@ func (s *Store) makeMailboxFiles(ctx context.Context, id mail.AccountID, key *va
 		}
 		release(false)
 	}
-	return files, nil
+	return files, storeError(syncDirs(dir, s.o.Dir))
 }
 
 // removeFiles closes files for good and removes the account's directory.
@@ -150,6 +156,7 @@ func (s *Store) removeFiles(ctx context.Context, id mail.AccountID, files []*sql
 		if err := f.retire(ctx); err != nil {
 			return err
 		}
+		clear(f.key)
 	}
 	dir := s.accountDir(id)
 	if err := os.RemoveAll(dir); err != nil {
@@ -212,7 +219,7 @@ func (s *Store) accountKey(ctx context.Context, id mail.AccountID) (*vault.Key, 
 	if !isUUID(string(id)) {
 		return nil, noAccount(nil)
 	}
-	err := s.control.read(ctx, func(t *tx) (err error) {
+	err := s.control.look(ctx, func(t *tx) (err error) {
 		key, err = s.readKey(ctx, t, id)
 		return err
 	})
@@ -357,7 +364,7 @@ func (s *Store) Accounts(ctx context.Context, q AccountQuery) ([]mail.Account, e
 		args = append(args, q.Limit, max(0, q.Offset))
 	}
 	var out []mail.Account
-	err := s.control.read(ctx, func(t *tx) error {
+	err := s.control.look(ctx, func(t *tx) error {
 		rows, err := t.query(ctx, text, args...)
 		if err != nil {
 			return err
@@ -399,7 +406,7 @@ func (s *Store) Account(ctx context.Context, app mail.AppID, id mail.AccountID) 
 		return mail.Account{}, noAccount(nil)
 	}
 	var a mail.Account
-	err := s.control.read(ctx, func(t *tx) (err error) {
+	err := s.control.look(ctx, func(t *tx) (err error) {
 		a, err = scanAccount(t.row(ctx, "SELECT "+accountColumns+" FROM accounts WHERE id=?", string(id)))
 		return err
 	})
@@ -495,7 +502,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id mail.AccountID) error {
 		return s.erasePostgres(ctx, id)
 	}
 	if err := s.control.src.(*sqliteFile).truncateLog(ctx); err != nil {
-		return err
+		s.log.Warn("the log of the control store still has the wrapped key of an erased account; it goes with the next erasure or stop", "account", id, "err", err)
 	}
 	var files []*sqliteFile
 	if m != nil {

@@ -43,7 +43,7 @@ func (s *Store) makeDefaultApp(ctx context.Context) error {
 func (s *Store) DefaultApp(ctx context.Context) (App, error) {
 	var a App
 	var at int64
-	err := s.control.read(ctx, func(t *tx) error {
+	err := s.control.look(ctx, func(t *tx) error {
 		return t.row(ctx, "SELECT id, name, created_at FROM apps ORDER BY created_at, id LIMIT 1").Scan(&a.ID, &a.Name, &at)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -76,7 +76,7 @@ func (s *Store) PutAPIKey(ctx context.Context, app mail.AppID, name string, hash
 func (s *Store) APIKey(ctx context.Context, hash [32]byte) (APIKey, error) {
 	var k APIKey
 	var at int64
-	err := s.control.read(ctx, func(t *tx) error {
+	err := s.control.look(ctx, func(t *tx) error {
 		return t.row(ctx, "SELECT id, app_id, name, created_at FROM api_keys WHERE hash=?", hash[:]).Scan(&k.ID, &k.App, &k.Name, &at)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -120,7 +120,7 @@ func isUUID(s string) bool {
 
 // CountAPIKeys returns how many API keys an application has.
 func (s *Store) CountAPIKeys(ctx context.Context, app mail.AppID) (n int, err error) {
-	err = s.control.read(ctx, func(t *tx) error {
+	err = s.control.look(ctx, func(t *tx) error {
 		return t.row(ctx, "SELECT count(*) FROM api_keys WHERE app_id=?", string(app)).Scan(&n)
 	})
 	return n, err

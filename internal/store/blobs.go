@@ -71,8 +71,9 @@ func (b *blobStore) write(ctx context.Context, fn func(*tx) error) error {
 	})
 }
 
+// read runs fn, which makes a single query.
 func (b *blobStore) read(ctx context.Context, fn func(*tx) error) error {
-	return transact(ctx, b.src, b.texts, string(b.id), false, fn)
+	return look(ctx, b.src, b.texts, string(b.id), fn)
 }
 
 func (b *blobStore) object(id int64) string { return fmt.Sprintf("%s/%d", b.id, id) }

@@ -138,8 +138,8 @@ func (f *sqliteFile) truncateLog(ctx context.Context) error {
 	if err := c.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &done); err != nil {
 		return storeError(err)
 	}
-	if busy != 0 { // a reader holds an old snapshot; closing the file or the next checkpoint does it
-		return mail.E(mail.Unavailable, "erase", "the deleted keys are still in the database's log, because it is being read; they go with the next deletion or stop", nil)
+	if busy != 0 { // a reader holds an old snapshot
+		return errors.New("the database is being read")
 	}
 	return nil
 }

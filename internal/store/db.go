@@ -135,7 +135,10 @@ type tx struct {
 	c       *dbConn
 	texts   *texts
 	account string // "" for the control store
+	looking bool   // for a single query, outside of a transaction
 }
+
+var errLooking = errors.New("a write outside of a transaction")
 
 func (t *tx) args(args []any) []any {
 	if t.account == "" || t.texts.d == sqlite {
@@ -146,6 +149,9 @@ func (t *tx) args(args []any) []any {
 
 // exec runs a statement and returns how many rows it changed.
 func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
+	if t.looking {
+		return 0, errLooking
+	}
 	return t.c.exec(ctx, t.texts.get(q, t.account != ""), t.args(args))
 }
 
@@ -174,6 +180,9 @@ func (t *tx) row(ctx context.Context, q string, args ...any) *sql.Row {
 // execMany runs one statement once for each list of arguments; on PostgreSQL in one round trip. It returns how many
 // rows each changed.
 func (t *tx) execMany(ctx context.Context, q string, lists [][]any) ([]int64, error) {
+	if t.looking {
+		return nil, errLooking
+	}
 	text := t.texts.get(q, t.account != "")
 	changed := make([]int64, len(lists))
 	if t.texts.d == sqlite || len(lists) == 1 {
@@ -209,6 +218,9 @@ func (t *tx) execMany(ctx context.Context, q string, lists [][]any) ([]int64, er
 // insertMany inserts rows with as few statements as is sensible. cols does not name the account. suffix may be an
 // ON CONFLICT clause (with {ai} in its column list).
 func (t *tx) insertMany(ctx context.Context, table string, cols []string, rows [][]any, suffix string) error {
+	if t.looking {
+		return errLooking
+	}
 	scoped := t.account != ""
 	steps := []int{64, 16, 4, 1} // few sizes, so that the prepared statements are reused
 	if t.texts.d == postgres {
@@ -370,6 +382,24 @@ func transact(ctx context.Context, src source, x *texts, account string, write b
 	return nil
 }
 
+// look runs fn, which makes one query and no more, without a transaction: on PostgreSQL that is one round trip, not three.
+func look(ctx context.Context, src source, x *texts, account string, fn func(*tx) error) (err error) {
+	c, release, err := src.acquire(ctx, false)
+	if err != nil {
+		return storeError(err)
+	}
+	broken := true
+	defer func() {
+		if p := recover(); p != nil {
+			err = mail.E(mail.Internal, "store", "", fmt.Errorf("panic in a query: %v\n%s", p, debug.Stack()))
+		}
+		release(broken)
+	}()
+	err = fn(&tx{c: c, texts: x, account: account, looking: true})
+	broken = false // the pools notice themselves when a connection is dead
+	return storeError(err)
+}
+
 // controlDB is the control store: write and read as for mailDB, without account markers.
 type controlDB struct {
 	src   source
@@ -382,6 +412,11 @@ func (d *controlDB) write(ctx context.Context, fn func(*tx) error) error {
 
 func (d *controlDB) read(ctx context.Context, fn func(*tx) error) error {
 	return transact(ctx, d.src, d.texts, "", false, fn)
+}
+
+// look is read for a single query.
+func (d *controlDB) look(ctx context.Context, fn func(*tx) error) error {
+	return look(ctx, d.src, d.texts, "", fn)
 }
 
 // mailDB is one account's mailbox database. Transactions must not be nested.
@@ -421,6 +456,11 @@ func (d *mailDB) read(ctx context.Context, fn func(*tx) error) error {
 	return transact(ctx, d.src, d.texts, string(d.id), false, fn)
 }
 
+// look is read for a single query.
+func (d *mailDB) look(ctx context.Context, fn func(*tx) error) error {
+	return look(ctx, d.src, d.texts, string(d.id), fn)
+}
+
 // retire closes the handle's files for good.
 func (d *mailDB) retire(ctx context.Context) error {
 	var errs []error
@@ -430,6 +470,10 @@ func (d *mailDB) retire(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func stopping() error {
+	return mail.E(mail.Unavailable, "store", "the server is stopping", errClosed)
 }
 
 // errClosed is why a handle is refused after Close or DeleteAccount.

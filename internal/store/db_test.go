@@ -340,8 +340,11 @@ func TestClosed(t *testing.T) {
 		if _, err := s.Mailbox(t.Context(), a.ID); !mail.IsKind(err, mail.Unavailable) {
 			t.Errorf("a mailbox after closing: %v", err)
 		}
-		if err := m.db.write(t.Context(), func(*tx) error { return nil }); err == nil {
-			t.Error("a write after closing succeeded")
+		if err := m.db.write(t.Context(), func(*tx) error { return nil }); err == nil || mail.IsKind(err, mail.NotFound) {
+			t.Errorf("a write after closing: %v", err) // not found would mean that the account is gone
+		}
+		if _, err := m.PutBlobs(t.Context(), []BlobData{{BlobRaw, []byte("late")}}); err == nil || mail.IsKind(err, mail.NotFound) {
+			t.Errorf("a body after closing: %v", err)
 		}
 		if _, err := s.DefaultApp(t.Context()); err == nil || errors.Is(err, sql.ErrNoRows) {
 			t.Errorf("a read after closing: %v", err)

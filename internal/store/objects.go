@@ -44,7 +44,7 @@ func openObjects(raw string) (objects, error) {
 	return nil, mail.E(mail.Invalid, "open the blob store", "a blob URL begins with file:// or s3://", nil)
 }
 
-// fileObjects keeps objects as files, spread over directories of at most 4096 blobs.
+// fileObjects keeps objects as files, spread over directories of at most 1000 blobs.
 type fileObjects struct{ dir string }
 
 func (o fileObjects) path(name string) string {
@@ -80,12 +80,7 @@ func (o fileObjects) put(_ context.Context, name string, r io.Reader, _ int64) (
 	if err := os.Rename(p+".new", p); err != nil {
 		return err
 	}
-	d, err := os.Open(filepath.Dir(p))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return syncDirs(filepath.Dir(p), o.dir)
 }
 
 func (o fileObjects) get(_ context.Context, name string, off, n int64) ([]byte, error) {
@@ -118,3 +113,22 @@ func (o fileObjects) removeAll(_ context.Context, prefix string) error {
 }
 
 func (fileObjects) close() error { return nil }
+
+// syncDirs makes sure that what was made in dir, and dir itself, is on the disk: all directories from dir up to top.
+func syncDirs(dir, top string) error {
+	for {
+		d, err := os.Open(dir)
+		if err != nil {
+			return err
+		}
+		err = d.Sync()
+		if cerr := d.Close(); err == nil {
+			err = cerr
+		}
+		if up := filepath.Dir(dir); err != nil || dir == top || up == dir {
+			return err
+		} else {
+			dir = up
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,6 +23,7 @@ type pgPool struct {
 	db       *sql.DB
 	readOnly bool
 	lock     *sql.Conn // holds the advisory lock
+	closed   atomic.Bool
 }
 
 func (p *pgPool) begin(write bool) string {
@@ -36,6 +38,12 @@ func (p *pgPool) acquire(ctx context.Context, write bool) (*dbConn, func(bool), 
 		return nil, nil, mail.E(mail.Refused, "store", "the store is open for reading only", nil)
 	}
 	sc, err := p.db.Conn(ctx)
+	if p.closed.Load() {
+		if err == nil {
+			sc.Close()
+		}
+		return nil, nil, stopping()
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -44,6 +52,7 @@ func (p *pgPool) acquire(ctx context.Context, write bool) (*dbConn, func(bool), 
 }
 
 func (p *pgPool) close() error {
+	p.closed.Store(true)
 	var errs []error
 	if p.lock != nil {
 		errs = append(errs, p.lock.Close())

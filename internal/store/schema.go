@@ -24,17 +24,18 @@ type schema struct {
 	name         string
 	secureDelete string // SQLite: overwrite what is deleted
 	incremental  bool   // SQLite: give room back in steps
+	cacheKiB     int    // SQLite: page cache of the writer; readers have half of it
 	files        fs.FS
 }
 
 func controlSchema() schema {
-	return schema{name: "sqlite-control", secureDelete: "ON", files: schemaFiles}
+	return schema{name: "sqlite-control", secureDelete: "ON", cacheKiB: 4096, files: schemaFiles}
 }
 func mailSchema() schema {
-	return schema{name: "sqlite-mail", secureDelete: "FAST", files: schemaFiles}
+	return schema{name: "sqlite-mail", secureDelete: "FAST", cacheKiB: 4096, files: schemaFiles}
 }
 func blobSchema() schema {
-	return schema{name: "sqlite-blobs", secureDelete: "FAST", incremental: true, files: schemaFiles}
+	return schema{name: "sqlite-blobs", secureDelete: "FAST", incremental: true, cacheKiB: 1024, files: schemaFiles}
 }
 func postgresSchema() schema { return schema{name: "postgres", files: schemaFiles} }
 

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -88,8 +89,11 @@ func (f *sqliteFile) acquire(ctx context.Context, write bool) (*dbConn, func(boo
 func (f *sqliteFile) take(ctx context.Context, write bool) (*dbConn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.pool.isClosed() {
+		return nil, stopping()
+	}
 	if f.gone {
-		return nil, mail.E(mail.NotFound, "store", "this account does not exist", errClosed)
+		return nil, noAccount(errClosed)
 	}
 	if f.db == nil {
 		if err := f.open(ctx); err != nil {
@@ -103,14 +107,14 @@ func (f *sqliteFile) take(ctx context.Context, write bool) (*dbConn, error) {
 		c, f.readers = f.readers[n-1], f.readers[:n-1]
 	}
 	if c == nil {
-		sc, err := f.db.Conn(ctx)
+		sc, err := f.db.Conn(context.WithoutCancel(ctx)) // the driver keeps the context for closing
 		if err != nil {
 			f.pool.unused(f)
 			return nil, err
 		}
 		c = &dbConn{Conn: sc, stmts: map[string]*sql.Stmt{}}
 		if !write {
-			if _, err := sc.ExecContext(ctx, "PRAGMA query_only=1; PRAGMA cache_size=-2048"); err != nil {
+			if _, err := sc.ExecContext(ctx, "PRAGMA query_only=1; PRAGMA cache_size=-"+strconv.Itoa(f.schema.cacheKiB/2)); err != nil {
 				c.close(true)
 				f.pool.unused(f)
 				return nil, err
@@ -169,7 +173,7 @@ func (f *sqliteFile) open(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		pragmas := `PRAGMA busy_timeout=5000; PRAGMA temp_store=memory; PRAGMA cache_size=-4096; PRAGMA trusted_schema=0; PRAGMA mmap_size=0;`
+		pragmas := `PRAGMA busy_timeout=5000; PRAGMA temp_store=memory; PRAGMA cache_size=-` + strconv.Itoa(f.schema.cacheKiB) + `; PRAGMA trusted_schema=0; PRAGMA mmap_size=0;`
 		if ro {
 			if _, err := c.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
 				return err
@@ -190,7 +194,7 @@ func (f *sqliteFile) open(ctx context.Context) (err error) {
 		}
 	}()
 	db.SetMaxIdleConns(0) // connections live with us or not at all
-	conn, err := db.Conn(ctx)
+	conn, err := db.Conn(context.WithoutCancel(ctx))
 	if err != nil {
 		return f.openError(err)
 	}
@@ -204,8 +208,11 @@ func (f *sqliteFile) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if !f.pool.opened(f) {
+		conn.Close()
+		return stopping()
+	}
 	f.db, f.writer = db, &dbConn{Conn: conn, stmts: map[string]*sql.Stmt{}}
-	f.pool.opened(f)
 	return nil
 }
 
@@ -284,9 +291,12 @@ type filePool struct {
 	stop     chan struct{}
 	done     chan struct{}
 
-	mu   sync.Mutex
-	open map[*sqliteFile]bool
-	idle *list.List // *sqliteFile nobody uses, longest unused first
+	evicting sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	open   map[*sqliteFile]bool
+	idle   *list.List // *sqliteFile nobody uses, longest unused first
 }
 
 func newFilePool(readOnly bool, now func() time.Time) *filePool {
@@ -334,16 +344,26 @@ func (p *filePool) evict(limit int, cutoff time.Time) {
 	}
 }
 
-// The four below are called with f.mu held; p.mu is always taken after it.
+// The functions below are called with f.mu held; p.mu is always taken after it.
 
-func (p *filePool) opened(f *sqliteFile) {
+// opened counts a file as open; false says that it may not be, because the pool is closed.
+func (p *filePool) opened(f *sqliteFile) bool {
 	p.mu.Lock()
-	p.open[f] = true
-	over := len(p.open) > maxOpenFiles && p.idle.Len() > 0
-	p.mu.Unlock()
-	if over {
-		go p.evict(maxOpenFiles, time.Time{})
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
 	}
+	p.open[f] = true
+	if len(p.open) > maxOpenFiles && p.idle.Len() > 0 {
+		p.evicting.Go(func() { p.evict(maxOpenFiles, time.Time{}) })
+	}
+	return true
+}
+
+func (p *filePool) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
 }
 
 func (p *filePool) used(f *sqliteFile) {
@@ -379,8 +399,12 @@ func (p *filePool) shut(f *sqliteFile) {
 
 // close closes every file, waiting for whoever uses one.
 func (p *filePool) close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	close(p.stop)
 	<-p.done
+	p.evicting.Wait()
 	var errs []error
 	for {
 		p.mu.Lock()

@@ -170,7 +170,7 @@ func (s *Store) Mailbox(ctx context.Context, id mail.AccountID) (*Mailbox, error
 	s.mu.Unlock()
 	switch {
 	case closed:
-		return nil, mail.E(mail.Unavailable, "store", "the server is stopping", errClosed)
+		return nil, stopping()
 	case m != nil:
 		return m, nil
 	}
