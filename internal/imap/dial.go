@@ -160,7 +160,7 @@ func (s *Session) startTLS(ctx context.Context) error {
 		return s.fail(protoError{errInjection})
 	}
 	s.setCaps(Caps{})
-	s.capsAt = 0
+	s.capsAt, s.junk, s.selected = 0, 0, selected{}
 	if err := s.handshake(ctx); err != nil {
 		return err
 	}

@@ -134,10 +134,11 @@ var accountWords = [...]string{
 	"authenticated but not connected",     // Exchange Online: accepted login, refuses the rest
 	"session expired, please login again", // Gmail, download limit
 	"temporar",
-	"system error",
-	"internal error",
 	"server busy",
 }
+
+// loginWords, in answer to a login, mean that the server could not check the credentials.
+var loginWords = [...]string{"internal error", "system error", "server error", "unable to connect", "backend"}
 
 // userWords mean that the user has to act, when the answer is to a login.
 var userWords = [...]string{
@@ -165,8 +166,15 @@ func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
 			return TransientAccount, 0
 		}
 	}
+	if login {
+		for _, w := range loginWords {
+			if strings.Contains(low, w) {
+				return TransientAccount, 0
+			}
+		}
+	}
 	switch code {
-	case "UNAVAILABLE": // a subsystem is down; on FETCH often one bad message (Yahoo)
+	case "UNAVAILABLE", "INUSE", "SERVERBUG": // a subsystem is down; on FETCH often one bad message (Yahoo, Dovecot)
 		if login || status == "BYE" {
 			return TransientAccount, 0
 		}
@@ -176,7 +184,7 @@ func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
 			return TransientAccount, 0
 		}
 		return Permanent, 0
-	case "INUSE", "SERVERBUG", "EXPUNGEISSUED", "CORRUPTION":
+	case "EXPUNGEISSUED", "CORRUPTION":
 		return Transient, 0
 	case "NONEXISTENT", "NOPERM", "CANNOT", "ALREADYEXISTS", "TRYCREATE", "BADCHARSET", "CLIENTBUG", "PARSE",
 		"PRIVACYREQUIRED", "CONTACTADMIN", "TOOBIG", "UNKNOWN-CTE":

@@ -383,6 +383,16 @@ func (f *framer) stream(lit Literal) error {
 			return protoError{errLiteralLong}
 		}
 		s.skipped, s.tooBig = true, true
+	case lit.Size <= 64<<10:
+		// Small ones are copied whole out of the buffer.
+		for int64(f.w-f.r) < left {
+			if err := f.fill(); err != nil {
+				return cut(err)
+			}
+		}
+		s.bytes = append([]byte{}, f.buf[f.r:f.r+int(left)]...)
+		f.r += int(left)
+		left = 0
 	default:
 		// Memory grows with what arrives, not with what was promised.
 		s.bytes = make([]byte, 0, min(lit.Size, 1<<20))

@@ -150,6 +150,9 @@ func TestClassify(t *testing.T) {
 		{"SELECT", "NO", "LIMIT", "Rate limit hit.", TransientAccount, 0},
 		{"SELECT", "NO", "", "Mailbox doesn't exist: x", Permanent, 0},
 		{"SELECT", "NO", "INUSE", "locked", Transient, 0},
+		{"FETCH", "NO", "SERVERBUG", "Internal error occurred. Refer to server log for more information.", Transient, 0},
+		{"LOGIN", "NO", "SERVERBUG", "Internal login failure.", TransientAccount, 0},
+		{"LOGIN", "NO", "", "Internal error", TransientAccount, 0},
 		{"NOOP", "BYE", "", "Disconnected for inactivity.", TransientAccount, 0},
 	} {
 		e := statusError(tc.cmd, tc.status, tc.code, tc.text)

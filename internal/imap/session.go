@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,6 +196,7 @@ func (s *Session) send(name string, l *line, h handler) (*command, error) {
 		return nil, &Error{Class: Permanent, Cmd: name, Err: l.err}
 	}
 	s.tags++
+	name = strings.TrimPrefix(name, "UID ")
 	c := &command{name: name, tag: "P" + strconv.Itoa(s.tags)}
 	if len(l.cuts) > 0 {
 		if err := s.drain(h); err != nil {
