@@ -88,6 +88,7 @@ type applier struct {
 
 	messages   map[int64]*messageRow // by row, those that are stored
 	byPublic   map[publicID]*messageRow
+	plainIDs   map[[16]byte]publicID
 	order      []*messageRow // in order of appearance
 	placements map[placementKey]*placementRow
 	plOrder    []*placementRow
@@ -122,7 +123,7 @@ func (m *Mailbox) begin(ctx context.Context, t *tx, term mail.Term, origin mail.
 	}
 	return &applier{ctx: ctx, t: t, m: m, origin: origin, now: m.now(), st: s, stWas: s,
 		folders: map[mail.FolderID]*folderRow{}, folderByNum: map[int64]*folderRow{},
-		messages: map[int64]*messageRow{}, byPublic: map[publicID]*messageRow{},
+		messages: map[int64]*messageRow{}, byPublic: map[publicID]*messageRow{}, plainIDs: map[[16]byte]publicID{},
 		placements: map[placementKey]*placementRow{}, threads: map[int64]*threadRow{}}, nil
 }
 

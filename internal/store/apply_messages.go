@@ -141,6 +141,21 @@ func (m *messageRow) settle() {
 	}
 }
 
+// plain returns the id made from a fingerprint. It costs two microseconds, and several steps ask for it.
+func (a *applier) plain(fp [16]byte) publicID {
+	p, ok := a.plainIDs[fp]
+	if !ok {
+		p = a.m.publicID(fp)
+		a.plainIDs[fp] = p
+	}
+	return p
+}
+
+// exact returns the id made from a fingerprint and the digest of the bytes.
+func (a *applier) exact(fp [16]byte, digest [32]byte) publicID {
+	return a.plain(mime.WithDigest(fp, digest))
+}
+
 func (m *Mailbox) withDigest(fp [16]byte, digest [32]byte) publicID {
 	return m.publicID(mime.WithDigest(fp, digest))
 }
@@ -208,7 +223,7 @@ func (a *applier) addNew(list []NewMessage) error {
 		}
 		m, held := a.sourceOf(moved[vanishedCopy{n.FP, n.Size, p.internaldate}], from)
 		if m == nil {
-			public := a.m.publicID(n.FP)
+			public := a.plain(n.FP)
 			if m = a.byPublic[public]; m == nil {
 				m = a.create(public, n.FP, false, headFacts(n), threadKeys(&n.Threading))
 			}
@@ -239,9 +254,9 @@ func (a *applier) sourceOf(list []*placementRow, from map[*placementRow]*message
 // byContent returns the message with this fingerprint and these bytes, which may be new, or one with the fingerprint that
 // has no bytes yet.
 func (a *applier) byContent(fp [16]byte, strong bool, digest [32]byte, source func() (*facts, []byte)) *messageRow {
-	exact := a.m.withDigest(fp, digest)
+	exact := a.exact(fp, digest)
 	if strong {
-		public := a.m.publicID(fp)
+		public := a.plain(fp)
 		base := a.byPublic[public]
 		switch {
 		case base != nil && bytes.Equal(base.digest, digest[:]):

@@ -126,13 +126,13 @@ func (a *applier) load(b Batch) error {
 	for i := range b.New {
 		n := &b.New[i]
 		if n.Strong {
-			publics[a.m.publicID(n.FP)] = true
+			publics[a.plain(n.FP)] = true
 			strong = append(strong, n.FP[:])
 		} else if n.Content == nil {
 			return mail.E(mail.Invalid, "store placements", "a message that its header does not identify needs its content", nil)
 		}
 		if n.Content != nil {
-			publics[a.m.withDigest(n.FP, n.Content.Digest)] = true
+			publics[a.exact(n.FP, n.Content.Digest)] = true
 		}
 	}
 	made := map[PlacementRef]*NewMessage{}
@@ -143,11 +143,11 @@ func (a *applier) load(b Batch) error {
 	for i := range b.Bodies { // the message with these bytes, should they not be those of the message they are thought to be
 		c := &b.Bodies[i]
 		if p := a.find(c.PlacementRef); p != nil && !p.held {
-			publics[a.m.publicID(p.msg.fp)] = true
-			publics[a.m.withDigest(p.msg.fp, c.Digest)] = true
+			publics[a.plain(p.msg.fp)] = true
+			publics[a.exact(p.msg.fp, c.Digest)] = true
 		}
 		if n := made[c.PlacementRef]; n != nil {
-			publics[a.m.withDigest(n.FP, c.Digest)] = true
+			publics[a.exact(n.FP, c.Digest)] = true
 		}
 	}
 	if err := a.loadMessages("public", a.unread(publics)); err != nil {
@@ -161,7 +161,7 @@ func (a *applier) load(b Batch) error {
 		if n.Content == nil {
 			continue
 		}
-		if m := a.byPublic[a.m.publicID(n.FP)]; m != nil {
+		if m := a.byPublic[a.plain(n.FP)]; m != nil {
 			heads = append(heads, m.row)
 		}
 		if p := a.find(n.PlacementRef); p != nil {

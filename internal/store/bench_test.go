@@ -1,143 +1,181 @@
 package store
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"io"
+	"math/rand/v2"
+	"slices"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
 )
 
-func benchPlaces(b *testing.B, fn func(b *testing.B, s *Store, m *Mailbox)) {
-	for _, kind := range []string{"sqlite", "postgres", "sqlite+file", "postgres+s3"} {
-		b.Run(kind, func(b *testing.B) {
-			s := newPlace(b, kind).open(b)
-			_, m := addAccount(b, s, "a@example.com")
-			fn(b, s, m)
-		})
+// synthetic makes n messages as a mailbox has them: three in a thread, two recipients, one in ten also in a second folder.
+func synthetic(n int, folders []string) []NewMessage {
+	rng := rand.New(rand.NewPCG(1, 2))
+	list := make([]NewMessage, 0, n+n/10)
+	start := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	key := func(kind string, i int) (k mime.ThreadKey) {
+		h := sha256.Sum256(fmt.Append(nil, kind, i))
+		return mime.ThreadKey(h[:12])
+	}
+	for i := range n {
+		var fp [16]byte
+		binary.BigEndian.PutUint64(fp[:], rng.Uint64())
+		thread := rng.IntN(max(1, n/3))
+		who := func() mime.Address {
+			k := rng.IntN(2000)
+			return mime.Address{Name: fmt.Sprintf("Person %d", k), Email: fmt.Sprintf("person%d@example%d.com", k, k%50)}
+		}
+		m := NewMessage{
+			PlacementRef: ref(folders[rng.IntN(len(folders))], mail.UID(i+1)), InternalDate: start.Add(time.Duration(i) * time.Minute), Size: 4000,
+			FP: fp, Strong: true, Flags: mail.Flags(rng.IntN(10) / 2 & 5),
+			Head: &mime.Message{Subject: fmt.Sprintf("Re: about the subject number %d of this", thread), From: []mime.Address{who()}, To: []mime.Address{{Email: "ada@example.com"}, who()},
+				Date: start, MessageID: fmt.Sprintf("%x@mail.example.com", fp), InReplyTo: []string{fmt.Sprintf("%d@mail.example.com", thread)}},
+			Threading: mime.Threading{Mint: key("t", thread), Keys: []mime.ThreadKey{key("t", thread), key("m", i)}},
+		}
+		list = append(list, m)
+		if i%10 == 0 {
+			m.PlacementRef = ref("Copy", mail.UID(i+1))
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+var benchFolders = []string{"INBOX", "Sent", "Archive", "Lists"}
+
+func cpu() time.Duration {
+	var r syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+func fillBox(tb testing.TB, b *box, list []NewMessage, batch int) {
+	b.folders(append([]string{"Copy"}, benchFolders...)...)
+	for chunk := range slices.Chunk(list, batch) {
+		b.do(Batch{New: chunk})
 	}
 }
 
-// One iteration is one blob of 12 KiB, about what mail is; they come in batches.
-func BenchmarkPutBlobs(b *testing.B) {
-	const size = 12 << 10
-	for _, batch := range []int{1, 50, 250} {
-		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
-			benchPlaces(b, func(b *testing.B, s *Store, m *Mailbox) {
-				var items []BlobData
-				for i := range batch {
-					items = append(items, BlobData{BlobRaw, bytesOf(fmt.Sprint(i), size)})
+func benchPlaces(b *testing.B, fn func(b *testing.B, p *place)) {
+	for _, kind := range []string{"sqlite", "postgres"} {
+		b.Run(kind, func(b *testing.B) { fn(b, newPlace(b, kind)) })
+	}
+}
+
+// BenchmarkApply stores 20,000 messages by their headers, newest first within batches of the given size.
+func BenchmarkApply(b *testing.B) {
+	benchPlaces(b, func(b *testing.B, p *place) {
+		s := p.open(b)
+		list := synthetic(20000, benchFolders)
+		slices.Reverse(list)
+		for _, batch := range []int{500, 1000} {
+			b.Run(fmt.Sprint(batch), func(b *testing.B) {
+				n := 0
+				var used time.Duration
+				for b.Loop() {
+					box := addBox(b, s, fmt.Sprintf("ada%d-%d@example.com", batch, n))
+					from := cpu()
+					fillBox(b, box, list, batch)
+					used += cpu() - from
+					n += len(list)
 				}
-				b.SetBytes(size)
-				b.ResetTimer()
-				for n := 0; n < b.N; n += batch {
-					if _, err := m.PutBlobs(b.Context(), items[:min(batch, b.N-n)]); err != nil {
-						b.Fatal(err)
-					}
-				}
+				b.ReportMetric(float64(used.Microseconds())/float64(n), "cpu-us/msg")
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n), "us/msg")
 			})
-		})
-	}
+		}
+	})
 }
 
-func BenchmarkOpenBlob(b *testing.B) {
-	for _, size := range []int{12 << 10, 4 << 20} {
-		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
-			benchPlaces(b, func(b *testing.B, s *Store, m *Mailbox) {
-				refs, err := m.PutBlobs(b.Context(), []BlobData{{BlobRaw, bytesOf("x", size)}})
+// BenchmarkFlags marks 1,000 stored messages at a time as seen and back.
+func BenchmarkFlags(b *testing.B) {
+	benchPlaces(b, func(b *testing.B, p *place) {
+		box := newBox(b, p)
+		list := synthetic(20000, benchFolders)
+		fillBox(b, box, list, 1000)
+		i := 0
+		for b.Loop() {
+			var batch Batch
+			for range 1000 {
+				n := &list[i%len(list)]
+				batch.Flags = append(batch.Flags, FlagUpdate{PlacementRef: n.PlacementRef, Flags: mail.Flags(i / len(list) % 2)})
+				i += 7
+			}
+			box.do(batch)
+		}
+		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "us/msg")
+	})
+}
+
+// BenchmarkList answers the questions that the API asks most, on 100,000 messages.
+func BenchmarkList(b *testing.B) {
+	benchPlaces(b, func(b *testing.B, p *place) {
+		box := newBox(b, p)
+		list := synthetic(100000, benchFolders)
+		fillBox(b, box, list, 1000)
+		mid := rowAt(list[len(list)/2].InternalDate)
+		yes := true
+		ctx := context.Background()
+		messages := func(q MessageQuery) func() int {
+			return func() int {
+				l, _, err := box.Messages(ctx, q)
 				if err != nil {
 					b.Fatal(err)
 				}
-				b.SetBytes(int64(size))
-				for b.Loop() {
-					r, err := m.OpenBlob(b.Context(), refs[0].ID)
-					if err != nil {
-						b.Fatal(err)
-					}
-					if n, err := io.Copy(io.Discard, r); err != nil || n != int64(size) {
-						b.Fatal(n, err)
-					}
-				}
-			})
-		})
-	}
-}
-
-// One iteration is one page of 50 display bodies.
-func BenchmarkReadPage(b *testing.B) {
-	benchPlaces(b, func(b *testing.B, s *Store, m *Mailbox) {
-		var items []BlobData
-		for i := range 50 {
-			items = append(items, BlobData{BlobDisplay, bytesOf(fmt.Sprint(i), 4000)})
-		}
-		refs, err := m.PutBlobs(b.Context(), items)
-		if err != nil {
-			b.Fatal(err)
-		}
-		var ids []int64
-		for _, r := range refs {
-			ids = append(ids, r.ID)
-		}
-		for b.Loop() {
-			if got, err := m.db.blobs.readAll(b.Context(), ids); err != nil || len(got) != 50 {
-				b.Fatal(len(got), err)
+				return len(l)
 			}
+		}
+		threads := func(q ThreadQuery) func() int {
+			return func() int {
+				l, _, err := box.Threads(ctx, q)
+				if err != nil {
+					b.Fatal(err)
+				}
+				return len(l)
+			}
+		}
+		for _, q := range []struct {
+			name string
+			fn   func() int
+		}{
+			{"account", messages(MessageQuery{})},
+			{"folder", messages(MessageQuery{Folders: []mail.FolderID{fid("INBOX")}})},
+			{"two folders", messages(MessageQuery{Folders: []mail.FolderID{fid("INBOX"), fid("Copy")}})},
+			{"middle of folder", messages(MessageQuery{Folders: []mail.FolderID{fid("INBOX")}, Before: mid})},
+			{"unread in folder", messages(MessageQuery{Folders: []mail.FolderID{fid("INBOX")}, Unread: &yes})},
+			{"starred", messages(MessageQuery{Starred: &yes})},
+			{"with attachment, none", messages(MessageQuery{HasAttachment: &yes})},
+			{"from", messages(MessageQuery{From: []string{"person7@example7.com"}})},
+			{"any email", messages(MessageQuery{AnyEmail: []string{"person7@example7.com"}})},
+			{"to all", messages(MessageQuery{To: []string{"ada@example.com"}})},
+			{"from in folder unread", messages(MessageQuery{From: []string{"person7@example7.com"}, Folders: []mail.FolderID{fid("INBOX")}, Unread: &yes})},
+			{"subject, common", messages(MessageQuery{Subject: "NUMBER 1"})},
+			{"subject, none", messages(MessageQuery{Subject: "nowhere"})},
+			{"threads", threads(ThreadQuery{})},
+			{"threads of folder", threads(ThreadQuery{Folders: []mail.FolderID{fid("INBOX")}})},
+			{"threads unread", threads(ThreadQuery{Unread: &yes})},
+			{"threads from", threads(ThreadQuery{From: []string{"person7@example7.com"}})},
+			{"threads to all in folder", threads(ThreadQuery{To: []string{"ada@example.com"}, Folders: []mail.FolderID{fid("Copy")}})},
+		} {
+			b.Run(q.name, func(b *testing.B) {
+				var times []time.Duration
+				n := 0
+				for b.Loop() {
+					from := time.Now()
+					n = q.fn()
+					times = append(times, time.Since(from))
+				}
+				slices.Sort(times)
+				b.ReportMetric(float64(times[len(times)/2].Microseconds()), "p50-us")
+				b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-us")
+				b.ReportMetric(float64(n), "rows")
+			})
 		}
 	})
-}
-
-func BenchmarkStreamBlob(b *testing.B) {
-	benchPlaces(b, func(b *testing.B, s *Store, m *Mailbox) {
-		data := bytesOf("x", 8<<20)
-		b.SetBytes(int64(len(data)))
-		for b.Loop() {
-			w, _ := m.NewBlob(b.Context(), BlobRaw)
-			if _, err := w.Write(data); err != nil {
-				b.Fatal(err)
-			}
-			if _, err := w.Commit(); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}
-
-// One iteration opens an account's closed file, reads from it and closes it again.
-func BenchmarkOpenMailbox(b *testing.B) {
-	s := newPlace(b, "sqlite").open(b)
-	_, m := addAccount(b, s, "a@example.com")
-	for b.Loop() {
-		if err := m.db.read(b.Context(), func(t *tx) error {
-			return t.row(b.Context(), "SELECT seq FROM state WHERE {a}1=1").Scan(new(int))
-		}); err != nil {
-			b.Fatal(err)
-		}
-		s.files.evict(1, s.now())
-	}
-}
-
-func BenchmarkTransaction(b *testing.B) {
-	for _, kind := range []string{"sqlite", "postgres"} {
-		b.Run(kind, func(b *testing.B) {
-			s := newPlace(b, kind).open(b)
-			_, m := addAccount(b, s, "a@example.com")
-			b.Run("read", func(b *testing.B) {
-				for b.Loop() {
-					if err := m.db.read(b.Context(), func(t *tx) error {
-						return t.row(b.Context(), "SELECT seq FROM state WHERE {a}1=1").Scan(new(int))
-					}); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-			b.Run("write", func(b *testing.B) {
-				for b.Loop() {
-					if err := m.db.write(b.Context(), func(t *tx) error {
-						_, err := t.exec(b.Context(), "UPDATE state SET term=term+1 WHERE {a}1=1")
-						return err
-					}); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-		})
-	}
 }
