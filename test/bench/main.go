@@ -27,6 +27,7 @@ type options struct {
 	rounds   int
 	requests int
 	skipSync bool
+	profile  string
 }
 
 const user, password = "bench", "pass"
@@ -40,6 +41,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; the table shows medians")
 	flag.IntVar(&o.requests, "requests", 400, "API requests of each kind")
 	flag.BoolVar(&o.skipSync, "client-only", false, "only the floor and our IMAP client")
+	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the sync")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -108,7 +110,7 @@ func run(ctx context.Context, o options) error {
 		if o.skipSync {
 			continue
 		}
-		s, err := syncRun(ctx, o.bin, d.Addr, user, password, messages, o.requests)
+		s, err := syncRun(ctx, o.bin, d.Addr, user, password, messages, o.requests, o.profile)
 		if err != nil {
 			return fmt.Errorf("full sync: %w", err)
 		}

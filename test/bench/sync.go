@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -33,7 +36,8 @@ type latency struct {
 }
 
 // syncRun starts the built server on an empty directory, connects the mailbox and waits until everything is readable.
-func syncRun(ctx context.Context, bin, addr, user, password string, want, requests int) (out synced, err error) {
+// With a profile path it also writes there where the CPU time of the first seconds went, for `go tool pprof`.
+func syncRun(ctx context.Context, bin, addr, user, password string, want, requests int, profile string) (out synced, err error) {
 	dir, err := os.MkdirTemp("", "posthorn-bench-")
 	if err != nil {
 		return out, err
@@ -44,6 +48,11 @@ func syncRun(ctx context.Context, bin, addr, user, password string, want, reques
 		return out, err
 	}
 	defer s.Kill()
+	if profile != "" {
+		profiled := make(chan error, 1)
+		go func() { profiled <- cpuProfile(ctx, s.Admin, profile) }()
+		defer func() { err = errors.Join(err, <-profiled) }()
+	}
 	start := time.Now()
 	g, err := s.Connect(ctx, binary.IMAP(addr, user, password))
 	if err != nil {
@@ -105,6 +114,24 @@ func syncRun(ctx context.Context, bin, addr, user, password string, want, reques
 	}
 	out.atRest, err = diskUsage(s.Dir)
 	return out, err
+}
+
+// cpuProfile records ten seconds.
+func cpuProfile(ctx context.Context, admin, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, admin+"/debug/pprof/profile?seconds=10", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o644)
 }
 
 // latencies measures one request after the other, each kind on its own.

@@ -47,8 +47,9 @@ type Options struct {
 // Server is a running `posthorn serve`.
 type Server struct {
 	Options
-	URL string
-	PID int
+	URL   string // of the API
+	Admin string // of the listener for operators
+	PID   int
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process is gone
@@ -85,7 +86,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	defer log.Close()
-	s := &Server{Options: o, URL: "http://" + addr, done: make(chan struct{}), http: &http.Client{
+	s := &Server{Options: o, URL: "http://" + addr, Admin: "http://" + admin, done: make(chan struct{}), http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: 2 * time.Minute,
 	}}
 	s.cmd = exec.Command(o.Path, "serve")
