@@ -4,6 +4,7 @@ import "strings"
 
 const (
 	maxAddresses = 10000
+	maxTokens    = 1000 // between two commas
 	maxSpec      = 4096 // how far a bracketed address may reach when quotes are odd
 )
 
@@ -47,6 +48,9 @@ func (p *addrParser) run() {
 	lastQuote := strings.LastIndexByte(s, '"')
 	lastParen := strings.LastIndexByte(s, ')')
 	for i := 0; i < len(s) && len(p.out) < maxAddresses; {
+		if len(p.toks) >= maxTokens {
+			p.finish()
+		}
 		switch c := s[i]; {
 		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
 			space = true
@@ -241,8 +245,8 @@ func (p *addrParser) add(name, spec string) {
 		}
 	} else if strings.IndexByte(spec, ',') >= 0 && strings.IndexByte(spec, '"') < 0 {
 		for part := range strings.SplitSeq(spec, ",") {
-			if len(p.out) < maxAddresses {
-				p.out = append(p.out, Address{Name: name, Email: p.t.cleanSpec(part)})
+			if e := p.t.cleanSpec(part); e != "" && len(p.out) < maxAddresses {
+				p.out = append(p.out, Address{Name: name, Email: e})
 			}
 		}
 		return

@@ -160,7 +160,7 @@ func (s *scanner) readBlock(open []level, limit int, b *block) (h hit, ended boo
 		b.text = make([]byte, 0, min(limit, n))
 	}
 	b.text, b.stray, b.cut = b.text[:0], 0, false
-	first := true
+	lost := true // a continuation would have nothing to continue
 	for {
 		line := s.peekLine()
 		if len(line) == 0 {
@@ -185,7 +185,7 @@ func (s *scanner) readBlock(open []level, limit int, b *block) (h hit, ended boo
 		}
 		switch {
 		case line[0] == ' ' || line[0] == '\t':
-			if first { // nothing to continue
+			if lost {
 				b.stray++
 				s.take(len(line))
 				continue
@@ -194,10 +194,10 @@ func (s *scanner) readBlock(open []level, limit int, b *block) (h hit, ended boo
 		default:
 			b.stray++
 			s.take(len(line))
-			first = false
+			lost = true
 			continue
 		}
-		first = false
+		lost = false
 		if len(b.text)+len(line) <= limit {
 			b.text = append(b.text, line...)
 		} else {

@@ -20,9 +20,9 @@ type scanner struct {
 	eof      bool
 	err      error // of the reader, never io.EOF
 	started  bool
-	cr       bool // lines end in a bare CR
-	bol      bool // pos is at the beginning of a line
-	read     int64
+	cr       bool  // lines end in a bare CR
+	bol      bool  // pos is at the beginning of a line
+	work     int64 // bytes looked at or copied, to prove that the work is linear
 }
 
 func newScanner(r io.Reader) *scanner {
@@ -39,7 +39,7 @@ func (s *scanner) fill() bool {
 		return false
 	}
 	if s.pos > 0 {
-		copy(s.buf, s.buf[s.pos:s.end])
+		s.work += int64(copy(s.buf, s.buf[s.pos:s.end]))
 		s.end -= s.pos
 		s.pos = 0
 	}
@@ -52,7 +52,6 @@ func (s *scanner) fill() bool {
 			crToLF(s.buf[s.end : s.end+n])
 		}
 		s.end += n
-		s.read += int64(n)
 		if err != nil {
 			s.eof = true
 			if err != io.EOF {
@@ -103,8 +102,10 @@ func (s *scanner) peekLine() []byte {
 	from := 0
 	for {
 		if i := bytes.IndexByte(s.buf[s.pos+from:s.end], '\n'); i >= 0 {
+			s.work += int64(i)
 			return s.buf[s.pos : s.pos+from+i+1]
 		}
+		s.work += int64(s.end - s.pos - from)
 		from = s.end - s.pos
 		if !s.fill() {
 			return s.buf[s.pos:s.end]
@@ -184,8 +185,10 @@ func (s *scanner) chunk(open []level) (data []byte, h hit, done bool) {
 	for {
 		i := bytes.Index(s.buf[s.pos+from:s.end], dashes)
 		if i < 0 {
+			s.work += int64(s.end - s.pos - from)
 			break
 		}
+		s.work += int64(i)
 		i += from
 		if s.end-s.pos-i < look && !s.eof {
 			if i > 1 { // hand out what is before it, then look at it with a full buffer
@@ -230,7 +233,8 @@ func (s *scanner) chunk(open []level) (data []byte, h hit, done bool) {
 func (s *scanner) lineIn(off int) []byte {
 	b := s.buf[s.pos+off : s.end]
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
-		return b[:i+1]
+		b = b[:i+1]
 	}
+	s.work += int64(len(b))
 	return b
 }
