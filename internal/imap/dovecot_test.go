@@ -210,3 +210,29 @@ func TestDovecotIdle(t *testing.T) {
 		}
 	}
 }
+
+func TestDovecotRefusals(t *testing.T) {
+	t.Parallel()
+	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{CertHosts: []string{"mail.example.com"}, MaxUserIP: 1})
+	ctx := within(t)
+	// A certificate for somebody else: not to be cured by trying again.
+	for _, o := range []imap.Options{{Addr: d.TLSAddr, Security: imap.TLS}, {Addr: d.Addr, Security: imap.StartTLS}} {
+		o.TLS = d.TLSConfig(t)
+		o.TLS.ServerName = ""
+		if s, err := imap.Dial(ctx, o); imap.ClassOf(err) != imap.Permanent {
+			t.Errorf("dialed %v, %v", s, err)
+		}
+	}
+	// TLS to a port that speaks plaintext first.
+	if _, err := imap.Dial(ctx, imap.Options{Addr: d.Addr, TLS: d.TLSConfig(t)}); err == nil {
+		t.Error("TLS with a plaintext port")
+	}
+	// One connection too many.
+	one, two := dial(t, d, imap.Plain, nil), dial(t, d, imap.Plain, nil)
+	if err := one.Login(ctx, "anna", d.Password); err != nil {
+		t.Fatal(err)
+	}
+	if err := two.Login(ctx, "anna", d.Password); imap.ClassOf(err) != imap.TransientAccount {
+		t.Errorf("second connection: %v", err)
+	}
+}

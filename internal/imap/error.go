@@ -28,7 +28,7 @@ const (
 	Permanent
 	// Protocol: the server said something that cannot be understood safely; the session is dead.
 	Protocol
-	// Network: the connection failed or went silent; the session is dead.
+	// Network: the connection failed, went silent or was ended by the server (BYE); the session is dead.
 	Network
 	// Canceled: the caller ended it by context, sink or CloseNow; the session is dead.
 	Canceled
@@ -209,7 +209,11 @@ func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
 	}
 	switch status {
 	case "BYE":
-		return TransientAccount, 0
+		// Later in a session it is an ordinary end: inactivity, a restart, IDLE for too long (Yandex).
+		if login || cmd == "DIAL" {
+			return TransientAccount, 0
+		}
+		return Network, 0
 	case "BAD":
 		return Permanent, 0
 	}

@@ -153,7 +153,9 @@ func TestClassify(t *testing.T) {
 		{"FETCH", "NO", "SERVERBUG", "Internal error occurred. Refer to server log for more information.", Transient, 0},
 		{"LOGIN", "NO", "SERVERBUG", "Internal login failure.", TransientAccount, 0},
 		{"LOGIN", "NO", "", "Internal error", TransientAccount, 0},
-		{"NOOP", "BYE", "", "Disconnected for inactivity.", TransientAccount, 0},
+		{"NOOP", "BYE", "", "Disconnected for inactivity.", Network, 0},
+		{"NOOP", "BYE", "", "Session expired, please login again", TransientAccount, 0},
+		{"DIAL", "BYE", "", "not now", TransientAccount, 0},
 	} {
 		e := statusError(tc.cmd, tc.status, tc.code, tc.text)
 		if e.Class != tc.want || e.BackOff != tc.wait {

@@ -387,8 +387,10 @@ func TestEndlessInput(t *testing.T) {
 				}
 				return nil
 			})
-			if c := ClassOf(err); c != Protocol && c != TransientAccount {
-				t.Errorf("%v: %v", c, err)
+			// A response that is only nested too deep is skipped, and the session hears the BYE behind it.
+			var e *Error
+			if !errors.As(err, &e) || e.Class != Protocol && e.Status != "BYE" {
+				t.Errorf("%v: %v", ClassOf(err), err)
 			}
 		})
 	}
