@@ -89,7 +89,8 @@ type applier struct {
 	messages   map[int64]*messageRow // by row, those that are stored
 	byPublic   map[publicID]*messageRow
 	plainIDs   map[[16]byte]publicID
-	order      []*messageRow // in order of appearance
+	splits     map[[16]byte]bool // fingerprints with a split message
+	order      []*messageRow     // in order of appearance
 	placements map[placementKey]*placementRow
 	plOrder    []*placementRow
 
@@ -123,7 +124,7 @@ func (m *Mailbox) begin(ctx context.Context, t *tx, term mail.Term, origin mail.
 	}
 	return &applier{ctx: ctx, t: t, m: m, origin: origin, now: m.now(), st: s, stWas: s,
 		folders: map[mail.FolderID]*folderRow{}, folderByNum: map[int64]*folderRow{},
-		messages: map[int64]*messageRow{}, byPublic: map[publicID]*messageRow{}, plainIDs: map[[16]byte]publicID{},
+		messages: map[int64]*messageRow{}, byPublic: map[publicID]*messageRow{}, plainIDs: map[[16]byte]publicID{}, splits: map[[16]byte]bool{},
 		placements: map[placementKey]*placementRow{}, threads: map[int64]*threadRow{}}, nil
 }
 

@@ -18,8 +18,8 @@ import (
 //
 // Identity: the public id of a message is made from its fingerprint, so that it is the same whenever and wherever the
 // message is found. A copy with the same fingerprint is taken for the same message; its placement is not held until its
-// bytes were compared, unless it takes over from a vanished placement with the same size and date. When the bytes turn
-// out to differ, the placement goes to the message whose id is made from fingerprint and digest: a split message. With a
+// bytes were compared, unless it takes over from a vanished placement with the same size and date, and no split message
+// with the fingerprint is known. When the bytes turn out to differ, the placement goes to the message whose id is made from fingerprint and digest: a split message. With a
 // weak fingerprint ids are always made that way.
 //
 // Of several messages with one fingerprint, the first whose bytes were seen has the plain id. No two messages share both
@@ -228,7 +228,7 @@ func (a *applier) addNew(list []NewMessage) error {
 				m = a.create(public, n.FP, false, headFacts(n), threadKeys(&n.Threading))
 			}
 		}
-		p.held = held && m.digest != nil
+		p.held = held && m.digest != nil && !a.splits[n.FP]
 		a.place(m, p)
 	}
 	return nil
@@ -279,6 +279,9 @@ func (a *applier) byContent(fp [16]byte, strong bool, digest [32]byte, source fu
 
 func (a *applier) create(public publicID, fp [16]byte, split bool, f *facts, keys []byte) *messageRow {
 	m := &messageRow{public: public, fp: fp, split: split, facts: f, keys: keys}
+	if split {
+		a.splits[fp] = true
+	}
 	a.byPublic[public] = m
 	a.order = append(a.order, m)
 	return m

@@ -198,6 +198,9 @@ func (a *applier) loadMessages(by string, list any) error {
 		}
 		a.messages[m.row], a.byPublic[m.public] = m, m
 		a.order = append(a.order, m)
+		if m.split {
+			a.splits[m.fp] = true
+		}
 		fresh = append(fresh, m.row)
 		return nil
 	}
