@@ -1,0 +1,139 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+func TestThreadsMerge(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX", "Sent")
+		first := letter{id: "a", subject: "plan", from: "Bob <bob@example.com>", to: "ada@example.com", day: 1, body: "one"}
+		last := letter{id: "c", subject: "Re: plan", from: "Eve <eve@example.com>", to: "ada@example.com", reply: "b", day: 3, body: "three"}
+		bridge := letter{id: "b", subject: "Re: plan", from: "ada@example.com", to: "Bob <bob@example.com>", reply: "a", day: 2, body: "two"}
+		r := b.do(Batch{New: []NewMessage{b.held(ref("INBOX", 1), first), b.held(ref("INBOX", 2), last)}})
+		one, three := b.get(r.IDs[ref("INBOX", 1)]), b.get(r.IDs[ref("INBOX", 2)])
+		if one.Thread == three.Thread {
+			t.Fatalf("threads are one before the message between them is known")
+		}
+		from := b.seq()
+		r = b.do(Batch{New: []NewMessage{b.held(ref("Sent", 1), bridge, mail.FlagSeen)}})
+		two := b.get(r.IDs[ref("Sent", 1)])
+		b.wantLog(from, "thread.merged "+string(one.Thread), "message.created "+string(two.ID)+" fSent")
+		if ch, _ := b.Changes(t.Context(), from, 1); ch[0].Data.From != string(three.Thread) {
+			t.Errorf("merged from %q", ch[0].Data.From)
+		}
+		for _, id := range []mail.ThreadID{one.Thread, three.Thread} {
+			th, err := b.Thread(t.Context(), id)
+			if err != nil {
+				t.Fatalf("thread %s: %v", id, err)
+			}
+			if th.ID != one.Thread || !slices.Equal(th.Messages, []mail.MessageID{one.ID, two.ID, three.ID}) || th.Latest != three.ID {
+				t.Errorf("thread %s: %+v", id, th)
+			}
+			if th.Subject != "Re: plan" || th.Snippet != "three" || !th.Unread || th.Starred || th.HasAttachments || len(th.Participants) != 3 {
+				t.Errorf("thread %s: %+v", id, th)
+			}
+			if !th.Earliest.Equal(first.date()) || !th.LatestSent.Equal(bridge.date()) || !th.LatestReceived.Equal(last.date()) || th.Row != b.get(three.ID).Row {
+				t.Errorf("times: %+v", th)
+			}
+			if !slices.Equal(th.Folders, []mail.FolderID{"fINBOX", "fSent"}) {
+				t.Errorf("folders: %v", th.Folders)
+			}
+		}
+		if list, _, err := b.Messages(t.Context(), MessageQuery{Thread: three.Thread}); err != nil || len(list) != 3 || list[0].ID != three.ID || list[0].Thread != one.Thread {
+			t.Errorf("messages of the merged thread's old id: %v %v", list, err)
+		}
+		b.ok()
+
+		// What holds the thread together goes; it stays one. Then all of it goes, and its id with it.
+		b.do(Batch{Vanished: []PlacementRef{ref("Sent", 1), ref("INBOX", 2)}})
+		b.sweep(farFuture)
+		b.ok()
+		th, err := b.Thread(t.Context(), three.Thread)
+		if err != nil || th.ID != one.Thread || th.Latest != one.ID {
+			t.Errorf("after the sweep: %+v %v", th, err)
+		}
+		b.do(Batch{Vanished: []PlacementRef{ref("INBOX", 1)}})
+		b.sweep(farFuture)
+		_, err = b.Thread(t.Context(), one.Thread)
+		wantKind(t, err, mail.NotFound)
+		_, err = b.Thread(t.Context(), "nonsense")
+		wantKind(t, err, mail.NotFound)
+		b.do(Batch{New: []NewMessage{b.at(ref("INBOX", 9), last), b.at(ref("INBOX", 10), bridge)}})
+		b.ok()
+		if th, err := b.Thread(t.Context(), three.Thread); err != nil || len(th.Messages) != 2 {
+			t.Errorf("used again: %+v %v", th, err)
+		}
+	})
+}
+
+// The threads of a set of messages do not depend on the order in which they arrive, and an id that any order handed out
+// names the thread in every other.
+func TestThreadsInAnyOrder(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		rng := rand.New(rand.NewPCG(3, 4))
+		var letters []letter
+		for i := range 60 {
+			l := letter{id: fmt.Sprint("m", i), subject: []string{"plan", "Re: plan", "Re: lunch", "lunch"}[i%4], day: i % 20, body: "x"}
+			if i%3 != 0 {
+				l.reply = fmt.Sprint("m", rng.IntN(60))
+			}
+			for range rng.IntN(3) {
+				l.refs = append(l.refs, fmt.Sprint("m", rng.IntN(60)))
+			}
+			letters = append(letters, l)
+		}
+		orders := 6
+		if p.name == "postgres" {
+			orders = 3
+		}
+		var want []string
+		handedOut := map[mail.ThreadID]int{} // to a letter
+		for round := range orders {
+			b := addBox(t, s, "ada@example.com")
+			b.folders("INBOX")
+			order := rng.Perm(len(letters))
+			ids := make([]mail.MessageID, len(letters))
+			for chunk := range slices.Chunk(order, 1+round*7) {
+				var batch Batch
+				for _, i := range chunk {
+					batch.New = append(batch.New, b.at(ref("INBOX", mail.UID(i+1)), letters[i]))
+				}
+				for r, id := range b.do(batch).IDs {
+					ids[r.UID-1] = id
+					handedOut[b.get(id).Thread] = int(r.UID - 1)
+				}
+			}
+			first := map[mail.ThreadID]int{}
+			var partition []string
+			for i, id := range ids {
+				th := b.get(id).Thread
+				if _, ok := first[th]; !ok {
+					first[th] = i
+				}
+				partition = append(partition, fmt.Sprint(id, " with ", first[th]))
+			}
+			if round == 0 {
+				want = partition
+			} else if !slices.Equal(partition, want) {
+				t.Errorf("order %d: another partition:\n%v\n%v", round, partition, want)
+			}
+			for th, i := range handedOut {
+				if got, err := b.Thread(t.Context(), th); err != nil || got.ID != b.get(ids[i]).Thread {
+					t.Errorf("order %d: thread %s of letter %d: %s %v", round, th, i, got.ID, err)
+				}
+			}
+			b.ok()
+			if err := s.DeleteAccount(t.Context(), b.id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
