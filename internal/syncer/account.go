@@ -38,8 +38,9 @@ type account struct {
 	synced    bool // the initial sync was completed once
 	lastAudit time.Time
 	losses    map[mail.FolderID]loss // suspicious losses that wait for confirmation
-	helper    *session               // second connection while bodies are fetched
-	news      chan struct{}          // signals: something happened in INBOX
+	parked    map[mail.FolderID]parking
+	helper    *session      // second connection while bodies are fetched
+	news      chan struct{} // signals: something happened in INBOX
 
 	strikesMu sync.Mutex // the workers of bodies share strikes
 	strikes   map[store.PlacementRef]int
@@ -57,12 +58,18 @@ type loss struct {
 	session int
 }
 
+// parking is a folder that could not be opened.
+type parking struct {
+	backoff backoff
+	until   time.Time // not tried again before
+}
+
 func newAccount(e *Engine, id mail.AccountID, cancel context.CancelFunc) *account {
 	return &account{
 		e: e, id: id, log: e.o.Log.With("account", id), cancel: cancel,
 		stopped: make(chan struct{}), again: make(chan struct{}, 1),
 		status: status{now: e.o.Now},
-		losses: map[mail.FolderID]loss{}, strikes: map[store.PlacementRef]int{},
+		losses: map[mail.FolderID]loss{}, parked: map[mail.FolderID]parking{}, strikes: map[store.PlacementRef]int{},
 		news: make(chan struct{}, 1),
 	}
 }
@@ -121,20 +128,13 @@ func (a *account) round(ctx context.Context) error {
 		return fmt.Errorf("read the account: %w", err)
 	}
 	a.acct = acct
-	if a.status.get().State == "" {
-		a.status.mu.Lock()
-		a.status.s = acct.Sync
-		a.status.mu.Unlock()
-	}
+	a.status.adopt(acct.Sync)
 	if a.mbox, err = a.e.o.Store.Mailbox(ctx, a.id); err != nil {
 		return fmt.Errorf("open the mailbox: %w", err)
 	}
 	a.key = a.mbox.IDKey()
 	if a.term, err = a.mbox.NextTerm(ctx); err != nil {
 		return fmt.Errorf("take the term: %w", err)
-	}
-	if a.status.get().State == "" {
-		a.enter(ctx, mail.StateConnecting, "", "")
 	}
 	s, err := a.open(ctx)
 	if err != nil {
@@ -162,22 +162,30 @@ func (a *account) failed(ctx context.Context, err error) time.Duration {
 		if reason == "" {
 			reason = me.Kind.String()
 		}
-		a.enter(ctx, state, reason, action)
+		a.enter(ctx, store.Batch{Origin: mail.OriginLive}, state, reason, action)
 	}
 	a.log.Warn("sync interrupted", "op", "sync", "kind", me.Kind.String(), "retry_in", pause.Round(time.Millisecond).String(), "err", err)
 	return pause
 }
 
-// enter changes the account's state, and writes and announces it if it is a new one.
-func (a *account) enter(ctx context.Context, state mail.State, reason, action string) {
-	s, changed := a.status.enter(state, reason, action)
-	if !changed {
+// enter changes the account's state. A new one is written to the log together with b, then shown and announced.
+func (a *account) enter(ctx context.Context, b store.Batch, state mail.State, reason, action string) {
+	s, changed := a.status.next(state, reason, action)
+	if changed {
+		b.State = &s
+	} else if !b.Done {
 		return
 	}
-	a.e.o.Events.State(a.id, s)
-	a.log.Info("account state", "op", "state", "state", string(state), "reason", reason)
-	if _, err := a.mbox.Apply(ctx, store.Batch{Term: a.term, Origin: mail.OriginLive, State: &s}); err != nil && ctx.Err() == nil {
+	if a.mbox == nil {
+		return // nothing is known of the account yet, not even where to write
+	}
+	if err := a.apply(ctx, b); err != nil && ctx.Err() == nil {
 		a.log.Warn("could not write the account's state", "op", "state", "err", err)
+	}
+	a.status.enter(s)
+	if changed {
+		a.e.o.Events.State(a.id, s)
+		a.log.Info("account state", "op", "state", "state", string(state), "reason", reason)
 	}
 }
 

@@ -28,8 +28,8 @@ const (
 	maxStrikes = 3
 )
 
-// bodies fetches what is listed but not held, newest first, until all is held (false) or the time for one slice is over
-// (true).
+// bodies fetches what is listed but not held, newest first, for the time of one slice. It tells whether another slice may
+// bring more: false when all is held, or when the server gave nothing.
 func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (more bool, err error) {
 	units, total, err := a.unheldUnits(ctx)
 	if err != nil || len(units) == 0 {
@@ -75,15 +75,17 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 	}()
 	go func() { wg.Wait(); close(ready) }()
 	var applyErr error
+	progress := 0
 	for b := range ready {
 		if applyErr != nil {
 			continue // drain, so that the workers can end
 		}
-		if applyErr = a.apply(ctx, store.Batch{Bodies: b}); applyErr != nil {
+		if applyErr = a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Bodies: b}); applyErr != nil {
 			stop(applyErr)
 			continue
 		}
 		a.status.advance(len(b))
+		progress += len(b)
 	}
 	if applyErr != nil {
 		return true, fmt.Errorf("store bodies: %w", applyErr)
@@ -91,7 +93,7 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 	if err := context.Cause(work); err != nil {
 		return true, fmt.Errorf("fetch bodies: %w", err)
 	}
-	return true, nil
+	return progress > 0, nil
 }
 
 // closeHelper gives back the second connection of the body backfill.
@@ -147,7 +149,7 @@ func (a *account) firstBodies(ctx context.Context, s *session, f mail.Folder) er
 	}
 	return a.hold(ctx, s, u, func(b []store.Body) error {
 		a.status.advance(len(b))
-		return a.apply(ctx, store.Batch{Bodies: b})
+		return a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Bodies: b})
 	})
 }
 
@@ -252,5 +254,5 @@ func (a *account) strike(ctx context.Context, u unit, got imap.UIDSet, cause err
 func (a *account) setAside(ctx context.Context, u unit, uid uint32, reason string) error {
 	ref := store.PlacementRef{Folder: u.folder.ID, UIDValidity: u.folder.UIDValidity, UID: mail.UID(uid)}
 	a.log.Warn("message set aside", "op", "bodies", "folder", u.folder.ID, "uid", uid, "reason", reason)
-	return a.apply(ctx, store.Batch{Quarantine: []store.Trouble{{PlacementRef: ref, Reason: reason, NextTry: a.e.o.Now().Add(retryQuarantined)}}})
+	return a.apply(ctx, store.Batch{Origin: mail.OriginLive, Quarantine: []store.Trouble{{PlacementRef: ref, Reason: reason, NextTry: a.e.o.Now().Add(retryQuarantined)}}})
 }

@@ -176,16 +176,16 @@ func parts(in []mime.Attachment) (out []mail.Part, listed bool) {
 }
 
 // headerChunk is how many messages' headers are fetched and stored at once.
-const headerChunk = 500
+const headerChunk = 1000
 
 // storeHeaders fetches what lists, identity and threads need of the given messages of the open folder and applies it
-// together with b. Messages that their headers do not identify are fetched whole first.
-func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch) error {
+// together with b. Messages that their headers do not identify are fetched whole first; with whole set, all are.
+func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
 	o := imap.FetchOptions{
 		Flags: true, InternalDate: true, Size: true, Header: mime.HeaderFieldsForSync(),
 		ModSeq: s.Caps().Has("CONDSTORE"),
 	}
-	var weak imap.UIDSet
+	var want imap.UIDSet // bodies
 	at := map[mail.UID]int{}
 	first := len(b.New)
 	err := s.Fetch(ctx, uids, o, func(r *imap.Row) error {
@@ -200,9 +200,9 @@ func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, u
 		}
 		n.Flags, n.Keywords = mail.ParseFlags(r.Flags)
 		n.FP, n.Strong = mime.Fingerprint(n.Head)
-		if !n.Strong || !r.HasHeader {
-			n.Strong = false
-			weak.Add(r.UID)
+		n.Strong = n.Strong && r.HasHeader
+		if whole || !n.Strong {
+			want.Add(r.UID)
 		}
 		a.dateAndThread(&n)
 		at[uid] = len(b.New)
@@ -212,8 +212,8 @@ func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, u
 	if err != nil {
 		return err
 	}
-	if !weak.Empty() {
-		if err := a.completeWeak(ctx, s, f, weak, b.New, at); err != nil {
+	if !want.Empty() {
+		if err := a.addContents(ctx, s, f, want, b.New, at); err != nil {
 			return err
 		}
 	}
@@ -234,10 +234,10 @@ func (a *account) dateAndThread(n *store.NewMessage) {
 	n.Threading = a.key.ThreadKeys(n.Head, n.FP)
 }
 
-// completeWeak fetches the bytes of messages without a usable Message-ID, so that their ids come from all of them.
-// What the server does not give is stored by its place alone and set aside.
-func (a *account) completeWeak(ctx context.Context, s *session, f mail.Folder, weak imap.UIDSet, rows []store.NewMessage, at map[mail.UID]int) error {
-	err := a.fetchBodies(ctx, s, f, weak, func(batch []fetched) error {
+// addContents fetches the bytes of some rows. A message without a usable Message-ID is identified by all of its bytes;
+// if the server does not give them, its place stands for them until they can be had.
+func (a *account) addContents(ctx context.Context, s *session, f mail.Folder, want imap.UIDSet, rows []store.NewMessage, at map[mail.UID]int) error {
+	err := a.fetchBodies(ctx, s, f, want, func(batch []fetched) error {
 		bodies, err := a.understand(ctx, batch)
 		if err != nil {
 			return err
@@ -245,9 +245,11 @@ func (a *account) completeWeak(ctx context.Context, s *session, f mail.Folder, w
 		for i := range bodies {
 			n := &rows[at[bodies[i].UID]]
 			n.Content = &bodies[i].Content
+			if n.Strong {
+				continue
+			}
 			n.Head = bodies[i].Head
-			// A header that was missing before may identify the message after all.
-			n.FP, n.Strong = mime.Fingerprint(n.Head)
+			n.FP, n.Strong = mime.Fingerprint(n.Head) // a header that was left out may identify the message after all
 			fp := n.FP
 			if !n.Strong {
 				fp = mime.WithDigest(n.FP, n.Content.Digest)
@@ -256,15 +258,15 @@ func (a *account) completeWeak(ctx context.Context, s *session, f mail.Folder, w
 		}
 		return nil
 	})
-	if err != nil && s.Err() != nil {
+	if err != nil && (s.Err() != nil || imap.ClassOf(err) == imap.Unclassified) {
 		return err
 	}
-	for uid := range weak.All {
-		n := &rows[at[mail.UID(uid)]]
-		if n.Content != nil {
+	for uid := range want.All {
+		i, listed := at[mail.UID(uid)]
+		if !listed || rows[i].Content != nil || rows[i].Strong {
 			continue
 		}
-		// The place stands for the bytes until they can be had.
+		n := &rows[i]
 		n.FP = mime.WithDigest(n.FP, sha256.Sum256(fmt.Appendf(nil, "place %s %d %d", n.Folder, n.UIDValidity, n.UID)))
 		n.Strong = true
 		n.Threading = a.key.ThreadKeys(n.Head, n.FP)

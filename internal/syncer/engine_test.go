@@ -263,6 +263,13 @@ func story(t *testing.T, d *realsrv.Dovecot) {
 	// New mail, a flag, a keyword, an expunge, a move: what another mail program does.
 	s.Append("INBOX", message(500), nil, day.Add(time.Hour))
 	b.equal()
+	changes, err = b.mbox.Changes(t.Context(), seq, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(changes) != 1 || changes[0].Kind != mail.MessageCreated || changes[0].Origin != mail.OriginLive {
+		t.Errorf("a new message is one change, told with its body: %+v", changes)
+	}
 	moved := b.messageAt("INBOX", 5)
 	s.Do("SELECT INBOX")
 	s.Do(`UID STORE 7 +FLAGS (\Flagged $Label2)`)

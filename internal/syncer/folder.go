@@ -20,25 +20,36 @@ type folderResult struct {
 // the newest page can be read at once.
 const firstPage = 50
 
+// wholeMessages is up to how many new messages are stored together with their bodies.
+const wholeMessages = 100
+
 // syncFolder opens a folder and brings its rows up to date. In a full pass every UID and flag is compared, else only
 // what CONDSTORE names if the server has it.
 func (a *account) syncFolder(ctx context.Context, s *session, f mail.Folder, full bool) (folderResult, error) {
+	if now := a.e.o.Now(); now.Before(a.parked[f.ID].until) {
+		return folderResult{}, nil
+	}
 	sel, err := s.examine(ctx, f)
 	if err != nil {
-		if s.Err() == nil && imap.ClassOf(err) != imap.TransientAccount {
-			// One folder that cannot be opened never stops the others.
-			a.log.Warn("folder cannot be opened", "op", "examine", "folder", f.ID, "err", err)
-			return folderResult{}, nil
+		if s.Err() != nil || imap.ClassOf(err) == imap.TransientAccount {
+			return folderResult{}, err
 		}
-		return folderResult{}, err
+		// One folder that cannot be opened never stops the others.
+		p := a.parked[f.ID]
+		pause := p.backoff.next(mail.Unavailable, 0, 0)
+		p.until = a.e.o.Now().Add(pause)
+		a.parked[f.ID] = p
+		a.log.Warn("folder cannot be opened", "op", "examine", "folder", f.ID, "retry_in", pause.String(), "err", err)
+		return folderResult{}, nil
 	}
+	delete(a.parked, f.ID)
 	if v := mail.UIDValidity(sel.UIDValidity); v != f.UIDValidity {
 		if v == 0 {
 			v = 1 // a server without UIDVALIDITY; 0 means unknown to us
 		}
 		if v != f.UIDValidity {
 			f.UIDValidity = v
-			if err := a.apply(ctx, store.Batch{Folders: []mail.Folder{f}}); err != nil {
+			if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Folders: []mail.Folder{f}}); err != nil {
 				return folderResult{}, fmt.Errorf("store the new UIDVALIDITY: %w", err)
 			}
 			if f, err = a.mbox.Folder(ctx, f.ID); err != nil {
@@ -81,7 +92,7 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 		list = list[:len(list)-len(chunk)]
 		c.BackfillBelow = mail.UID(chunk[0])
 		c.HeadersDone = len(list) == 0
-		if err := a.storeHeaders(ctx, s, *f, imap.UIDs(chunk...), store.Batch{Cursors: []store.Cursor{c}}); err != nil {
+		if err := a.storeHeaders(ctx, s, *f, imap.UIDs(chunk...), store.Batch{Origin: a.backfillOrigin(), Cursors: []store.Cursor{c}}, false); err != nil {
 			return err
 		}
 		if size == firstPage && f.Role == mail.RoleInbox {
@@ -93,7 +104,7 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 	}
 	if !c.HeadersDone { // nothing was left to fetch
 		c.HeadersDone = true
-		if err := a.apply(ctx, store.Batch{Cursors: []store.Cursor{c}}); err != nil {
+		if err := a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Cursors: []store.Cursor{c}}); err != nil {
 			return err
 		}
 	}
@@ -152,7 +163,7 @@ func (a *account) compare(ctx context.Context, s *session, f mail.Folder, sel *i
 	for uid := range st.Fetch.All {
 		c.UIDNext = max(c.UIDNext, mail.UID(uid)+1)
 	}
-	changes := store.Batch{Flags: st.Flags, Vanished: st.Vanished}
+	changes := store.Batch{Origin: mail.OriginLive, Flags: st.Flags, Vanished: st.Vanished}
 	if st.Fetch.Empty() {
 		changes.Cursors = []store.Cursor{c}
 		return result, a.apply(ctx, changes)
@@ -162,13 +173,15 @@ func (a *account) compare(ctx context.Context, s *session, f mail.Folder, sel *i
 			return result, err
 		}
 	}
+	// What arrives while we look is announced with its body, unless it is too much at once.
+	whole := st.Fetch.Len() <= wholeMessages
 	chunks := slices.Collect(slices.Chunk(slices.Collect(st.Fetch.All), headerChunk))
 	for i, chunk := range slices.Backward(chunks) {
-		var b store.Batch
+		b := store.Batch{Origin: mail.OriginLive}
 		if i == 0 {
 			b.Cursors = []store.Cursor{c} // the oldest comes last: the cursor moves when all are stored
 		}
-		if err := a.storeHeaders(ctx, s, f, imap.UIDs(chunk...), b); err != nil {
+		if err := a.storeHeaders(ctx, s, f, imap.UIDs(chunk...), b, whole); err != nil {
 			return result, err
 		}
 	}

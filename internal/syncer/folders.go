@@ -71,7 +71,7 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 	changed, gone := diffFolders(a.key.FolderID, listed, stored)
 	gone = a.believeFolderLoss(gone)
 	if len(changed)+len(gone) > 0 {
-		if err := a.apply(ctx, store.Batch{Folders: changed, GoneFolders: gone}); err != nil {
+		if err := a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Folders: changed, GoneFolders: gone}); err != nil {
 			return nil, fmt.Errorf("store the folders: %w", err)
 		}
 		if stored, err = a.mbox.Folders(ctx); err != nil {

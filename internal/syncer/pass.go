@@ -11,19 +11,24 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// apply writes a batch in the account's term. What it finds during the initial sync was there before us.
+// apply writes a batch in the account's term.
 func (a *account) apply(ctx context.Context, b store.Batch) error {
 	b.Term = a.term
-	b.Origin = mail.OriginLive
-	if a.initial() {
-		b.Origin = mail.OriginInitial
-	}
 	_, err := a.mbox.Apply(ctx, b)
 	return err
 }
 
 // initial tells whether the initial sync is still to be completed.
 func (a *account) initial() bool { return !a.synced }
+
+// backfillOrigin is the origin of what was at the server before we looked: the initial sync found it, unless that is
+// over and a folder is new to us.
+func (a *account) backfillOrigin() mail.Origin {
+	if a.initial() {
+		return mail.OriginInitial
+	}
+	return mail.OriginLive
+}
 
 // errSecondLook ends a round so that the next one looks at a suspicious loss in another session.
 var errSecondLook = errors.New("a suspicious loss is looked at in another session")
@@ -43,13 +48,20 @@ func (a *account) work(ctx context.Context, s *session) error {
 	}
 	a.status.done(counts.Placements - counts.Unheld)
 	if a.initial() {
-		a.enter(ctx, mail.StateInitial, "", "")
+		a.enter(ctx, store.Batch{Origin: mail.OriginInitial}, mail.StateInitial, "", "")
 	}
 	for {
 		full := a.initial() || a.e.o.Now().Sub(a.lastAudit) >= a.e.o.Audit
 		started := time.Now()
 		if err := a.pass(ctx, s, full); err != nil {
 			return err
+		}
+		if full {
+			if n, err := a.mbox.CollectGarbage(ctx); err != nil {
+				return fmt.Errorf("remove unused bytes: %w", err)
+			} else if n > 0 {
+				a.log.Info("removed unused bytes", "op", "garbage", "blobs", n)
+			}
 		}
 		cost := time.Since(started)
 		a.backoff.survived()
@@ -78,19 +90,20 @@ const bodySlice = 10 * time.Second
 
 // caughtUp is called when all that can be held is held.
 func (a *account) caughtUp(ctx context.Context) error {
+	b := store.Batch{Origin: mail.OriginLive}
 	if a.initial() {
-		s := a.status.get()
-		if err := a.apply(ctx, store.Batch{Done: true}); err != nil {
-			return fmt.Errorf("mark the initial sync as complete: %w", err)
-		}
-		a.synced = true
-		a.log.Info("initial sync complete", "op", "initial", "messages", s.Done)
+		b.Origin, b.Done = mail.OriginInitial, true
+		a.log.Info("initial sync complete", "op", "initial", "messages", a.status.get().Done)
 	}
-	if any, _ := a.doubts(); any {
-		a.enter(ctx, mail.StateDegraded, "The server no longer shows mail that it did; it is kept until another session confirms that it is gone.", "Nothing: it is being checked.")
-		return nil
+	if doubt, _ := a.doubts(); doubt {
+		a.enter(ctx, b, mail.StateDegraded, "The server no longer shows mail that it did; it is kept until another session confirms that it is gone.", "Nothing: it is being checked.")
+	} else {
+		a.enter(ctx, b, mail.StateLive, "", "")
 	}
-	a.enter(ctx, mail.StateLive, "", "")
+	var err error
+	if a.synced, err = a.mbox.Synced(ctx); err != nil {
+		return err
+	}
 	return a.saveFreshness(ctx)
 }
 
@@ -167,7 +180,7 @@ func (a *account) sweep(ctx context.Context, before time.Time) error {
 // mailboxes have thousands.
 func (a *account) adoptEmpty(ctx context.Context, looks []look) error {
 	const need = imap.HasMessages | imap.HasUIDNext | imap.HasUIDValidity
-	var b store.Batch
+	b := store.Batch{Origin: a.backfillOrigin()}
 	for i, l := range looks {
 		if l.HeadersDone || l.UIDValidity != 0 || l.Status == nil || l.Status.Has&need != need || l.Status.Messages != 0 || l.Status.UIDValidity == 0 || l.Status.UIDNext == 0 {
 			continue

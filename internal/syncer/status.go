@@ -20,16 +20,33 @@ func (st *status) get() mail.SyncStatus {
 	return st.s
 }
 
-// enter moves to a state and tells whether anything but the numbers changed.
-func (st *status) enter(state mail.State, reason, action string) (mail.SyncStatus, bool) {
+// adopt takes over what was saved, once. Whatever the state was, nothing is known of the server yet.
+func (st *status) adopt(saved mail.SyncStatus) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	changed := st.s.State != state || st.s.Reason != reason
-	if st.s.State != state {
-		st.s.Since = st.now()
+	if st.s.State == "" {
+		st.s = saved
+		st.s.State, st.s.Reason, st.s.Action, st.s.Since = mail.StateConnecting, "", "", st.now()
 	}
-	st.s.State, st.s.Reason, st.s.Action = state, reason, action
-	return st.s, changed
+}
+
+// next returns the status in another state, and tells whether that differs in more than numbers.
+func (st *status) next(state mail.State, reason, action string) (mail.SyncStatus, bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	s := st.s
+	if s.State != state {
+		s.Since = st.now()
+	}
+	s.State, s.Reason, s.Action = state, reason, action
+	return s, st.s.State != state || st.s.Reason != reason
+}
+
+// enter moves to the state of s; the numbers are the status' own.
+func (st *status) enter(s mail.SyncStatus) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.s.State, st.s.Reason, st.s.Action, st.s.Since = s.State, s.Reason, s.Action, s.Since
 }
 
 func (st *status) total(n int64) {
