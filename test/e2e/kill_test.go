@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +14,10 @@ import (
 // TestKillDuringSync kills the server again and again while it synchronises for the first time.
 func TestKillDuringSync(t *testing.T) {
 	t.Parallel()
+	stores(t, killDuringSync)
+}
+
+func killDuringSync(t *testing.T, empty func() binary.Options) {
 	messages, kills := 3000, 6
 	if testing.Short() {
 		messages, kills = 600, 2
@@ -22,7 +28,7 @@ func TestKillDuringSync(t *testing.T) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 0))
-		s := serve(t, binary.Options{})
+		s := serve(t, empty())
 		g, err := s.Connect(within(t, 30*time.Second), binary.IMAP(d.Addr, "mira@example.com", d.Password))
 		if err != nil {
 			t.Fatal(err)
@@ -51,6 +57,83 @@ func TestKillDuringSync(t *testing.T) {
 		equal(t, s, g.ID, d, "mira@example.com")
 		s.Kill()
 		check(t, s)
+	}
+}
+
+// TestKillWhileMailChanges kills the server again and again while other mail programs deliver, flag, copy, move and delete.
+func TestKillWhileMailChanges(t *testing.T) {
+	t.Parallel()
+	stores(t, killWhileMailChanges)
+}
+
+func killWhileMailChanges(t *testing.T, empty func() binary.Options) {
+	kills := 5
+	if testing.Short() {
+		kills = 2
+	}
+	for range *soak {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		r := rand.New(rand.NewPCG(seed, 0))
+		d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
+		fill(t, d, "mira", 150)
+		session := d.Login(t, "mira")
+		folders := []string{"INBOX", "Archive", "Sent", "Kunden/Süd"}
+		s := serve(t, empty())
+		g := connect(t, s, d, "mira")
+		ids := map[[32]byte]string{}
+		for _, m := range everything(t, s, g.ID) {
+			ids[m.sum] = m.ID
+		}
+		step := 0
+		for range kills {
+			for range 10 + r.IntN(20) {
+				step++
+				change(session, r, folders, step)
+			}
+			select {
+			case <-time.After(time.Duration(r.IntN(1500)) * time.Millisecond):
+			case <-t.Context().Done():
+				t.Fatal(t.Context().Err())
+			}
+			s.Kill()
+			check(t, s)
+			change(session, r, folders, -step) // while nobody looks
+			s = serve(t, s.Options)
+		}
+		session.Close()
+		converge(t, s, g.ID, d, "mira", 2*time.Minute)
+		check(t, s)
+		for _, m := range everything(t, s, g.ID) {
+			if was := ids[m.sum]; was != "" && was != m.ID {
+				t.Errorf("%s became %s", was, m.ID)
+			}
+		}
+		s.Kill()
+	}
+}
+
+// change does one thing that another mail program might do.
+func change(s *realsrv.Session, r *rand.Rand, folders []string, step int) {
+	from := folders[r.IntN(len(folders))]
+	s.Do("SELECT " + realsrv.Quote(realsrv.EncodeName(from)))
+	_, status := s.Try("FETCH * UID")
+	exists := strings.HasPrefix(status, "OK")
+	to := realsrv.Quote(realsrv.EncodeName(folders[r.IntN(len(folders))]))
+	switch op := r.IntN(7); {
+	case op == 0 || op == 1 || !exists:
+		s.Append(from, fmt.Appendf(nil, "From: a@example.com\r\nMessage-ID: <step%d@example.com>\r\nSubject: step %d\r\n\r\nstep %d\r\n", step, step, step), nil, time.Time{})
+	case op == 2:
+		s.Do(`STORE 1:3,* +FLAGS (\Seen)`)
+	case op == 3:
+		s.Do(`STORE * -FLAGS (\Seen \Flagged)`)
+	case op == 4:
+		s.Try("COPY * " + to)
+	case op == 5:
+		s.Try("MOVE * " + to)
+	case op == 6:
+		s.Do(`STORE 1,* +FLAGS (\Deleted)`)
+		s.Do("EXPUNGE")
 	}
 }
 

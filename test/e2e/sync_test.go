@@ -58,6 +58,19 @@ func TestEveryByteArrives(t *testing.T) {
 	}
 }
 
+func TestEveryByteArrivesInPostgres(t *testing.T) {
+	t.Parallel()
+	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
+	fill(t, d, "mira@example.com", 300)
+	s := serve(t, binary.Options{Env: []string{"POSTHORN_DATABASE_URL=" + realsrv.StartPostgres(t).URL(t)}})
+	g := connect(t, s, d, "mira@example.com")
+	equal(t, s, g.ID, d, "mira@example.com")
+	check(t, s)
+	if err := s.Stop(within(t, 30*time.Second)); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
 func TestCopiesAreOneMessage(t *testing.T) {
 	t.Parallel()
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})

@@ -99,7 +99,7 @@ func await(what, logPath string, try func(context.Context) error) error {
 			return nil
 		}
 		log, _ := os.ReadFile(logPath)
-		if bytes.Contains(bytes.ToLower(log), []byte("fatal")) {
+		if fatal(log) {
 			return fmt.Errorf("%s did not start: %s", what, tail(log))
 		}
 		select {
@@ -109,6 +109,16 @@ func await(what, logPath string, try func(context.Context) error) error {
 			pause = min(2*pause, 200*time.Millisecond)
 		}
 	}
+}
+
+// fatal tells whether a server has given up. PostgreSQL also calls its answer to an early client fatal.
+func fatal(log []byte) bool {
+	for line := range bytes.Lines(bytes.ToLower(log)) {
+		if bytes.Contains(line, []byte("fatal")) && !bytes.Contains(line, []byte("is starting up")) {
+			return true
+		}
+	}
+	return false
 }
 
 func tail(log []byte) string {
