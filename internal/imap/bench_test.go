@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -85,16 +86,20 @@ func BenchmarkAccount(b *testing.B) {
 			rows := 0
 			var m0, m1 runtime.MemStats
 			var allocs uint64
+			var ourCPU, rawCPU float64
 			fetchAccount(b, o) // warm the server
 			for i := 0; b.Loop(); i++ {
 				for turn := range 2 {
+					cpu := cpuSeconds(b)
 					if (turn+i)%2 == 0 {
 						raw = append(raw, drainAccount(b, o).Seconds())
+						rawCPU += cpuSeconds(b) - cpu
 						continue
 					}
 					runtime.ReadMemStats(&m0)
 					d, n := fetchAccount(b, o)
 					runtime.ReadMemStats(&m1)
+					ourCPU += cpuSeconds(b) - cpu
 					allocs += m1.Mallocs - m0.Mallocs
 					ours = append(ours, d.Seconds())
 					rows += n
@@ -104,10 +109,21 @@ func BenchmarkAccount(b *testing.B) {
 			b.ReportMetric(median(ours), "s/ours")
 			b.ReportMetric(median(raw), "s/drain")
 			b.ReportMetric(median(ours)/median(raw), "ratio")
+			b.ReportMetric(1e6*ourCPU/float64(rows), "cpu-us/row")
+			b.ReportMetric(1e6*rawCPU/float64(rows), "drain-cpu-us/row")
 			b.ReportMetric(float64(allocs)/float64(rows), "allocs/row")
 			b.ReportMetric(float64(rows)/float64(len(ours)), "rows")
 		})
 	}
+}
+
+// cpuSeconds is what this process has used.
+func cpuSeconds(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
 func benchFolders(b *testing.B, s *Session) []string {
