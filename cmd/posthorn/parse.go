@@ -58,8 +58,11 @@ func (c *parseCmd) Run() error {
 		if err := c.parseFile(enc, name); err != nil {
 			return fmt.Errorf("parse %s: %w", name, err)
 		}
+		if err := out.Flush(); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
 	}
-	return out.Flush()
+	return nil
 }
 
 func (c *parseCmd) parseFile(enc *json.Encoder, name string) error {

@@ -134,12 +134,10 @@ func (d *dateParts) clock(f string) {
 // offset reads +hhmm, +hh:mm, +hmm and +hh.
 func (d *dateParts) offset(f string) {
 	sign := 1
-	for f != "" && (f[0] == '-' || f[0] == '+') { // "+-0500" is seen; the sign next to the digits counts
-		if sign = 1; f[0] == '-' {
-			sign = -1
-		}
-		f = f[1:]
+	if f[0] == '-' {
+		sign = -1
 	}
+	f = f[1:] // "+-0500" is no zone
 	f = strings.Replace(f, ":", "", 1)
 	end := 0
 	for end < len(f) && f[end] >= '0' && f[end] <= '9' {
