@@ -19,7 +19,7 @@ type Attachment struct {
 	ContentID   string   // without <>
 	Disposition string   // "attachment", "inline" or ""
 	Size        int64    // decoded bytes
-	Inline      bool     // shown within the HTML: disposition inline, or a Content-ID inside multipart/related
+	Inline      bool     // shown within the message: disposition inline, a Content-ID inside multipart/related, or used as Text or HTML
 	SHA256      [32]byte // of the decoded bytes; zero unless Options.Digests
 }
 
@@ -34,6 +34,8 @@ type Message struct {
 	InReplyTo                          []string  // without <>
 	References                         []string  // without <>
 
+	// A text that is an attachment only because it has a name, or because its type is "text" without a subtype, stands
+	// here too if there is no other.
 	Text    string // first text/plain leaf that is not an attachment, as UTF-8; "" if there is none
 	HTML    string // first text/html leaf that is not an attachment, as UTF-8; "" if there is none
 	TextAll string // all such leaves joined by a newline; equal to Text if there is one
