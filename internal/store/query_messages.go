@@ -96,7 +96,7 @@ func (m *Mailbox) addressFilters(ctx context.Context, t *tx, from, to, cc, bcc, 
 		f.keys = sortedSet(f.keys)
 		for _, k := range f.keys {
 			var n int64
-			if err := t.row(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM message_addresses WHERE {a}key = ? LIMIT ?) AS some", k, rareAddress+1-f.count).Scan(&n); err != nil {
+			if err := t.row(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM message_addresses WHERE {a}key = ? LIMIT ?) AS found", k, rareAddress+1-f.count).Scan(&n); err != nil {
 				return nil, err
 			}
 			if f.count += n; f.count > rareAddress {
@@ -480,29 +480,23 @@ func (m *Mailbox) Display(ctx context.Context, ids ...mail.MessageID) (map[mail.
 	if err != nil {
 		return nil, err
 	}
+	var refs []int64
+	for _, b := range blobs {
+		if b.ref != 0 {
+			refs = append(refs, b.ref)
+		}
+	}
+	bodies, err := m.db.blobs.readAll(ctx, refs, maxDisplay)
+	if err != nil {
+		return nil, fmt.Errorf("read the bodies of messages: %w", err)
+	}
 	out := make(map[mail.MessageID]Display, len(blobs))
 	for _, b := range blobs {
-		d := Display{HTML: b.html}
-		if b.ref != 0 {
-			body, err := m.readBlob(ctx, b.ref, maxDisplay)
-			if mail.IsKind(err, mail.NotFound) {
-				continue // deleted meanwhile
-			}
-			if err != nil {
-				return nil, fmt.Errorf("read the body of message %s: %w", b.id, err)
-			}
-			d.Body = string(body)
+		body, ok := bodies[b.ref]
+		if b.ref != 0 && !ok {
+			continue // deleted meanwhile
 		}
-		out[b.id] = d
+		out[b.id] = Display{HTML: b.html, Body: string(body)}
 	}
 	return out, nil
-}
-
-func (m *Mailbox) readBlob(ctx context.Context, ref int64, most int64) (b []byte, err error) {
-	r, err := m.OpenBlob(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, most))
 }

@@ -30,6 +30,7 @@ type threadRow struct {
 	dirty   bool
 	into    *threadRow // merged
 	recount bool       // first or last message is gone
+	grew    bool       // a stored thread became part of it
 	was     struct{ last int64 }
 	folders map[int64]*threadFolder // those read or changed
 }
@@ -185,6 +186,7 @@ func (a *applier) union(x, y *threadRow) *threadRow {
 	}
 	y.into = x
 	if y.stored {
+		x.grew = true
 		a.merges = append(a.merges, merge{from: y})
 		x.n, x.unread, x.starred, x.att, x.lost = x.n+y.n, x.unread+y.unread, x.starred+y.starred, x.att+y.att, x.lost+y.lost
 		x.seq = max(x.seq, y.seq)
@@ -361,7 +363,7 @@ func (a *applier) loadThreadFolders() error {
 			continue
 		}
 		r := th.root()
-		matters := th != r || r.last != r.was.last
+		matters := th != r || r.grew || r.last != r.was.last
 		for _, f := range r.folders {
 			matters = matters || f.delta != 0
 		}
