@@ -287,8 +287,8 @@ func (b *blobStore) open(ctx context.Context, id int64) (*vault.BlobReader, erro
 	return b.reader(ctx, &r), nil
 }
 
-// readAll returns the bytes of several small blobs; ids that do not exist are missing in the answer.
-func (b *blobStore) readAll(ctx context.Context, ids []int64) (map[int64][]byte, error) {
+// readAll returns the first most bytes of each of several small blobs; ids that do not exist are missing in the answer.
+func (b *blobStore) readAll(ctx context.Context, ids []int64, most int64) (map[int64][]byte, error) {
 	out := make(map[int64][]byte, len(ids))
 	for part := range slices.Chunk(ids, 64) {
 		args := make([]any, len(part))
@@ -318,11 +318,17 @@ func (b *blobStore) readAll(ctx context.Context, ids []int64) (map[int64][]byte,
 			if err := r.check(); err != nil {
 				return nil, err
 			}
-			buf := bytes.NewBuffer(make([]byte, 0, r.size))
-			if _, err := b.reader(ctx, r).WriteTo(buf); err != nil {
+			buf := make([]byte, min(r.size, most))
+			rd := b.reader(ctx, r)
+			if r.size == 0 {
+				_, err = rd.Read(nil) // that it is empty is proven too
+			} else {
+				_, err = io.ReadFull(rd, buf)
+			}
+			if err != nil && err != io.EOF {
 				return nil, err
 			}
-			out[r.id] = buf.Bytes()
+			out[r.id] = buf
 		}
 	}
 	return out, nil
