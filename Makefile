@@ -18,7 +18,7 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/posthorn
-	$(GO) build -trimpath -o bin/posthorn ./cmd/posthorn
+	$(GO) build -o bin/posthorn ./cmd/posthorn
 
 run: ## a server with a sample mailbox: nothing to configure
 	$(GO) run ./cmd/posthorn demo
