@@ -77,7 +77,7 @@ func (s *Session) Fetch(ctx context.Context, set UIDSet, o FetchOptions, each fu
 			flight = flight[1:]
 			err := c.result()
 			if err == nil && c.st.code == "MESSAGELIMIT" {
-				err = &Error{Class: Transient, Status: "OK", Code: c.st.code, Text: cleanText(c.st.text), Cmd: "FETCH", Err: errPartial}
+				err = partial("FETCH", c.st)
 			}
 			if refused == nil {
 				refused = err

@@ -188,7 +188,7 @@ func (f *framer) next() (frame, error) {
 			}
 			for f.w-f.r < need {
 				if err := f.fill(); err != nil {
-					return frame{}, cut(err)
+					return frame{}, cutShort(err)
 				}
 			}
 			line = need
@@ -201,7 +201,7 @@ func (f *framer) next() (frame, error) {
 		// and guessing on would let the text of a mail speak as the server.
 		for f.w-f.r <= line {
 			if err := f.fill(); err != nil {
-				return frame{}, cut(err)
+				return frame{}, cutShort(err)
 			}
 		}
 		switch f.buf[f.r+line] {
@@ -270,7 +270,7 @@ func (f *framer) line(from int) (int, error) {
 			return 0, protoError{errLineLong}
 		}
 		if err := f.fill(); err != nil {
-			return 0, cut(err)
+			return 0, cutShort(err)
 		}
 	}
 }
@@ -387,7 +387,7 @@ func (f *framer) stream(lit Literal) error {
 		// Small ones are copied whole out of the buffer.
 		for int64(f.w-f.r) < left {
 			if err := f.fill(); err != nil {
-				return cut(err)
+				return cutShort(err)
 			}
 		}
 		s.bytes = append([]byte{}, f.buf[f.r:f.r+int(left)]...)
@@ -400,7 +400,7 @@ func (f *framer) stream(lit Literal) error {
 	for left > 0 {
 		if f.r == f.w {
 			if err := f.fill(); err != nil {
-				return cut(err)
+				return cutShort(err)
 			}
 		}
 		n := int(min(left, int64(f.w-f.r)))
@@ -422,8 +422,8 @@ func (f *framer) stream(lit Literal) error {
 	return nil
 }
 
-// cut turns the end of the stream inside a response into an error of its own.
-func cut(err error) error {
+// cutShort turns the end of the stream inside a response into an error of its own.
+func cutShort(err error) error {
 	if err == io.EOF {
 		return errCutResponse
 	}

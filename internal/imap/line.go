@@ -2,6 +2,7 @@ package imap
 
 import (
 	"errors"
+	"io"
 	"strconv"
 	"strings"
 )
@@ -10,12 +11,21 @@ import (
 // what cannot be quoted goes as a literal (RFC 3501 4.3, 9).
 type line struct {
 	b       []byte
-	cuts    []int // behind `{n}` CRLF where the server's go-ahead is needed
+	cuts    []cut
 	err     error
 	hide    bool // nothing behind the name may be traced
 	plus    bool // LITERAL+
 	minus   bool // LITERAL-
 	nameEnd int
+}
+
+// A cut is a place behind `{n}` CRLF where sending pauses: for the server's go-ahead, for bytes from a reader, or both.
+type cut struct {
+	at   int
+	wait bool      // for the go-ahead
+	body io.Reader // its first size bytes, then tail, come before the rest of the line
+	size int64
+	tail string
 }
 
 var (
@@ -72,7 +82,7 @@ func (l *line) str(t string) {
 		}
 		l.b = append(l.b, '}', '\r', '\n')
 		if !free {
-			l.cuts = append(l.cuts, len(l.b))
+			l.cuts = append(l.cuts, cut{at: len(l.b), wait: true})
 		}
 		l.b = append(l.b, t...)
 		return
@@ -85,4 +95,16 @@ func (l *line) str(t string) {
 		l.b = append(l.b, t[i])
 	}
 	l.b = append(l.b, '"')
+}
+
+// append adds another line, cuts and all.
+func (l *line) append(o *line) {
+	for _, c := range o.cuts {
+		c.at += len(l.b)
+		l.cuts = append(l.cuts, c)
+	}
+	l.b = append(l.b, o.b...)
+	if l.err == nil {
+		l.err = o.err
+	}
 }

@@ -74,7 +74,7 @@ func (s *Session) authPlain(user, password string, initial bool) error {
 	} else {
 		// The response is a line of its own after the go-ahead, exactly as a literal would be.
 		l.text("\r\n")
-		l.cuts = append(l.cuts, len(l.b))
+		l.cuts = append(l.cuts, cut{at: len(l.b), wait: true})
 		l.text(resp)
 	}
 	c, err := s.send("AUTHENTICATE", l, nil)

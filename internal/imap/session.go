@@ -36,6 +36,7 @@ type Session struct {
 	status     status // of the response being handled
 	stop       func() bool
 	flags      map[string][]string
+	utf8       bool // UTF8=ACCEPT is enabled
 	row        Row
 	selected   selected
 	plainList  bool // extended LIST was refused or answered with nothing
@@ -178,15 +179,21 @@ func (s *Session) Read(b []byte) (int, error) {
 }
 
 func (s *Session) write(b []byte) error {
-	if err := s.conn.SetWriteDeadline(time.Now().Add(s.o.Idle)); err != nil {
-		return s.fail(err)
-	}
-	// What was read long ago says nothing about the answer that is now awaited.
-	s.deadline = time.Time{}
-	if _, err := s.conn.Write(b); err != nil {
+	if err := s.put(b); err != nil {
 		return s.fail(err)
 	}
 	return nil
+}
+
+// put is write for those who have a use for what the server said before the connection broke.
+func (s *Session) put(b []byte) error {
+	if err := s.conn.SetWriteDeadline(time.Now().Add(s.o.Idle)); err != nil {
+		return err
+	}
+	// What was read long ago says nothing about the answer that is now awaited.
+	s.deadline = time.Time{}
+	_, err := s.conn.Write(b)
+	return err
 }
 
 // send writes one command. Synchronising literals wait for the server's go-ahead, for which nothing else may be in
@@ -207,15 +214,17 @@ func (s *Session) send(name string, l *line, h handler) (*command, error) {
 	s.wbuf = append(s.wbuf, ' ')
 	s.pending = append(s.pending, c)
 	from := 0
-	for _, cut := range l.cuts {
-		s.wbuf = append(s.wbuf, l.b[from:cut]...)
+	for i := range l.cuts {
+		at := &l.cuts[i]
+		s.wbuf = append(s.wbuf, l.b[from:at.at]...)
 		s.traceOut(l, from)
+		from = at.at
 		s.cont = false
 		if err := s.write(s.wbuf); err != nil {
 			return nil, err
 		}
 		s.wbuf = s.wbuf[:0]
-		for !s.cont && !c.done {
+		for at.wait && !s.cont && !c.done {
 			if err := s.step(h); err != nil {
 				return nil, err
 			}
@@ -223,7 +232,14 @@ func (s *Session) send(name string, l *line, h handler) (*command, error) {
 		if c.done {
 			return c, nil
 		}
-		from = cut
+		if at.body != nil {
+			if err := s.upload(at, c, h); err != nil {
+				return nil, err
+			}
+			if c.done {
+				return c, nil
+			}
+		}
 	}
 	s.wbuf = append(s.wbuf, l.b[from:]...)
 	s.wbuf = append(s.wbuf, '\r', '\n')

@@ -251,3 +251,20 @@ func parseUID(b []byte) (u uint32, n int) {
 	}
 	return uint32(v), n
 }
+
+// without adds to out what is in s and not in minus.
+func (s UIDSet) without(minus UIDSet, out *UIDSet) {
+	for _, r := range s.r {
+		start := uint64(r.Start)
+		i := sort.Search(len(minus.r), func(i int) bool { return minus.r[i].Stop >= r.Start })
+		for ; i < len(minus.r) && minus.r[i].Start <= r.Stop && start <= uint64(r.Stop); i++ {
+			if uint64(minus.r[i].Start) > start {
+				out.AddRange(uint32(start), minus.r[i].Start-1)
+			}
+			start = max(start, uint64(minus.r[i].Stop)+1)
+		}
+		if start <= uint64(r.Stop) {
+			out.AddRange(uint32(start), r.Stop)
+		}
+	}
+}
