@@ -81,19 +81,20 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		a.Log.DebugContext(r.Context(), "request", "request_id", c.id, "route", c.route, "status", c.status, "bytes", c.bytes, "took", took)
 	}()
-	r, err := normalise(r)
+	clean, err := normalise(r)
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	if _, c.route = a.mux.Handler(r); c.route == "" {
-		c.unrouted(r)
+	c.r = clean
+	if _, c.route = a.mux.Handler(clean); c.route == "" {
+		c.unrouted(clean)
 		return
 	}
-	if c.r = r; r.Body != nil {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if clean.Body != nil {
+		clean.Body = http.MaxBytesReader(w, clean.Body, maxBody)
 	}
-	a.mux.ServeHTTP(c, r)
+	a.mux.ServeHTTP(c, clean)
 }
 
 func (c *call) run(r route) {

@@ -18,10 +18,10 @@ func TestMessages(t *testing.T) {
 	m := setup(t).account("ann@example.test")
 	sent := m.folder("Sent, old", mail.RoleSent)
 	ids := m.deliver(
-		letter{raw: plain("one", "Alice <alice@example.test>", "first hello", "Just plain <text>.\nSecond line."), at: 1000},
-		letter{raw: withAttachments, at: 2000, flags: mail.FlagSeen | mail.FlagFlagged},
-		letter{raw: plain("three", "alice@example.test", "third", "x"), at: 3000, headed: true},
-		letter{raw: plain("four", "Ann <ann@example.test>", "fourth", "sent"), at: 4000, folder: sent, flags: mail.FlagSeen},
+		letter{raw: plain("one", "Alice <alice@example.test>", "first hello", "Just plain <text>.\nSecond line."), at: 1700001000},
+		letter{raw: withAttachments, at: 1700002000, flags: mail.FlagSeen | mail.FlagFlagged},
+		letter{raw: plain("three", "alice@example.test", "third", "x"), at: 1700003000, headed: true},
+		letter{raw: plain("four", "Ann <ann@example.test>", "fourth", "sent"), at: 1700004000, folder: sent, flags: mail.FlagSeen},
 	)
 	var list []v3.Message
 	m.get(m.base+"/messages", &list)
@@ -38,7 +38,7 @@ func TestMessages(t *testing.T) {
 		t.Fatalf("listed %v, want newest first %v", got, want)
 	}
 	first, files, headed := list[3], list[2], list[1]
-	if first.Date != 1000 || !first.Unread || first.Starred || first.From[0].Name != "Alice" || !strings.Contains(first.Body, "Just plain &lt;text&gt;.") || first.BodyPending {
+	if first.Date != 1700001000 || !first.Unread || first.Starred || first.From[0].Name != "Alice" || !strings.Contains(first.Body, "Just plain &lt;text&gt;.") || first.BodyPending {
 		t.Errorf("the first: %+v", first)
 	}
 	if files.Unread || !files.Starred || !strings.Contains(files.Body, "<b>the</b>") || files.Headers != nil || len(files.Attachments) != 2 || files.Snippet == "" {
@@ -52,7 +52,7 @@ func TestMessages(t *testing.T) {
 		"": {3, 2, 1, 0}, "subject=HELLO": {0}, "from=alice@example.test": {2, 0}, "from=alice@example.test,bo@example.test": {2, 1, 0}, "from=alice@example.test&from=bo@example.test": {2, 1, 0},
 		"any_email=carol@example.test": {1}, "cc=carol@example.test": {1}, "to=ann@example.test&unread=True": {2, 0}, "unread=false": {3, 1}, "starred=TRUE": {1}, "has_attachment=true": {1},
 		"in=inbox": {2, 1, 0}, "in=" + string(m.inbox): {2, 1, 0}, "in=sent": {3}, "in=Sent%2C+old": {3}, "in=inbox&in=sent": {3, 2, 1, 0}, "in=inbox,sent": {3, 2, 1, 0},
-		"received_after=1000&received_before=3000": {1}, "received_after=999": {3, 2, 1, 0}, "thread_id=" + string(list[3].ThreadID): {0}, "subject=nothing": {},
+		"received_after=1700001000&received_before=1700003000": {1}, "received_after=1700000999": {3, 2, 1, 0}, "thread_id=" + string(list[3].ThreadID): {0}, "subject=nothing": {},
 		"bcc=nobody@example.test": {}, "query_imap=true&unknown=1&unread=false": {3, 1},
 	} {
 		var list []v3.Message
@@ -122,7 +122,7 @@ func TestPaging(t *testing.T) {
 	m := setup(t).account("ann@example.test")
 	var ls []letter
 	for i := range 23 {
-		ls = append(ls, letter{raw: plain(fmt.Sprint("p", i), "alice@example.test", fmt.Sprint("subject ", i), "x"), at: int64(1000 + i/3)})
+		ls = append(ls, letter{raw: plain(fmt.Sprint("p", i), "alice@example.test", fmt.Sprint("subject ", i), "x"), at: int64(1700001000 + i/3)})
 	}
 	ids := m.deliver(ls...)
 	slices.Reverse(ids)
@@ -160,7 +160,7 @@ func TestFolders(t *testing.T) {
 	m := setup(t).account("ann@example.test")
 	work := m.folder("Work", "")
 	child := m.folder("Work/2024", "", work)
-	m.deliver(letter{raw: plain("a", "x@example.test", "s", "b"), at: 1000}, letter{raw: plain("b", "x@example.test", "s2", "b"), at: 1001, flags: mail.FlagSeen})
+	m.deliver(letter{raw: plain("a", "x@example.test", "s", "b"), at: 1700001000}, letter{raw: plain("b", "x@example.test", "s2", "b"), at: 1700001001, flags: mail.FlagSeen})
 	var list []v3.Folder
 	m.get(m.base+"/folders", &list)
 	if len(list) != 3 || list[0].Name != "INBOX" || list[0].Attributes[0] != `\Inbox` || list[0].TotalCount != 2 || list[0].UnreadCount != 1 || !list[0].SystemFolder || list[1].ChildCount != 1 || list[2].ParentID != work {
@@ -192,9 +192,9 @@ func TestThreads(t *testing.T) {
 		return strings.Replace(plain(id, "Dave <dave@example.test>", "Re: topic", body), "\nFrom:", fmt.Sprintf("\nIn-Reply-To: <%[1]s@example.test>\nReferences: <%[1]s@example.test>\nFrom:", parent), 1)
 	}
 	ids := m.deliver(
-		letter{raw: plain("t1", "Dave <dave@example.test>", "topic", "one"), at: 1000, flags: mail.FlagSeen},
-		letter{raw: reply("t2", "t1", "two"), at: 2000},
-		letter{raw: plain("other", "erin@example.test", "other", "z"), at: 1500, flags: mail.FlagSeen},
+		letter{raw: plain("t1", "Dave <dave@example.test>", "topic", "one"), at: 1700001000, flags: mail.FlagSeen},
+		letter{raw: reply("t2", "t1", "two"), at: 1700002000},
+		letter{raw: plain("other", "erin@example.test", "other", "z"), at: 1700001500, flags: mail.FlagSeen},
 	)
 	var list []v3.Thread
 	m.get(m.base+"/threads", &list)
@@ -202,11 +202,11 @@ func TestThreads(t *testing.T) {
 		t.Fatalf("%+v", list)
 	}
 	th := list[0]
-	if !slices.Equal(th.MessageIDs, ids[:2]) || !th.Unread || th.EarliestMessageDate != 1000 || th.LatestMessageReceivedDate != 2000 || th.LatestDraftOrMessage == nil ||
+	if !slices.Equal(th.MessageIDs, ids[:2]) || !th.Unread || th.EarliestMessageDate != 1700001000 || th.LatestMessageReceivedDate != 1700002000 || th.LatestDraftOrMessage == nil ||
 		th.LatestDraftOrMessage.ID != ids[1] || th.LatestDraftOrMessage.Object != "message" || !strings.Contains(th.LatestDraftOrMessage.Body, "two") || th.DraftIDs == nil || len(th.Participants) != 2 {
 		t.Errorf("%+v %+v", th, th.LatestDraftOrMessage)
 	}
-	for query, want := range map[string]int{"unread=true": 1, "unread=false": 1, "in=inbox": 2, "from=erin@example.test": 1, "latest_message_after=1500": 1, "latest_message_before=2000": 1, "limit=1": 1, "subject=topic": 1} {
+	for query, want := range map[string]int{"unread=true": 1, "unread=false": 1, "in=inbox": 2, "from=erin@example.test": 1, "latest_message_after=1700001500": 1, "latest_message_before=1700002000": 1, "limit=1": 1, "subject=topic": 1} {
 		m.get(m.base+"/threads?"+query, &list)
 		if len(list) != want {
 			t.Errorf("%s: %d threads, want %d", query, len(list), want)
@@ -231,7 +231,7 @@ func TestThreads(t *testing.T) {
 func TestAttachments(t *testing.T) {
 	t.Parallel()
 	m := setup(t).account("ann@example.test")
-	ids := m.deliver(letter{raw: withAttachments, at: 2000}, letter{raw: plain("h", "x@example.test", "s", "b"), at: 1, headed: true})
+	ids := m.deliver(letter{raw: withAttachments, at: 1700002000}, letter{raw: plain("h", "x@example.test", "s", "b"), at: 1700000001, headed: true})
 	var msg v3.Message
 	m.get(m.base+"/messages/"+string(ids[0]), &msg)
 	notes, pix := msg.Attachments[0], msg.Attachments[1]
