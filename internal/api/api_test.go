@@ -86,7 +86,7 @@ func setup(t testing.TB) *bundle {
 	if err := s.PutAPIKey(context.Background(), app.ID, "test", auth.Hash(b.key)); err != nil {
 		t.Fatal(err)
 	}
-	a := auth.New(auth.Options{Store: s, Guard: provider.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, Timeout: 3 * time.Second})
+	a := auth.New(auth.Options{Store: s, Guard: provider.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, Timeout: 10 * time.Second})
 	b.watch()
 	b.api = New(Deps{Store: s, Auth: a, Engine: b.engine, Version: "test"})
 	return b

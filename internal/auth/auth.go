@@ -23,7 +23,7 @@ type Options struct {
 	Guard    provider.Guard    // where mail connections may go
 	TLS      *tls.Config       // roots and the like; nil: the system's
 	Resolver provider.Resolver // for autodetection by MX; nil: none
-	Timeout  time.Duration     // for one Connect; default 15 s
+	Timeout  time.Duration     // for one Connect, 3 s of it for the store; default 15 s
 	Parallel int               // Connects at once; default 64
 	Now      func() time.Time  // default time.Now
 	Log      *slog.Logger      // default: discard

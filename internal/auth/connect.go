@@ -12,7 +12,7 @@ import (
 )
 
 // storeTime is kept back from a Connect's time for writing the account.
-const storeTime = time.Second
+const storeTime = 3 * time.Second
 
 // Connect proves the login with the mail servers and keeps the account. The same address, application and provider
 // again is a new login of the account there is: settings and password are replaced, the id stays, created is false.
@@ -27,6 +27,7 @@ func (a *Auth) Connect(ctx context.Context, app mail.AppID, req v3.Connect) (acc
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
+	defer func() { err = overdue(ctx, err) }()
 	for try := 0; ; try++ {
 		old, err := a.o.Store.Accounts(ctx, store.AccountQuery{App: app, Email: proven.email, Provider: req.Provider, Limit: 1})
 		if err != nil {
@@ -55,7 +56,7 @@ func (a *Auth) Connect(ctx context.Context, app mail.AppID, req v3.Connect) (acc
 
 // Renew proves new settings of an account and replaces its old ones. The settings must be of the same address. It
 // fails as Connect does.
-func (a *Auth) Renew(ctx context.Context, acct mail.Account, req v3.Connect) (mail.Account, error) {
+func (a *Auth) Renew(ctx context.Context, acct mail.Account, req v3.Connect) (_ mail.Account, err error) {
 	req.Provider = acct.Provider
 	if req.IMAP.Username == acct.Settings.IMAP.Username || req.Email == "" {
 		req.Email = acct.Email
@@ -69,7 +70,16 @@ func (a *Auth) Renew(ctx context.Context, acct mail.Account, req v3.Connect) (ma
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
+	defer func() { err = overdue(ctx, err) }()
 	return a.renew(ctx, acct, req, proven)
+}
+
+// overdue puts a store that was too slow into words.
+func overdue(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return mail.E(mail.Unavailable, "keep the account", "the login works, but this server is too busy to keep the account; try again", err)
 }
 
 func (a *Auth) renew(ctx context.Context, acct mail.Account, req v3.Connect, p proof) (mail.Account, error) {
