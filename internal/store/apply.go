@@ -28,6 +28,7 @@ func (m *Mailbox) Apply(ctx context.Context, b Batch) (Result, error) {
 	var res Result
 	var state *mail.SyncStatus
 	var freed []int64
+	var from, to int64
 	err := m.db.write(ctx, func(t *tx) error {
 		a, err := m.begin(ctx, t, b.Term, b.Origin)
 		if err != nil {
@@ -35,13 +36,14 @@ func (m *Mailbox) Apply(ctx context.Context, b Batch) (Result, error) {
 		}
 		state = cleanState(b.State)
 		res, err = a.apply(b, state)
-		freed = a.freed
+		freed, from, to = a.freed, a.stWas.messages, a.st.messages
 		return err
 	})
 	if err != nil {
 		return Result{}, err
 	}
 	m.free(ctx, freed)
+	m.refreshStatistics(ctx, from, to)
 	if state != nil && m.mirror != nil {
 		if err := m.mirror(ctx, *state); err != nil {
 			return res, fmt.Errorf("copy the account's status to the control store: %w", err)
@@ -57,6 +59,26 @@ func (m *Mailbox) free(ctx context.Context, blobs []int64) {
 	}
 	if err := m.db.blobs.free(ctx, blobs); err != nil && m.log != nil {
 		m.log.Warn("blobs of deleted messages wait for the garbage collection", "account", m.id, "op", "free blobs", "err", err)
+	}
+}
+
+// refreshStatistics makes PostgreSQL look at the tables again when an account that was small has grown and they have no
+// statistics that could know it. Without any, the planner takes every account for a two-hundredth of the table and reads
+// all of it where it should look up keys: measured, ten times the time of an initial sync. Later autovacuum keeps them current.
+func (m *Mailbox) refreshStatistics(ctx context.Context, from, to int64) {
+	if m.db.texts.d != postgres || !slices.ContainsFunc([]int64{500, 5000, 50000}, func(n int64) bool { return from < n && n <= to }) {
+		return
+	}
+	err := m.db.write(ctx, func(t *tx) error {
+		var known float64
+		if err := t.c.QueryRowContext(ctx, "SELECT reltuples FROM pg_class WHERE oid = 'messages'::regclass").Scan(&known); err != nil || known >= float64(to)/2 {
+			return err
+		}
+		_, err := t.c.ExecContext(ctx, "ANALYZE messages, message_addresses, placements, threads, thread_folders, thread_keys")
+		return err
+	})
+	if err != nil && m.log != nil { // a matter of speed only
+		m.log.Warn("table statistics were not refreshed", "account", m.id, "op", "analyze", "err", err)
 	}
 }
 
