@@ -65,7 +65,7 @@ func threads(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, ts []
 	latest := map[mail.MessageID]*v3.Message{}
 	n := len(ts)
 	if sel.Has("latest_draft_or_message") {
-		msgs, err := newest(ctx, mb, ts)
+		msgs, err := mb.Newest(ctx, ts)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -88,20 +88,4 @@ func threads(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, ts []
 		out[i] = v3.ThreadOf(t, grant, latest[t.Latest])
 	}
 	return out, n, nil
-}
-
-// newest loads the newest message of each thread.
-func newest(ctx context.Context, mb *store.Mailbox, ts []mail.Thread) ([]mail.Message, error) {
-	out := make([]mail.Message, 0, len(ts))
-	for _, t := range ts {
-		m, err := mb.Message(ctx, t.Latest)
-		if mail.IsKind(err, mail.NotFound) {
-			continue // gone since the threads were read
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, m)
-	}
-	return out, nil
 }

@@ -107,7 +107,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	if a.NewAPIKey, err = bootstrapKey(ctx, a.store, c.APIKey); err != nil {
 		return nil, err
 	}
-	guard := provider.Guard{Allow: allow}
+	guard := provider.Guard{Allow: allow, Ports: provider.MailPorts()}
 	m := newMetrics(a)
 	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Events: m.events()})
 	authority := auth.New(auth.Options{Store: a.store, Guard: guard, TLS: tlsConfig, Resolver: net.DefaultResolver, Log: log})

@@ -353,3 +353,18 @@ func fillThread(th *mail.Thread, parts []threadPart, where map[int64]sides) {
 		th.Latest, th.Subject, th.Snippet = last.id, last.subject, last.snippet
 	}
 }
+
+// Newest returns the newest message of each thread, in their order, without those that are gone since the threads were
+// read.
+func (m *Mailbox) Newest(ctx context.Context, ts []mail.Thread) ([]mail.Message, error) {
+	rows := make([]int64, len(ts))
+	for i, t := range ts {
+		rows[i] = t.Row
+	}
+	var list []mail.Message
+	err := m.db.read(ctx, func(t *tx) (err error) {
+		list, err = m.messagesByRow(ctx, t, rows)
+		return err
+	})
+	return list, err
+}
