@@ -40,7 +40,8 @@ const supervise = `sig=$1 dir=$2; shift 2
 pid=$!
 echo $pid >"$dir/server.pid"
 read -r word
-kill -"$sig" $pid
+trap '' "$sig"
+kill -"$sig" 0
 wait $pid
 [ "$word" = keep ] || rm -rf "$dir"`
 
