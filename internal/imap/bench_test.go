@@ -167,7 +167,7 @@ func drainAccount(b *testing.B, o FetchOptions) time.Duration {
 	}
 	folders := benchFolders(b, s)
 	items := &line{}
-	fetchItems(items, &o)
+	(&Session{}).fetchItems(items, &o)
 	c, err := net.Dial("tcp", *benchAddr)
 	if err != nil {
 		b.Fatal(err)

@@ -109,7 +109,7 @@ func (s *Session) handshake(ctx context.Context) error {
 		}
 		return s.fail(err)
 	}
-	s.conn = c
+	s.conn, s.encrypted = c, true
 	s.deadline = time.Time{}
 	return nil
 }
@@ -176,6 +176,5 @@ func (s *Session) capability() error {
 
 // secure reports whether a password may be sent.
 func (s *Session) secure() bool {
-	_, ok := s.conn.(*tls.Conn)
-	return ok || s.o.Security == Plain
+	return s.encrypted || s.o.Security == Plain
 }

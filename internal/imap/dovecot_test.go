@@ -38,6 +38,8 @@ func TestDovecot(t *testing.T) {
 	t.Parallel()
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
 	d.Doveadm(t, "mailbox", "create", "-u", "anna", "Prüfung/Größe", "Sent")
+	// Until a folder has been opened once its UIDVALIDITY may read as 0 while others open it.
+	d.Doveadm(t, "mailbox", "status", "-u", "anna", "uidvalidity", "*")
 	var want []string
 	for i := range 30 {
 		msg := fmt.Sprintf("From: a@example.org\r\nSubject: number %d\r\n\r\n%s", i, strings.Repeat("line\r\n", i*i*10))

@@ -1,9 +1,6 @@
 package imap
 
-import (
-	"bytes"
-	"io"
-)
+import "bytes"
 
 // maxFlagLists bounds the remembered flag lists.
 const maxFlagLists = 4096
@@ -23,10 +20,16 @@ func (s *Session) readRow(p *parser, row *Row, num uint32, uidFetch bool) error 
 			row.UID = lastUID(p.full)
 		}
 		// What stands in a response that makes no sense is not to be trusted, but a writer must come back.
-		row.Body = Body{}
+		row.Body, row.Sections = Body{}, nil
 		for i := range p.streamed {
-			if st := &p.streamed[i]; st.w != nil {
-				row.Body = Body{W: st.w, Size: st.size}
+			st := &p.streamed[i]
+			b := Body{W: st.w, Size: st.size, Offset: st.lit.Offset}
+			switch {
+			case st.w == nil:
+			case st.lit.Section == "" && !st.lit.Binary && row.Body.W == nil:
+				row.Body = b
+			default:
+				row.Sections = append(row.Sections, SectionBody{st.lit.Section, st.lit.Binary, b})
 			}
 		}
 	}
@@ -72,46 +75,44 @@ func (s *Session) readItems(p *parser, row *Row) error {
 	}
 }
 
-// itemName reads an item's name in upper case up to a bracket, and what stands in the brackets.
-func (p *parser) itemName() (name, section []byte, bracket bool, err error) {
+// itemName reads an item's name: in upper case up to a bracket, what stands in brackets and behind as it is.
+func (p *parser) itemName() (name []byte, bracket bool, err error) {
 	from := p.i
 	for p.i < len(p.b) {
 		switch p.b[p.i] {
 		case ' ', '(', ')', '\r', '\n':
 			if p.i == from {
-				return nil, nil, false, errSyntax
+				return nil, false, errSyntax
 			}
-			return upperASCII(p.b[from:p.i]), nil, false, nil
+			return upperASCII(p.b[from:p.i]), false, nil
 		case '[':
-			name = upperASCII(p.b[from:p.i])
-			p.i++
+			upperASCII(p.b[from:p.i])
 			end := bytes.IndexByte(p.b[p.i:], ']')
 			if end < 0 {
-				return nil, nil, false, errEnd
+				return nil, false, errEnd
 			}
-			section = p.b[p.i : p.i+end]
 			p.i += end + 1
-			if p.accept('<') {
+			if p.peek() == '<' {
 				if end = bytes.IndexByte(p.b[p.i:], '>'); end < 0 {
-					return nil, nil, false, errEnd
+					return nil, false, errEnd
 				}
 				p.i += end + 1
 			}
-			return name, section, true, nil
+			return p.b[from:p.i], true, nil
 		}
 		p.i++
 	}
-	return nil, nil, false, errEnd
+	return nil, false, errEnd
 }
 
 func (s *Session) readItem(p *parser, row *Row) error {
-	name, section, bracket, err := p.itemName()
+	name, bracket, err := p.itemName()
 	if err != nil {
 		return err
 	}
 	p.space()
 	if bracket {
-		return s.readSection(p, row, name, section)
+		return s.readSection(p, row, name)
 	}
 	switch string(name) {
 	case "UID":
@@ -158,6 +159,22 @@ func (s *Session) readItem(p *parser, row *Row) error {
 		return err
 	case "RFC822.HEADER":
 		return readHeader(p, row)
+	case "EMAILID":
+		row.EmailID, err = p.objectID()
+		return err
+	case "THREADID":
+		row.ThreadID, err = p.objectID()
+		return err
+	case "X-GM-MSGID":
+		row.GmailMsgID, err = p.number64()
+		return err
+	case "X-GM-THRID":
+		row.GmailThreadID, err = p.number64()
+		return err
+	case "X-GM-LABELS":
+		row.GmailLabels, err = p.labels()
+		row.HasGmailLabels = err == nil
+		return err
 	}
 	return p.keep(row, string(name))
 }
@@ -184,74 +201,19 @@ func readHeader(p *parser, row *Row) error {
 	return err
 }
 
-// readSection reads the value of BODY[section].
-func (s *Session) readSection(p *parser, row *Row, name, section []byte) error {
+// readSection reads the value of BODY[section] and its like.
+func (s *Session) readSection(p *parser, row *Row, item []byte) error {
+	lit, ok := bodyItem(item)
 	switch {
-	case string(name) != "BODY":
-		return p.keep(row, string(name)+"["+string(section)+"]")
-	case len(section) == 0:
-		return s.readBody(p, row)
-	case hasPrefixFold(section, "HEADER"):
+	case ok && s.f.sink.takes(lit):
+		return s.readContent(p, row, lit)
+	case hasPrefixFold(item, "BODY[HEADER"):
 		return readHeader(p, row)
+	case ok && lit.Section == "" && !lit.Binary && p.peek() != ')':
+		_, err := p.skip() // nobody asked for it
+		return err
 	}
-	return p.keep(row, "BODY["+string(section)+"]")
-}
-
-// readBody reads the whole message: streamed already, or small and in place. NIL and other words for nothing leave it
-// missing.
-func (s *Session) readBody(p *parser, row *Row) error {
-	var b []byte
-	switch p.peek() {
-	case '{', '~':
-		p.accept('~')
-		inline, st, err := p.literal()
-		if err != nil {
-			return err
-		}
-		if st != nil {
-			row.Body = Body{Bytes: st.bytes, W: st.w, Size: st.size, Has: !st.skipped}
-			if st.tooBig {
-				row.Err = &Error{Class: Permanent, Cmd: "FETCH", Err: errTooBig}
-			}
-			return nil
-		}
-		b = inline
-	case '"':
-		var err error
-		if b, err = p.quoted(); err != nil {
-			return err
-		}
-	case ')':
-		return nil
-	default:
-		if len(p.word()) == 0 { // NIL, or the `*` of Yandex
-			return errSyntax
-		}
-		return nil
-	}
-	if s.f.sink == nil {
-		return nil
-	}
-	row.Body = Body{Size: int64(len(b)), Has: true}
-	if s.f.sink.open == nil {
-		row.Body.Bytes = append(make([]byte, 0, len(b)), b...)
-		return nil
-	}
-	w, err := s.f.sink.open(Literal{Size: int64(len(b)), Seq: row.Seq, UID: row.UID})
-	if err != nil {
-		return sinkError{err}
-	}
-	if w == nil {
-		row.Body.Has = false
-		return nil
-	}
-	if n, err := w.Write(b); err != nil {
-		return sinkError{err}
-	} else if n != len(b) {
-		return sinkError{io.ErrShortWrite}
-	}
-	row.Body.W = w
-	return nil
+	return p.keep(row, string(item))
 }
 
 // readFlags reads a flag list. The same list is the same slice, so that a folder's flags cost nothing.

@@ -28,6 +28,7 @@ type framer struct {
 // A streamed literal is not in the frame: what stands at off is the byte after its announcement.
 type streamed struct {
 	off     int
+	lit     Literal
 	size    int64
 	w       io.Writer
 	bytes   []byte
@@ -42,13 +43,15 @@ type frame struct {
 }
 
 type bodySink struct {
-	open func(Literal) (io.Writer, error) // nil: collect in memory
+	open     func(Literal) (io.Writer, error) // nil: collect in memory
+	sections bool                             // of other content than whole messages, too
 }
 
 const (
 	smallBuffer = 4 << 10
 	fullBuffer  = 256 << 10
 	keepBuffer  = 1 << 20 // a larger one is given back once it is empty
+	maxItem     = 200     // bytes of an item's name with section and offset
 	skipFactor  = 16      // a body up to this many times Limits.Literal is read past; beyond it the session ends
 )
 
@@ -332,21 +335,19 @@ func literalAt(line []byte) (size int64, ok bool) {
 	return size, true
 }
 
-// body reports whether the literal announced at the end of the line is the whole message of a FETCH.
+// body reports whether the literal announced at the end of the line is content of a FETCH that goes to the sink.
 func (f *framer) body(line, end int, size int64) (Literal, bool) {
 	if f.sink == nil {
 		return Literal{}, false
 	}
 	l := f.buf[f.r+line : f.r+end]
 	l = bytes.TrimRight(l[:bytes.LastIndexByte(l, '{')], " ~")
-	if len(l) > 0 && l[len(l)-1] == '>' { // BODY[]<0>
-		if i := bytes.LastIndexByte(l, '<'); i > 0 {
-			l = l[:i]
-		}
+	at := bytes.LastIndexAny(l, " (") + 1
+	if at < 1 || len(l)-at < len("BODY[]") || len(l)-at > maxItem {
+		return Literal{}, false
 	}
-	const item = "BODY[]"
-	at := len(l) - len(item)
-	if at < 1 || !hasPrefixFold(l[at:], item) || l[at-1] != ' ' && l[at-1] != '(' {
+	lit, ok := bodyItem(l[at:])
+	if !ok || !f.sink.takes(lit) {
 		return Literal{}, false
 	}
 	head := f.asm
@@ -357,7 +358,7 @@ func (f *framer) body(line, end int, size int64) (Literal, bool) {
 	if !ok || !hasPrefixFold(rest, "FETCH ") && !hasPrefixFold(rest, "UIDFETCH ") {
 		return Literal{}, false
 	}
-	lit := Literal{Size: size, Seq: num}
+	lit.Size, lit.Seq = size, num
 	if hasPrefixFold(rest, "UIDFETCH ") {
 		lit.Seq, lit.UID = 0, num
 	} else if i := bytes.IndexByte(rest, '('); i > 0 && hasPrefixFold(rest[i+1:], "UID ") {
@@ -368,7 +369,7 @@ func (f *framer) body(line, end int, size int64) (Literal, bool) {
 
 // stream hands the next lit.Size bytes to whoever takes them.
 func (f *framer) stream(lit Literal) error {
-	s := streamed{off: len(f.asm), size: lit.Size}
+	s := streamed{off: len(f.asm), lit: lit, size: lit.Size}
 	left := lit.Size
 	switch {
 	case f.sink.open != nil:

@@ -177,7 +177,7 @@ func FuzzMUTF7(f *testing.F) {
 		if back, err := DecodeName(enc); err != nil || back != strings.ToValidUTF8(s, "\uFFFD") && utf8.ValidString(s) {
 			t.Errorf("%q: %q: %q, %v", s, enc, back, err)
 		}
-		if !utf8.ValidString(showName(s)) {
+		if !utf8.ValidString(showName(s, false)) || !utf8.ValidString(showName(s, true)) {
 			t.Errorf("showName(%q)", s)
 		}
 	})

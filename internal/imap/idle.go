@@ -3,7 +3,6 @@ package imap
 import (
 	"context"
 	"errors"
-	"time"
 )
 
 var errIdleEnded = errors.New("server ended IDLE by itself")
@@ -48,34 +47,7 @@ func (s *Session) idleOnce(ctx context.Context) error {
 		return &Error{Class: Transient, Cmd: "IDLE", Err: errIdleEnded}
 	}
 	s.f.shrink()
-	s.idling = true
-	if err := s.conn.SetReadDeadline(time.Time{}); err != nil {
-		s.idling = false
-		return s.fail(err)
-	}
-	wctx, cancel := context.WithTimeout(ctx, s.o.IdleRenew)
-	ended := make(chan error, 1)
-	stop := context.AfterFunc(wctx, func() {
-		// From here on an answer is due. The deadline comes first, so that a dead connection can't hold us.
-		err := s.conn.SetDeadline(time.Now().Add(s.o.Idle))
-		if err == nil {
-			_, err = s.conn.Write([]byte("DONE\r\n"))
-		}
-		ended <- err
-	})
-	for !c.done && err == nil {
-		err = s.step(nil)
-		s.responses = 0
-	}
-	asked := !stop()
-	cancel()
-	if asked {
-		if werr := <-ended; werr != nil && err == nil {
-			err = s.fail(werr)
-		}
-	}
-	s.idling = false
-	s.deadline = time.Time{}
+	asked, err := s.listen(ctx, c, "DONE\r\n")
 	switch {
 	case err != nil:
 		return err

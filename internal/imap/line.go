@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // A line is a command being written. Arguments can't break out of it: CR, LF and NUL are refused everywhere, and
@@ -17,6 +18,8 @@ type line struct {
 	plus    bool // LITERAL+
 	minus   bool // LITERAL-
 	nameEnd int
+	limit   int  // bytes the command may have; 0: no limit of its own
+	utf8    bool // quoted strings may be in UTF-8 (RFC 6855 3)
 }
 
 // A cut is a place behind `{n}` CRLF where sending pauses: for the server's go-ahead, for bytes from a reader, or both.
@@ -30,12 +33,13 @@ type cut struct {
 
 var (
 	errControl = errors.New("argument contains CR, LF or NUL")
+	errCommand = errors.New("command is longer than the server takes")
 	errAtom    = errors.New("argument is not an atom")
 )
 
 func (s *Session) newLine(name string) *line {
 	caps := s.Caps()
-	return &line{b: append(make([]byte, 0, 128), name...), plus: caps.Has("LITERAL+"), minus: caps.Has("LITERAL-"), nameEnd: len(name)}
+	return &line{b: append(make([]byte, 0, 128), name...), plus: caps.Has("LITERAL+"), minus: caps.Has("LITERAL-"), utf8: s.utf8, nameEnd: len(name)}
 }
 
 // text adds what we wrote ourselves.
@@ -71,8 +75,9 @@ func (l *line) str(t string) {
 	}
 	literal := len(t) > 1000
 	for i := 0; i < len(t) && !literal; i++ {
-		literal = t[i] < 0x20 || t[i] > 0x7e
+		literal = t[i] < 0x20 || t[i] == 0x7f || t[i] > 0x7f && !l.utf8
 	}
+	literal = literal || !utf8.ValidString(t)
 	if literal {
 		l.b = append(l.b, '{')
 		l.b = strconv.AppendInt(l.b, int64(len(t)), 10)

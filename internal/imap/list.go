@@ -23,6 +23,7 @@ type Mailbox struct {
 	Delimiter string      // one character, or empty: no hierarchy
 	Attrs     []string    // as sent: `\HasNoChildren`, `\Sent`
 	Status    *StatusData // nil: not asked or not answered
+	OldName   string      // what Raw was before a RENAME, when the server announces one (RFC 5465 5.4, RFC 9051 6.3.9.7)
 	// Err is set when the line could not be read; Raw is then a guess and the list must not be taken as complete.
 	Err error
 }
@@ -120,7 +121,7 @@ func parseList(p *parser) Mailbox {
 	var m Mailbox
 	from := p.i
 	bad := func(what string) Mailbox {
-		return Mailbox{Raw: string(p.b[from:]), Name: showName(string(p.b[from:])),
+		return Mailbox{Raw: string(p.b[from:]), Name: showName(string(p.b[from:]), p.utf8),
 			Err: &Error{Class: Protocol, Cmd: "LIST", Err: fmt.Errorf("unreadable line: %s", what)}}
 	}
 	var err error
@@ -155,7 +156,9 @@ func parseList(p *parser) Mailbox {
 		return bad("name")
 	}
 	m.Raw = string(raw)
-	m.Name = showName(m.Raw)
+	m.Name = showName(m.Raw, p.utf8)
+	p.space()
+	p.oldName(&m)
 	return m
 }
 
@@ -182,6 +185,37 @@ func (p *parser) mailbox() ([]byte, error) {
 		}
 		return nil, errSyntax
 	}
+	// Extended data begins where no name would go on.
+	for _, data := range [...]string{` ("OLDNAME"`, ` (OLDNAME`, ` ("CHILDINFO"`, ` (CHILDINFO`} {
+		if i := bytes.Index(rest, []byte(data)); i > 0 {
+			p.i += i
+			return rest[:i], nil
+		}
+	}
 	p.i = len(p.b)
 	return rest, nil
+}
+
+// oldName reads the extended data of a LIST response and keeps OLDNAME. Nothing in it can spoil the name.
+func (p *parser) oldName(m *Mailbox) {
+	if p.peek() != '(' {
+		return
+	}
+	_ = p.list(func() error {
+		tag, _, err := p.str()
+		if err != nil {
+			return err
+		}
+		old := strings.EqualFold(string(tag), "OLDNAME")
+		p.space()
+		if !old {
+			_, err = p.skip()
+			return err
+		}
+		names, err := p.strings(1)
+		if len(names) > 0 {
+			m.OldName = names[0]
+		}
+		return err
+	})
 }

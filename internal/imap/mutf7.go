@@ -119,8 +119,8 @@ func DecodeName(raw string) (string, error) {
 }
 
 // showName makes a name for people out of whatever the server sent.
-func showName(raw string) string {
-	if name, err := DecodeName(raw); err == nil {
+func showName(raw string, plain bool) string {
+	if name, err := DecodeName(raw); err == nil && !plain {
 		return strings.ToValidUTF8(name, "\uFFFD")
 	}
 	return strings.ToValidUTF8(raw, "\uFFFD")

@@ -50,6 +50,7 @@ type Limits struct {
 	Depth     int   // nested parentheses; default 64
 	Responses int   // untagged responses to one command, requested FETCH rows not counted; default 1,000,000
 	Command   int   // bytes of one command line; UID sets are split to fit; default 8,000
+	Inflate   int64 // bytes of a compressed answer to one command beyond 64 times what it took on the wire; default 256 MiB
 	Junk      int   // lines outside the protocol before the session gives up; default 32
 }
 
@@ -65,6 +66,9 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Responses, 1_000_000)
 	def(&l.Command, 8000)
 	def(&l.Junk, 32)
+	if l.Inflate <= 0 {
+		l.Inflate = 256 << 20
+	}
 	if l.Literal <= 0 {
 		l.Literal = 64 << 20
 	}

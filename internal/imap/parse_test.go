@@ -65,7 +65,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for raw, want := range map[string]string{"Prüfung": "Prüfung", "Pr\xfcfung": "Pr\uFFFDfung", "A & B": "A & B", "\xff&APw-": "\uFFFD&APw-"} {
-		if got := showName(raw); got != want {
+		if got := showName(raw, false); got != want {
 			t.Errorf("show %q: %q, want %q", raw, got, want)
 		}
 	}

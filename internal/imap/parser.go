@@ -14,7 +14,8 @@ type parser struct {
 	full     []byte // b with the line end and blanks before it
 	i        int
 	streamed []streamed
-	depth    int // how much deeper lists may nest
+	depth    int  // how much deeper lists may nest
+	utf8     bool // names are in UTF-8 (RFC 6855)
 }
 
 var (

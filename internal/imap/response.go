@@ -58,6 +58,7 @@ func (s *Session) handle(f frame, h handler) error {
 		return nil
 	case b[0] == '+':
 		s.cont = true
+		s.challenge = append(s.challenge[:0], bytes.TrimSpace(b[1:])...)
 		return nil
 	case b[0] == '*' && len(b) > 1 && b[1] == ' ':
 		return s.untagged(f, h)
@@ -139,6 +140,7 @@ func (s *Session) untagged(f frame, h handler) error {
 	}
 	p := &s.p
 	p.reset(f, s.o.Limits.Depth)
+	p.utf8 = s.utf8
 	var kind string
 	num, rest, numbered := untaggedNumber(p.b)
 	if numbered {
@@ -201,7 +203,9 @@ func (s *Session) unasked(kind string, num uint32, numbered bool, p *parser) err
 			s.tell(Unilateral{Kind: KindExpunge, Num: num})
 		}
 	case "VANISHED":
-		s.vanished(p)
+		if u, err := parseVanished(p); err == nil {
+			s.vanished(u)
+		}
 	case "FETCH", "UIDFETCH":
 		if numbered && num > 0 {
 			row := &s.row
@@ -215,34 +219,10 @@ func (s *Session) unasked(kind string, num uint32, numbered bool, p *parser) err
 		}
 	case "STATUS":
 		if raw, d, err := parseStatusData(p); err == nil {
-			s.tell(Unilateral{Kind: KindMailboxStatus, Mailbox: &Mailbox{Raw: raw, Name: showName(raw), Status: &d}})
+			s.tell(Unilateral{Kind: KindMailboxStatus, Mailbox: &Mailbox{Raw: raw, Name: showName(raw, p.utf8), Status: &d}})
 		}
 	}
 	return nil
-}
-
-// vanished reads `VANISHED [(EARLIER)] set` (RFC 7162 3.2.10).
-func (s *Session) vanished(p *parser) {
-	u := Unilateral{Kind: KindVanished}
-	if p.peek() == '(' {
-		err := p.list(func() error {
-			u.Earlier = u.Earlier || string(p.upper()) == "EARLIER"
-			return nil
-		})
-		if err != nil {
-			return
-		}
-		p.space()
-	}
-	set, ok := parseUIDSet(p.word())
-	if !ok || set.Empty() {
-		return
-	}
-	if !u.Earlier && !set.Open() {
-		s.selected.exists -= uint32(min(set.Len(), int(s.selected.exists)))
-	}
-	u.UIDs = set
-	s.tell(u)
 }
 
 // scrub hides the password while a login runs.

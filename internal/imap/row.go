@@ -15,10 +15,21 @@ type FetchOptions struct {
 	Header     []string // BODY.PEEK[HEADER.FIELDS (...)]; ignored when FullHeader is set
 	FullHeader bool     // BODY.PEEK[HEADER]
 	Body       bool     // BODY.PEEK[]
-	Items      []string // further items by name, such as X-GM-MSGID; they arrive in Row.Raw
+	// Offset and Length ask for a piece of Body only: how a huge message is resumed. Both 0: all of it.
+	Offset, Length int64
+	Sections       []Section // further pieces; they go to the sink, too
+	ObjectID       bool      // EMAILID and THREADID, where the server offers OBJECTID (RFC 8474)
+	Gmail          bool      // X-GM-MSGID, X-GM-THRID and X-GM-LABELS, where it offers X-GM-EXT-1
+
+	Items []string // further items by name, such as X-GM-MSGID; they arrive in Row.Raw
 
 	// ChangedSince asks for rows with a MODSEQ above it only (RFC 7162 3.1.4.1). It needs CONDSTORE.
 	ChangedSince uint64
+	// Vanished asks to be told, on Options.OnUnilateral as earlier, which messages of the set are gone since then
+	// (RFC 7162 3.2.6). It needs ChangedSince and QRESYNC enabled.
+	Vanished bool
+	// Window asks for a page of the set only (RFC 9394 3.4). It needs PARTIAL, and a set that fits into one command.
+	Window Window
 
 	// Sink is asked for a writer before the first byte of each body. A nil writer skips that body: it then counts as
 	// missing. An error ends the Fetch and the session. A nil Sink collects bodies in memory up to Limits.Literal;
@@ -28,7 +39,9 @@ type FetchOptions struct {
 
 // Literal announces the bytes of one body.
 type Literal struct {
-	Section string // what is between the brackets; empty for the whole message
+	Section string // what is between the brackets, in upper case; empty for the whole message
+	Binary  bool   // without its transfer encoding
+	Offset  int64  // where in the section the bytes begin
 	Size    int64
 	Seq     uint32
 	UID     uint32 // 0 when the server names it only after the body
@@ -50,21 +63,30 @@ type Row struct {
 	ModSeq        uint64
 	Header        []byte
 	Body          Body
+	Sections      []SectionBody
 	Envelope      *Envelope
 	BodyStructure *BodyStructure
-	Raw           map[string][]byte // items unknown to us, by upper-case name, as they were on the wire
+	EmailID       string // RFC 8474; empty: missing
+	ThreadID      string // RFC 8474; empty: missing, or the server keeps none for this message
+
+	GmailMsgID, GmailThreadID uint64   // 0: missing
+	GmailLabels               []string // decoded; special ones begin with a backslash
+	HasGmailLabels            bool
+
+	Raw map[string][]byte // items unknown to us, by upper-case name, as they were on the wire
 
 	// Err is set when the answer for this message could not be read as a whole: what is present was read before
 	// that. UID may be 0. Ask again by UID with fewer items.
 	Err error
 }
 
-// Body is the whole message.
+// Body is the message, or a piece of it.
 type Body struct {
-	Bytes []byte    // collected in memory; owned by the caller
-	W     io.Writer // the sink's writer, to which exactly Size bytes have been written
-	Size  int64
-	Has   bool
+	Bytes  []byte    // collected in memory; owned by the caller
+	W      io.Writer // the sink's writer, to which exactly Size bytes have been written
+	Size   int64
+	Offset int64 // where the bytes begin; 0 also when the server ignored the offset asked for
+	Has    bool
 }
 
 // Clone returns a copy that stays valid.
@@ -76,6 +98,7 @@ func (r *Row) Clone() *Row {
 		c.Raw[k] = bytes.Clone(v)
 	}
 	c.Flags = slices.Clone(r.Flags)
+	c.Sections = slices.Clone(r.Sections)
 	return &c
 }
 

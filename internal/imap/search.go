@@ -22,6 +22,9 @@ var errNoSearch = errors.New("server said OK but gave no search result")
 // although there is something, so the first empty answer in a mailbox that is not empty is checked once with a plain
 // search, and the session remembers. An OK without any result is an error unless the mailbox is known to be empty.
 //
+// A search cut short by MESSAGELIMIT gives what it found and fails with a PartialError. Criteria too long for one command
+// are refused with Permanent: cutting them is up to who knows what they mean.
+//
 // Providers are wrong about many criteria: never conclude from a search that a message is gone.
 func (s *Session) Search(ctx context.Context, criteria string) (UIDSet, error) {
 	if err := s.enter(ctx, "SEARCH"); err != nil {
@@ -29,11 +32,11 @@ func (s *Session) Search(ctx context.Context, criteria string) (UIDSet, error) {
 	}
 	defer s.leave()
 	if !s.Caps().Has("ESEARCH") || s.esearch == esearchBad {
-		return s.search(criteria, false)
+		return s.search(criteria, "")
 	}
-	set, err := s.search(criteria, true)
+	set, err := s.search(criteria, "ALL")
 	if err == nil && set.Empty() && s.selected.exists > 0 && s.esearch == esearchUnknown {
-		if set, err = s.search(criteria, false); err == nil {
+		if set, err = s.search(criteria, ""); err == nil {
 			s.esearch = esearchGood
 			if !set.Empty() {
 				s.esearch = esearchBad
@@ -43,15 +46,30 @@ func (s *Session) Search(ctx context.Context, criteria string) (UIDSet, error) {
 	return set, err
 }
 
-func (s *Session) search(criteria string, extended bool) (UIDSet, error) {
+// SearchPage is Search for one page of the result (RFC 9394 3.1). It fails with Permanent, having sent nothing, where PARTIAL
+// is not offered.
+func (s *Session) SearchPage(ctx context.Context, criteria string, w Window) (UIDSet, error) {
+	if err := s.enter(ctx, "SEARCH"); err != nil {
+		return UIDSet{}, err
+	}
+	defer s.leave()
+	if !w.valid() || !s.Caps().Has("PARTIAL") {
+		return UIDSet{}, &Error{Class: Permanent, Cmd: "SEARCH", Err: errWindow}
+	}
+	return s.search(criteria, "PARTIAL "+w.String())
+}
+
+// search asks for one return option of ESEARCH, or for a plain answer.
+func (s *Session) search(criteria, option string) (UIDSet, error) {
 	var out UIDSet
 	got := false
 	st, err := s.exchange("UID SEARCH", func(l *line) {
-		if extended {
-			l.text(" RETURN (ALL)")
+		if option != "" {
+			l.text(" RETURN (" + option + ")")
 		}
 		l.text(" ")
 		l.checked(criteria)
+		l.limit = s.o.Limits.Command
 	}, func(kind string, _ uint32, p *parser) (bool, error) {
 		switch kind {
 		case "SEARCH": // Cyrus 2.4 answers so where ESEARCH is due
@@ -75,8 +93,8 @@ func (s *Session) search(criteria string, extended bool) (UIDSet, error) {
 	switch {
 	case err != nil:
 		return UIDSet{}, err
-	case st.code == "MESSAGELIMIT": // RFC 9738: only some were searched
-		return out, &Error{Class: Transient, Status: st.status, Code: st.code, Text: cleanText(st.text), Cmd: "SEARCH"}
+	case st.code == "MESSAGELIMIT": // only some were searched
+		return out, partial("SEARCH", st, Range(1, Star))
 	case !got && s.selected.exists > 0:
 		return UIDSet{}, &Error{Class: Transient, Cmd: "SEARCH", Err: errNoSearch}
 	}
@@ -122,6 +140,25 @@ func parseESearch(p *parser) (UIDSet, error) {
 			continue
 		}
 		p.space()
+		if item == "PARTIAL" { // (1:100 set), NIL for no result (RFC 9394 3.1)
+			i := 0
+			err := p.list(func() error {
+				word := p.word()
+				if i++; i != 2 || isNIL(word) {
+					return nil
+				}
+				set, ok := parseUIDSet(word)
+				if !ok || set.Open() {
+					return errSyntax
+				}
+				out.AddSet(set)
+				return nil
+			})
+			if err != nil {
+				return out, err
+			}
+			continue
+		}
 		if item != "ALL" {
 			if _, err := p.skip(); err != nil {
 				return out, err

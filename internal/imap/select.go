@@ -10,6 +10,8 @@ import (
 type SelectOptions struct {
 	ReadOnly  bool // EXAMINE
 	CondStore bool // ask for MODSEQ when the server offers CONDSTORE
+	// QResync asks for what has changed. It is sent only where QRESYNC has been enabled and the server confirmed that.
+	QResync *QResync
 }
 
 // Selected is what the server said when it opened a mailbox. A value of 0 whose Has is false was not given.
@@ -25,9 +27,14 @@ type Selected struct {
 	MailboxID      string // RFC 8474
 
 	HasExists, HasUIDNext, HasUIDValidity bool
+
+	// QResync is set when the server was asked for what has changed, still has the same UIDVALIDITY, and everything it
+	// said could be read: then Vanished and the rows are all there is to know.
+	QResync  bool
+	Vanished UIDSet
 }
 
-// Select opens a mailbox (RFC 3501 6.3.1, 6.3.2; CONDSTORE RFC 7162 3.1.8). raw is sent as the server spelled it.
+// Select opens a mailbox (RFC 3501 6.3.1, 6.3.2; CONDSTORE RFC 7162 3.1.8, QRESYNC 3.2.5). raw is sent as the server spelled it.
 // After a failure no mailbox is open.
 func (s *Session) Select(ctx context.Context, raw string, o SelectOptions) (*Selected, error) {
 	name := "SELECT"
@@ -39,11 +46,24 @@ func (s *Session) Select(ctx context.Context, raw string, o SelectOptions) (*Sel
 	}
 	defer s.leave()
 	out := &Selected{ReadOnly: o.ReadOnly}
+	resync := o.QResync.usable(s)
+	if resync && s.selected.open && s.Caps().Has("UNSELECT") {
+		// What is said of the mailbox open until now must not be taken for news of the next.
+		if _, err := s.exchange("UNSELECT", nil, nil); err != nil {
+			return nil, err
+		}
+	}
 	s.selected = selected{}
+	out.QResync = resync
 	st, err := s.exchange(name, func(l *line) {
 		l.text(" ")
 		l.str(raw)
-		if o.CondStore && s.Caps().Has("CONDSTORE") {
+		switch {
+		case resync:
+			l.text(" (")
+			o.QResync.param(l, s.o.Limits.Command)
+			l.text(")")
+		case o.CondStore && s.Caps().Has("CONDSTORE"):
 			l.text(" (CONDSTORE)")
 		}
 	}, func(kind string, num uint32, p *parser) (bool, error) {
@@ -56,12 +76,18 @@ func (s *Session) Select(ctx context.Context, raw string, o SelectOptions) (*Sel
 		case "OK":
 			return out.code(s.status), nil
 		default:
+			if resync {
+				return o.QResync.take(s, out, kind, num, p)
+			}
 			return false, nil
 		}
 		return true, nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if resync {
+		o.QResync.finish(out)
 	}
 	switch st.code {
 	case "READ-ONLY":
@@ -96,7 +122,10 @@ func (d *Selected) code(st status) bool {
 		d.PermanentFlags = strings.Fields(strings.Trim(st.arg, "()"))
 	case "MAILBOXID":
 		d.MailboxID = strings.Trim(st.arg, "()")
-	case "UNSEEN", "CLOSED", "UIDNOTSTICKY":
+	case "CLOSED":
+		// Until here everything was about the mailbox open before (RFC 7162 3.2.11).
+		*d = Selected{ReadOnly: d.ReadOnly, QResync: d.QResync}
+	case "UNSEEN", "UIDNOTSTICKY":
 	default:
 		return false
 	}

@@ -36,7 +36,11 @@ type Session struct {
 	status     status // of the response being handled
 	stop       func() bool
 	flags      map[string][]string
-	utf8       bool // UTF8=ACCEPT is enabled
+	enabled    map[string]bool // by ENABLE, as the server confirmed it
+	utf8       bool            // UTF8=ACCEPT is enabled
+	encrypted  bool
+	zip        *deflateConn // nil: not compressed
+	challenge  []byte       // text of the last continuation request
 	row        Row
 	selected   selected
 	plainList  bool // extended LIST was refused or answered with nothing
@@ -56,6 +60,7 @@ type selected struct {
 	raw      string
 	readOnly bool
 	exists   uint32
+	known    UIDRange // what VANISHED may speak of; zero: anything
 }
 
 // command is one line sent and not yet answered.
@@ -151,6 +156,7 @@ func (s *Session) enter(ctx context.Context, cmd string) error {
 		return &Error{Class: Canceled, Cmd: cmd, Err: context.Cause(ctx)}
 	}
 	s.ctx, s.cmd, s.responses = ctx, cmd, 0
+	s.zip.newCommand()
 	s.stop = context.AfterFunc(ctx, func() { _ = s.raw.Close() })
 	return nil
 }
@@ -199,6 +205,9 @@ func (s *Session) put(b []byte) error {
 // send writes one command. Synchronising literals wait for the server's go-ahead, for which nothing else may be in
 // flight; a server that refuses instead has then answered the command.
 func (s *Session) send(name string, l *line, h handler) (*command, error) {
+	if l.err == nil && l.limit > 0 && len(l.b)+tagRoom > l.limit {
+		l.err = errCommand
+	}
 	if l.err != nil {
 		return nil, &Error{Class: Permanent, Cmd: name, Err: l.err}
 	}

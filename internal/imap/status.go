@@ -18,6 +18,7 @@ const (
 	StatusHighestModSeq StatusItem = "HIGHESTMODSEQ" // CONDSTORE
 	StatusSize          StatusItem = "SIZE"          // STATUS=SIZE
 	StatusMailboxID     StatusItem = "MAILBOXID"     // OBJECTID
+	StatusAppendLimit   StatusItem = "APPENDLIMIT"   // APPENDLIMIT (RFC 7889)
 )
 
 // StatusSet is a set of the items that were present in an answer.
@@ -31,6 +32,7 @@ const (
 	HasHighestModSeq
 	HasSize
 	HasMailboxID
+	HasAppendLimit
 )
 
 // StatusData is one answer to STATUS. Only the items in Has were given; the others are zero and mean nothing.
@@ -40,6 +42,7 @@ type StatusData struct {
 	HighestModSeq        uint64
 	Size                 int64
 	MailboxID            string
+	AppendLimit          int64 // size of the largest message this mailbox takes
 	Has                  StatusSet
 }
 
@@ -53,7 +56,7 @@ func statusItems(items []StatusItem) (string, error) {
 	var b strings.Builder
 	for i, it := range items {
 		switch it {
-		case StatusMessages, StatusUnseen, StatusUIDNext, StatusUIDValidity, StatusHighestModSeq, StatusSize, StatusMailboxID:
+		case StatusMessages, StatusUnseen, StatusUIDNext, StatusUIDValidity, StatusHighestModSeq, StatusSize, StatusMailboxID, StatusAppendLimit:
 		default:
 			return "", &Error{Class: Permanent, Cmd: "STATUS", Err: errStatusItem}
 		}
@@ -221,6 +224,9 @@ func parseStatusData(p *parser) (raw string, d StatusData, err error) {
 			}
 			return err
 		}
+		if item == StatusAppendLimit && p.acceptNIL() { // no limit
+			return nil
+		}
 		n, err := p.number()
 		if err != nil {
 			_, err = p.skip()
@@ -249,6 +255,9 @@ func parseStatusData(p *parser) (raw string, d StatusData, err error) {
 		case StatusSize:
 			d.Size = n
 			d.Has |= HasSize
+		case StatusAppendLimit:
+			d.AppendLimit = n
+			d.Has |= HasAppendLimit
 		}
 		return nil
 	})

@@ -93,6 +93,7 @@ func (s *Session) perPart(ctx context.Context, name string, set UIDSet, tail *li
 	}
 	defer s.leave()
 	head := "UID " + name + " "
+	rest := set
 	for _, part := range set.Split(max(s.o.Limits.Command-len(head)-len(tail.b)-tagRoom, 64)) {
 		l := s.newLine(head)
 		l.b = part.append(l.b)
@@ -101,24 +102,22 @@ func (s *Session) perPart(ctx context.Context, name string, set UIDSet, tail *li
 		if err != nil {
 			return err
 		}
-		err = s.wait(c, h)
+		if err = s.wait(c, h); err == nil && c.st.code == "MESSAGELIMIT" {
+			err = partial(name, c.st, part)
+			left := &err.(*Error).Err.(*PartialError).Left
+			part = part.Without(*left)
+			*left = rest.Without(part)
+		}
 		if c.done && s.Err() == nil {
 			answered(part, c.st)
-		}
-		if err == nil && c.st.code == "MESSAGELIMIT" {
-			err = partial(name, c.st)
 		}
 		if err != nil {
 			return err
 		}
+		rest = rest.Without(part)
 	}
 	return nil
 }
 
 // tagRoom is what tag and line end take of a command.
 const tagRoom = 16
-
-// partial is the error for an OK that means only part of it was done (RFC 9738).
-func partial(name string, st status) error {
-	return &Error{Class: Transient, Status: st.status, Code: st.code, Text: cleanText(st.text), Cmd: name, Err: errPartial}
-}

@@ -268,3 +268,5 @@ func (s UIDSet) without(minus UIDSet, out *UIDSet) {
 		}
 	}
 }
+
+func (r UIDRange) String() string { return string(r.append(nil)) }
