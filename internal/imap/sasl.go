@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -17,7 +16,7 @@ type Mechanism interface {
 	Name() string
 	// Start returns what the client says first; nil: the server speaks first.
 	Start() ([]byte, error)
-	// Next answers a challenge. An error ends the session.
+	// Next answers a challenge, or returns ErrNoAnswer to ignore it. Another error ends the session.
 	Next(challenge []byte) ([]byte, error)
 	// Done is asked whether the server may say OK now. An error ends the session.
 	Done() error
@@ -27,9 +26,11 @@ type Mechanism interface {
 	Secret() string
 }
 
+// ErrNoAnswer is what a Mechanism says to a challenge that it ignores.
+var ErrNoAnswer = errors.New("no answer to this challenge")
+
 var (
 	errNoMechanism = errors.New("server does not offer this authentication mechanism")
-	errChallenge   = errors.New("malformed challenge")
 	errChallenges  = errors.New("too many challenges")
 	errSASLName    = errors.New("name or secret contains NUL or is empty")
 )
@@ -95,10 +96,14 @@ func (s *Session) authenticate(m Mechanism) error {
 		answer := first
 		if first = nil; answer == nil {
 			challenge, err := base64.StdEncoding.DecodeString(string(s.challenge))
-			if err != nil && n > 0 || err != nil && m.Name() != "LOGIN" && looksEncoded(s.challenge) {
-				return s.fail(protoError{errChallenge})
+			if err != nil {
+				challenge = s.challenge // words for people, perhaps; the mechanism knows what to make of it
 			}
-			if answer, err = m.Next(challenge); err != nil {
+			answer, err = m.Next(challenge)
+			switch {
+			case errors.Is(err, ErrNoAnswer):
+				continue
+			case err != nil:
 				return s.fail(protoError{err})
 			}
 		}
@@ -118,9 +123,6 @@ func (s *Session) authenticate(m Mechanism) error {
 	}
 	return nil
 }
-
-// looksEncoded tells a challenge from words for people, which some servers write there.
-func looksEncoded(b []byte) bool { return !bytes.ContainsAny(b, " ") }
 
 // saslText writes an initial response; empty is not the same as none (RFC 4959 3).
 func saslText(b []byte) string {
@@ -181,7 +183,7 @@ func (m *simple) Refused() error {
 
 func (m *simple) Next(challenge []byte) ([]byte, error) {
 	if !m.isOAuth {
-		return nil, errChallenge
+		return nil, ErrNoAnswer // some servers ask although they have been told
 	}
 	// Whatever it says, the conversation has to be ended in order, so that the session can be used again.
 	m.oauth = &OAuthError{}
