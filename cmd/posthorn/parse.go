@@ -15,7 +15,8 @@ import (
 // parseCmd prints what Posthorn understands of messages, one JSON line each.
 type parseCmd struct {
 	Files  []string `arg:"" optional:"" help:"Message files; - is standard input." default:"-"`
-	Repair bool     `help:"Detect the charset of bytes that the declared one does not have, as the API does. Without it they show as U+FFFD."`
+	Clean  bool     `help:"Show what the author wrote: the text without quotes and signature."`
+	Repair bool     `help:"Detect the charset of bytes that the declared one does not have, as the API does. Without it they show as U+FFFD, and uuencoded files stay in their text."`
 }
 
 type parsedAddress struct {
@@ -30,6 +31,24 @@ type parsedPart struct {
 	Size   int64  `json:"size"`
 	Inline bool   `json:"inline"`
 	SHA256 string `json:"sha256"`
+
+	Method   string `json:"method,omitempty"`
+	Embedded string `json:"embedded,omitempty"`
+}
+
+type parsedRecipient struct {
+	Address    string `json:"address"`
+	Action     string `json:"action,omitempty"`
+	Status     string `json:"status,omitempty"`
+	Diagnostic string `json:"diagnostic,omitempty"`
+}
+
+// parsedReport is what became of another message.
+type parsedReport struct {
+	Kind       string            `json:"kind"` // "delivery", "bounce" (of no standard form), "receipt"
+	Recipients []parsedRecipient `json:"recipients"`
+	MessageID  string            `json:"message_id,omitempty"` // of that message
+	Subject    string            `json:"subject,omitempty"`
 }
 
 type parsedMessage struct {
@@ -45,6 +64,12 @@ type parsedMessage struct {
 	Text        string          `json:"text"`
 	HTML        string          `json:"html"`
 	Attachments []parsedPart    `json:"attachments"`
+	Security    mime.Security   `json:"security,omitempty"`
+	ListID      string          `json:"list_id,omitempty"`
+	Automatic   bool            `json:"automatic,omitempty"`
+	Report      *parsedReport   `json:"report,omitempty"`
+	Clean       string          `json:"clean,omitempty"` // with --clean: what its author wrote
+	Partial     bool            `json:"partial,omitempty"`
 	Problems    []string        `json:"problems,omitempty"`
 }
 
@@ -74,13 +99,17 @@ func (c *parseCmd) parseFile(enc *json.Encoder, name string) error {
 		}
 		defer f.Close()
 	}
-	m, err := mime.Parse(&wireReader{r: f}, mime.Options{Digests: true, NoDetect: !c.Repair})
+	m, err := mime.Parse(&wireReader{r: f}, mime.Options{Digests: true, NoDetect: !c.Repair, NoEmbed: !c.Repair})
 	if err != nil {
 		return err
 	}
 	p := parsedMessage{
 		File: filepath.Base(name), Subject: m.Subject, From: parsedAddresses(m.From), To: parsedAddresses(m.To), Cc: parsedAddresses(m.Cc),
 		MessageID: m.MessageID, References: m.References, Text: m.TextAll, HTML: m.HTMLAll, Attachments: []parsedPart{}, Problems: m.Problems,
+	}
+	p.Security, p.ListID, p.Automatic, p.Report, p.Partial = m.Security, m.List.ID, m.Automatic(), reportOf(m), m.Partial
+	if c.Clean {
+		p.Clean = mime.Clean(m, mime.DefaultCleanOptions()).Text
 	}
 	if p.References == nil {
 		p.References = []string{}
@@ -93,9 +122,36 @@ func (c *parseCmd) parseFile(enc *json.Encoder, name string) error {
 		p.InReplyTo = m.InReplyTo[0]
 	}
 	for _, a := range m.Attachments {
-		p.Attachments = append(p.Attachments, parsedPart{a.ID, a.Name, a.ContentType, a.Size, a.Inline, hex.EncodeToString(a.SHA256[:])})
+		p.Attachments = append(p.Attachments, parsedPart{a.ID, a.Name, a.ContentType, a.Size, a.Inline, hex.EncodeToString(a.SHA256[:]), a.Method, a.Embedded})
 	}
 	return enc.Encode(p)
+}
+
+func reportOf(m *mime.Message) *parsedReport {
+	var r parsedReport
+	var of *mime.Message
+	switch {
+	case m.Delivery != nil:
+		r.Kind, of = "delivery", m.Delivery.Returned
+		if !m.Delivery.Standard {
+			r.Kind = "bounce"
+		}
+		for _, x := range m.Delivery.Recipients {
+			r.Recipients = append(r.Recipients, parsedRecipient{x.Address, x.Action, x.Status, x.Diagnostic})
+		}
+	case m.Receipt != nil:
+		r.Kind, of = "receipt", m.Receipt.Returned
+		r.MessageID = m.Receipt.OriginalMessageID
+		r.Recipients = []parsedRecipient{{Address: m.Receipt.Recipient, Action: m.Receipt.Disposition}}
+	default:
+		return nil
+	}
+	if of != nil {
+		if r.Subject = of.Subject; r.MessageID == "" {
+			r.MessageID = of.MessageID
+		}
+	}
+	return &r
 }
 
 func parsedAddresses(list []mime.Address) []parsedAddress {

@@ -160,6 +160,8 @@ func (t texts) toUTF8(b []byte, charset string) (s string, fixed bool) {
 		return decodeUTF7(b), false
 	case "iso-2022-kr", "csiso2022kr":
 		return decodeISO2022KR(b), false
+	case "iso-2022-cn", "iso-2022-cn-ext", "csiso2022cn":
+		return decodeISO2022CN(b), false
 	}
 	ascii := isASCII(b)
 	if isUTF8Name(name) {
@@ -173,6 +175,9 @@ func (t texts) toUTF8(b []byte, charset string) (s string, fixed bool) {
 			return string(b), false
 		}
 		return t.repair(b, false), true
+	}
+	if half := upperHalf(name); half != "" {
+		return decodeUpperHalf(b, half), false
 	}
 	e := lookup(name)
 	if t.noDetect && (name == "iso-8859-1" || name == "latin1" || name == "l1") {
@@ -216,6 +221,20 @@ func decodeCharmap(b []byte, cm *charmap.Charmap) string {
 		out = append(out, b[i:j]...)
 		for i = j; i < len(b) && b[i] >= 0x80; i++ {
 			out = utf8.AppendRune(out, cm.DecodeByte(b[i]))
+		}
+	}
+	return string(out)
+}
+
+// decodeUpperHalf decodes a charset of one byte per character that is ASCII below 0x80.
+func decodeUpperHalf(b []byte, half string) string {
+	table := []rune(half)
+	out := make([]byte, 0, len(b)+len(b)/4)
+	for _, c := range b {
+		if c < 0x80 {
+			out = append(out, c)
+		} else {
+			out = utf8.AppendRune(out, table[c-0x80])
 		}
 	}
 	return string(out)
@@ -298,6 +317,39 @@ func decodeISO2022KR(b []byte) string {
 		}
 	}
 	out, err := korean.EUCKR.NewDecoder().Bytes(euc)
+	if err != nil {
+		return validUTF8(b)
+	}
+	return validUTF8(out)
+}
+
+// decodeISO2022CN undoes RFC 1922 as far as it is GB 2312; characters of other sets become U+FFFD.
+func decodeISO2022CN(b []byte) string {
+	gb := make([]byte, 0, len(b))
+	shifted, known := false, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == 0x0e:
+			shifted = true
+		case c == 0x0f:
+			shifted = false
+		case c == 0x1b && i+3 < len(b) && b[i+1] == '$' && (b[i+2] == ')' || b[i+2] == '*' || b[i+2] == '+'):
+			if b[i+2] == ')' {
+				known = b[i+3] == 'A'
+			}
+			i += 3
+		case c == '\n':
+			shifted, known = false, false
+			gb = append(gb, c)
+		case shifted && c > 0x20 && known:
+			gb = append(gb, c|0x80)
+		case shifted && c > 0x20:
+			gb = append(gb, 0xff)
+		default:
+			gb = append(gb, c)
+		}
+	}
+	out, err := simplifiedchinese.GBK.NewDecoder().Bytes(gb)
 	if err != nil {
 		return validUTF8(b)
 	}

@@ -29,6 +29,48 @@ func newDecoder(encoding string) decoder {
 	return identity{}
 }
 
+// decoder returns the decoder of a leaf's content.
+func (p *part) decoder() decoder {
+	d := newDecoder(p.encoding)
+	if p.ctype == "message/rfc822" {
+		return &mboxDecoder{in: d}
+	}
+	return d
+}
+
+// mboxDecoder leaves out an mbox "From " line at the beginning: it is of a file, not of the message that was forwarded.
+type mboxDecoder struct {
+	in   decoder
+	line []byte
+	done bool
+}
+
+const maxFromLine = 1024
+
+func (d *mboxDecoder) write(dst, src []byte) []byte {
+	if d.done {
+		return d.in.write(dst, src)
+	}
+	d.line = d.in.write(d.line, src)
+	const from = "From "
+	if n := min(len(d.line), len(from)); string(d.line[:n]) == from[:n] {
+		i := bytes.IndexByte(d.line, '\n')
+		if i < 0 && len(d.line) <= maxFromLine {
+			return dst
+		}
+		d.line = d.line[i+1:]
+	}
+	return d.rest(dst)
+}
+
+func (d *mboxDecoder) rest(dst []byte) []byte {
+	dst = append(dst, d.line...)
+	d.line, d.done = nil, true
+	return dst
+}
+
+func (d *mboxDecoder) flush(dst []byte) []byte { return d.in.flush(d.rest(dst)) }
+
 type identity struct{}
 
 func (identity) write(dst, src []byte) []byte { return append(dst, src...) }

@@ -21,6 +21,9 @@ type Attachment struct {
 	Size        int64    // decoded bytes
 	Inline      bool     // shown within the message: disposition inline, a Content-ID inside multipart/related, or used as Text or HTML
 	SHA256      [32]byte // of the decoded bytes; zero unless Options.Digests
+	Method      string   // of text/calendar, upper case: "REQUEST", "REPLY", "CANCEL"; "" if it says none (RFC 5546)
+	Embedded    string   // "uuencode" or "yenc" for a file inside a text; "" for a part
+	Shown       bool     // the HTML shows it by its Content-ID (RFC 2392)
 }
 
 // Message is what was understood of a message.
@@ -42,8 +45,17 @@ type Message struct {
 	HTMLAll string
 
 	Attachments []Attachment
-	Partial     bool     // a limit was reached: parts or text are missing from the end
-	Problems    []string // what was wrong with the message, in words; never its content
+	Security    Security  // how the message is signed or encrypted
+	Fragment    *Fragment // it is a piece of a larger one; nil if not
+	Delivery    *Delivery // a report on what became of another message; nil if not
+	Receipt     *Receipt  // a report that another message was shown or deleted; nil if not
+	ReceiptTo   []Address // who asks for such a report (Disposition-Notification-To)
+	Auto        string    // keyword of Auto-Submitted (RFC 3834), lower case: "auto-replied"; "" if missing
+	Precedence  string    // lower case: "bulk", "list", "junk"
+	List        List      // of the mailing list it came by
+
+	Partial  bool     // something is missing from the end: a limit was reached, or the reader failed
+	Problems []string // what was wrong with the message, in words; never its content
 
 	shown []shown // the texts in their order
 }
@@ -68,5 +80,6 @@ type Limits struct {
 type Options struct {
 	Digests  bool // compute Attachment.SHA256
 	NoDetect bool // bytes that are not in the declared charset become U+FFFD; without it their charset is detected
+	NoEmbed  bool // files within a text (uuencode, yEnc) stay part of the text
 	Limits   Limits
 }

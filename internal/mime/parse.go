@@ -20,6 +20,7 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 	var namedText, namedHTML *string // the first text that is an attachment only because it has a name
 	textLeft, htmlLeft := w.lim.Text, w.lim.Text
 	var buf []byte
+	g := gather{m: m}
 	hint := "" // charset of the first text
 	for p := w.next(); p != nil; p = w.next() {
 		list, left, named := &text, &textLeft, &namedText
@@ -37,13 +38,22 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 					a.SHA256 = sha256.Sum256(buf)
 				}
 			} else {
+				w.head.begin(g.want(w, p))
 				buf = w.measure(p, &a, buf, o.Digests)
+				g.attached(w, p, &a)
 			}
 			m.Attachments = append(m.Attachments, a)
 			continue
 		}
 		var body []byte
-		body, buf = w.textOf(p, buf, *left)
+		var em *embedded
+		if !o.NoEmbed && p.isText() {
+			em = &embedded{id: p.id, digests: o.Digests}
+		}
+		body, buf = w.textOf(p, buf, *left, em)
+		if em != nil {
+			m.Attachments = append(m.Attachments, em.files...)
+		}
 		if hint == "" {
 			hint = p.charset
 		}
@@ -52,6 +62,9 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 			w.problem("charset missing or wrong")
 		}
 		*left = max(0, *left-len(body))
+		if p.ctype == "text/plain" {
+			s = w.shownText(p, s)
+		}
 		*list = append(*list, s)
 		m.shown = append(m.shown, shown{s, p.ctype == "text/html", p.alt})
 	}
@@ -70,7 +83,10 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 		w.t.hint = hint
 	}
 	m.fromHeader(w.t)
-	m.Partial, m.Problems = w.partial, w.prob
+	m.Partial, m.Problems = w.partial || w.s.err != nil, w.prob
+	m.Security = w.sec
+	m.shownByID()
+	g.finish(w)
 	return m, w.s.err
 }
 
@@ -84,25 +100,31 @@ func joined(s []string) (first, all string) {
 	return s[0], strings.Join(s, "\n")
 }
 
-// textOf returns the decoded body of a leaf, valid until the next call, and buf, the room it may have used.
-func (w *walker) textOf(p *part, buf []byte, limit int) (body, room []byte) {
+// textOf returns the decoded body of a leaf, valid until the next call, and buf, the room it may have used. Files
+// embedded in it go to em, which may be nil.
+func (w *walker) textOf(p *part, buf []byte, limit int, em *embedded) (body, room []byte) {
 	if _, raw := newDecoder(p.encoding).(identity); raw && !p.known && w.inBody {
 		b, _ := w.body()
-		if !w.inBody && len(b) <= limit { // all of it lies in the scanner's buffer
+		if !w.inBody && len(b) <= limit && (em == nil || !em.spot(b, 0)) { // all of it lies in the scanner's buffer
 			return b, buf
 		}
 		buf = append(buf[:0], b...)
-		buf = w.collect(p, buf, limit)
+		buf = w.collectText(p, buf, limit, em)
 		return buf, buf
 	}
-	buf = w.collect(p, buf[:0], limit)
+	buf = w.collectText(p, buf[:0], limit, em)
 	return buf, buf
 }
 
 // collect appends the decoded body of a leaf to buf, up to limit bytes.
 func (w *walker) collect(p *part, buf []byte, limit int) []byte {
+	return w.collectText(p, buf, limit, nil)
+}
+
+func (w *walker) collectText(p *part, buf []byte, limit int, em *embedded) []byte {
 	d := newDecoder(p.encoding)
 	full := false
+	var room []byte // decoded bytes on their way through em
 	check := func() {
 		if len(buf) > limit {
 			buf, full = buf[:limit], true
@@ -110,13 +132,32 @@ func (w *walker) collect(p *part, buf []byte, limit int) []byte {
 			w.problem("text too long")
 		}
 	}
+	look := func(from int) {
+		if em != nil && !full && em.spot(buf, from) {
+			room = append(room[:0], buf...)
+			buf = buf[:0]
+			em.on, em.out = true, func(b []byte) {
+				if !full {
+					buf = append(buf, b...)
+					check()
+				}
+			}
+			em.write(room)
+		}
+		check()
+	}
 	take := func(b []byte) {
-		if !full {
+		switch {
+		case em != nil && em.on:
+			room = d.write(slices.Grow(room[:0], len(b)), b)
+			em.write(room)
+		case !full:
+			from := len(buf)
 			buf = d.write(slices.Grow(buf, len(b)), b)
-			check()
+			look(from)
 		}
 	}
-	check()
+	look(0)
 	if p.known {
 		take(p.text)
 	}
@@ -127,16 +168,24 @@ func (w *walker) collect(p *part, buf []byte, limit int) []byte {
 		}
 		take(b)
 	}
-	if !full {
+	switch {
+	case em != nil && em.on:
+		room = d.flush(room[:0])
+		em.write(room)
+		em.flush()
+	case !full:
+		from := len(buf)
 		buf = d.flush(buf)
-		check()
+		if look(from); em != nil && em.on {
+			em.flush()
+		}
 	}
 	return buf
 }
 
 // measure finds the decoded size of a leaf and its digest. buf is room to work in and is returned.
 func (w *walker) measure(p *part, a *Attachment, buf []byte, digest bool) []byte {
-	d := newDecoder(p.encoding)
+	d := p.decoder()
 	_, raw := d.(identity)
 	var sum hash.Hash
 	if digest {
@@ -147,6 +196,7 @@ func (w *walker) measure(p *part, a *Attachment, buf []byte, digest bool) []byte
 		if sum != nil {
 			sum.Write(b)
 		}
+		w.head.write(b)
 	}
 	take := func(b []byte) {
 		if raw {
@@ -195,7 +245,13 @@ func OpenPart(r io.Reader, id string) (Attachment, io.Reader, error) {
 	w := newWalker(r, Limits{})
 	for p := w.next(); p != nil; p = w.next() {
 		if p.id == id {
-			return p.attachment(), &partReader{w: w, p: p, d: newDecoder(p.encoding)}, nil
+			return p.attachment(), &partReader{w: w, p: p, d: p.decoder()}, nil
+		}
+		if n := embeddedNumber(p, id); n > 0 {
+			if r := openEmbedded(&partReader{w: w, p: p, d: p.decoder()}, n); r != nil {
+				return r.em.files[n-1], r, nil
+			}
+			break
 		}
 	}
 	if w.s.err != nil {
@@ -289,11 +345,24 @@ func (m *Message) fromHeader(t texts) {
 				}
 			case len(m.References) == 0 && strings.EqualFold(f.Name, "References"):
 				m.References = append(m.References, t.idList(unfold(f.Value))...)
+			case m.Precedence == "" && strings.EqualFold(f.Name, "Precedence"):
+				m.Precedence = keyword(f.Value)
 			}
 		case 11:
 			if len(m.InReplyTo) == 0 && strings.EqualFold(f.Name, "In-Reply-To") {
 				m.InReplyTo = append(m.InReplyTo, t.idList(unfold(f.Value))...)
 			}
+		case 14:
+			if m.Auto == "" && strings.EqualFold(f.Name, "Auto-Submitted") {
+				m.Auto = keyword(f.Value)
+			}
+		case 27:
+			if strings.EqualFold(f.Name, "Disposition-Notification-To") {
+				m.ReceiptTo = append(m.ReceiptTo, t.parseAddresses(unfold(f.Value))...)
+			}
+		}
+		if len(f.Name) >= 7 && (f.Name[4] == '-') && strings.EqualFold(f.Name[:5], "List-") {
+			m.List.field(t, f)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package mime
 
 import (
-	"html"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -13,13 +12,103 @@ const (
 )
 
 // Snippet returns the beginning of a message's text for lists: about 100 characters on one line, valid UTF-8. It takes
-// the plain text and falls back to the text inside the HTML.
+// the plain text and falls back to the text inside the HTML. Quoted text, what introduces it, hidden text, and the
+// "view in browser" of newsletters are skipped, unless there is nothing else.
 func Snippet(text, html string) string {
-	s := snippetOf(text)
-	if s == "" && html != "" {
-		s = snippetOf(htmlText(html))
+	for _, n := range []int{4 << 10, snippetInput} {
+		short := len(text) > n
+		if s := snippetOf(ownText(textLines(cutText(text, n)))); s != "" && (!short || len(s) >= snippetRunes/2 || n == snippetInput) {
+			return s
+		}
+		if !short {
+			break
+		}
 	}
-	return s
+	if html == "" {
+		return ""
+	}
+	for _, n := range []int{16 << 10, 4 * snippetInput} {
+		short := len(html) > n
+		if s := snippetOf(ownText(parseHTML(cutText(html, n)).lines())); s != "" && (!short || len(s) >= snippetRunes/2 || n == 4*snippetInput) {
+			return s
+		}
+		if !short {
+			break
+		}
+	}
+	return ""
+}
+
+func cutText(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// ownText joins the lines that are neither quoted nor junk; all lines if there are no others.
+func ownText(lines []line) string {
+	for i := range lines {
+		lines[i].text = strings.ReplaceAll(lines[i].text, "\ufffc", "")
+	}
+	markQuotes(lines, true)
+	var b strings.Builder
+	for _, quotes := range []bool{false, true} {
+		begun := false
+		for i := range lines {
+			l := &lines[i]
+			if l.norm == "" || l.drop && !quotes || !begun && isPreviewJunk(l.norm) {
+				continue
+			}
+			begun = true
+			b.WriteString(l.text)
+			b.WriteByte(' ')
+		}
+		if begun {
+			return b.String()
+		}
+	}
+	for i := range lines {
+		b.WriteString(lines[i].text)
+		b.WriteByte(' ')
+	}
+	return b.String()
+}
+
+// isPreviewJunk knows the first lines of newsletters that say nothing: links to a web version, addresses, rules.
+func isPreviewJunk(s string) bool {
+	if strings.IndexByte(s, ' ') < 0 && (strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "<http")) {
+		return true
+	}
+	if strings.HasPrefix(s, "[image:") || strings.HasPrefix(s, "[cid:") {
+		return strings.HasSuffix(s, "]")
+	}
+	if strings.Trim(s, "-_=*~#+|. \u2500\u2014\u2013\u00b7") == "" {
+		return true
+	}
+	if len(s) > 200 {
+		return false
+	}
+	for _, w := range []string{"in your browser", "in a browser", "in browser", "view online", "view it online", "web version", "webversion", "online version", "view this email", "view this message", "read online", "can't see images", "images not display", "trouble viewing", "having trouble reading",
+		"im browser", "online ansehen", "online-version", "onlineversion", "webansicht", "nicht richtig angezeigt", "nicht korrekt dargestellt", "dans votre navigateur", "dans le navigateur", "version en ligne", "en tu navegador", "en el navegador", "en su navegador", "versión web", "nel browser", "versione online", "versione web",
+		"no navegador", "no seu navegador", "versão online", "in je browser", "in uw browser", "online versie", "webbläsare", "w przeglądarce", "в браузере", "веб-версия", "在浏览器中", "网页版", "ブラウザで"} {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
+}
+
+func textLines(s string) []line {
+	var out []line
+	for l := range strings.Lines(s) {
+		l = strings.TrimRight(l, "\r\n")
+		out = append(out, line{text: l, quoted: strings.HasPrefix(strings.TrimLeft(l, " "), ">") && !strings.HasPrefix(l, ">From ")})
+	}
+	return out
 }
 
 func snippetOf(s string) string {
@@ -54,80 +143,6 @@ func snippetOf(s string) string {
 func invisible(r rune) bool {
 	return r == 0xad || r == 0x34f || r == 0x61c || r == 0x180e || r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e ||
 		r >= 0x2060 && r <= 0x206f || r == 0xfeff || r == 0x2007
-}
-
-// htmlText returns the visible text of the beginning of an HTML document, roughly.
-func htmlText(s string) string {
-	if len(s) > 4*snippetInput {
-		s = s[:4*snippetInput]
-	}
-	var b strings.Builder
-	for s != "" && b.Len() < 8*snippetRunes {
-		i := strings.IndexByte(s, '<')
-		if i < 0 {
-			b.WriteString(s)
-			break
-		}
-		b.WriteString(s[:i])
-		s = s[i:]
-		if strings.HasPrefix(s, "<!--") {
-			j := strings.Index(s, "-->")
-			if j < 0 {
-				break
-			}
-			s = s[j+3:]
-			continue
-		}
-		if len(s) > 1 && !isTagStart(s[1]) {
-			b.WriteByte('<')
-			s = s[1:]
-			continue
-		}
-		name := tagName(s[1:])
-		j := strings.IndexByte(s, '>')
-		if j < 0 {
-			break
-		}
-		s = s[j+1:]
-		switch name {
-		case "style", "script", "title", "noscript", "xml":
-			k := closingTag(s, name)
-			if k < 0 {
-				k = len(s)
-			}
-			s = s[k:]
-		case "b", "i", "u", "em", "strong", "span", "font", "a", "/b", "/i", "/u", "/em", "/strong", "/span", "/font", "/a", "wbr":
-		default:
-			b.WriteByte(' ')
-		}
-	}
-	return html.UnescapeString(b.String())
-}
-
-func isTagStart(c byte) bool {
-	return c == '/' || c == '!' || c == '?' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-}
-
-func tagName(s string) string {
-	i := 0
-	for i < len(s) && i < 16 && s[i] > ' ' && s[i] != '>' && (s[i] != '/' || i == 0) {
-		i++
-	}
-	return strings.ToLower(s[:i])
-}
-
-// closingTag returns the index of "</name", -1 if there is none.
-func closingTag(s, name string) int {
-	for off := 0; ; {
-		i := strings.Index(s[off:], "</")
-		if i < 0 {
-			return -1
-		}
-		off += i + 2
-		if len(s) >= off+len(name) && strings.EqualFold(s[off:off+len(name)], name) {
-			return off - 2
-		}
-	}
 }
 
 // DisplayBody returns what a reader should see: the HTML if there is one, else the plain text. Several texts are joined

@@ -15,6 +15,7 @@ type level struct {
 	related  bool   // it or an outer one is multipart/related
 	digest   bool
 	alt      int // number of the innermost multipart/alternative around its parts; 0 none
+	ctype    string
 }
 
 // part is a leaf of the MIME tree.
@@ -26,6 +27,8 @@ type part struct {
 	name     string
 	disp     string // "attachment", "inline" or ""
 	encoding string
+	params   params // of the Content-Type
+	parent   string // type of the multipart it stands in
 	related  bool
 	alt      int
 	text     []byte // the body itself, when it was read already
@@ -46,6 +49,8 @@ type walker struct {
 	alts    int
 	root    Header
 	blk     block
+	sec     Security
+	head    head
 	partial bool
 	prob    []string
 }
@@ -141,7 +146,7 @@ func (w *walker) next() *part {
 		if lv.digest {
 			def = "message/rfc822"
 		}
-		related, alt := lv.related, lv.alt
+		related, alt, parent := lv.related, lv.alt, lv.ctype
 		f, h, ended := w.header()
 		if ended && len(f) == 0 && h.level < 0 {
 			w.h = h // nothing after the last boundary
@@ -155,7 +160,7 @@ func (w *walker) next() *part {
 			return nil
 		}
 		p := w.describe(f, def)
-		p.related, p.alt = related, alt
+		p.related, p.alt, p.parent = related, alt, parent
 		if ended {
 			w.h = h
 		}
@@ -175,6 +180,7 @@ func (w *walker) enter(p *part, id string, ended bool) *part {
 	}
 	boundary := p.name
 	p.name = ""
+	w.noteSecurity(p)
 	if ended {
 		p.none = true
 		return nil
@@ -204,7 +210,7 @@ func (w *walker) enter(p *part, id string, ended bool) *part {
 		w.alts++
 		alt = w.alts
 	}
-	w.open = append(w.open, level{boundary: boundary, alt: alt, prefix: id, related: related, digest: p.ctype == "multipart/digest"})
+	w.open = append(w.open, level{boundary: boundary, ctype: p.ctype, alt: alt, prefix: id, related: related, digest: p.ctype == "multipart/digest"})
 	var pre []byte
 	w.skip(&pre)
 	if w.h.level == n {
@@ -300,7 +306,7 @@ func (w *walker) describe(h Header, def string) *part {
 			}
 			seenType = true
 			v, ps := w.t.parseParams(h[i].Value)
-			p.ctype = contentType(v, def)
+			p.ctype, p.params = contentType(v, def), ps
 			p.charset = charsetName(ps.get("charset"))
 			ctName = ps.get("name")
 			if strings.HasPrefix(p.ctype, "multipart/") {
@@ -362,6 +368,11 @@ func contentType(v, def string) string {
 	return v
 }
 
+const tnefType = "application/ms-tnef" // a container of Outlook's, kept whole
+
+// isText tells whether the leaf is text/plain to be shown, in which files may be embedded.
+func (p *part) isText() bool { return p.ctype == "text/plain" && !p.isAttachment() }
+
 func (p *part) isAttachment() bool {
 	return p.disp == "attachment" || p.name != "" || p.ctype != "text/plain" && p.ctype != "text/html"
 }
@@ -374,8 +385,18 @@ func (p *part) mayBeText() bool {
 
 func (p *part) attachment() Attachment {
 	cid := strings.Trim(p.header.Get("Content-ID"), " \t<>")
-	return Attachment{
+	a := Attachment{
 		ID: p.id, ContentType: p.ctype, Charset: p.charset, Name: p.name, ContentID: cid, Disposition: p.disp,
 		Inline: p.disp == "inline" || p.disp == "" && cid != "" && p.related,
 	}
+	switch a.ContentType {
+	case "text/calendar":
+		a.Method = methodName(p.params.get("method"))
+	case "application/ms-tnef", "application/vnd.ms-tnef":
+		a.ContentType = tnefType
+	}
+	if strings.EqualFold(a.Name, "winmail.dat") && a.ContentType == "application/octet-stream" {
+		a.ContentType = tnefType
+	}
+	return a
 }
