@@ -152,11 +152,16 @@ func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
 	switch code {
 	case "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED":
 		return AuthFailed, wait
-	case "THROTTLED", "LIMIT", "MESSAGELIMIT":
-		if code == "MESSAGELIMIT" {
-			return Transient, wait
-		}
+	case "THROTTLED":
 		return TransientAccount, wait
+	case "LIMIT":
+		// Yahoo's is about how often. In answer to a write it is what RFC 5530 says: too large, too many; unless it says so.
+		if !writes(cmd) || strings.Contains(low, "rate") {
+			return TransientAccount, wait
+		}
+		return Permanent, wait
+	case "MESSAGELIMIT":
+		return Transient, wait
 	}
 	if wait > 0 {
 		return TransientAccount, wait
@@ -218,6 +223,15 @@ func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
 		return Permanent, 0
 	}
 	return Transient, 0
+}
+
+// writes reports whether a command puts something into a mailbox or makes one.
+func writes(cmd string) bool {
+	switch cmd {
+	case "APPEND", "REPLACE", "STORE", "COPY", "MOVE", "CREATE", "RENAME":
+		return true
+	}
+	return false
 }
 
 // backOff reads Exchange's "Suggested Backoff Time: 299961 milliseconds"; 0 when there is none.

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Listen waits for what the server says unasked, without any command: how NOTIFY is listened to (RFC 5465 5). It returns
+// Listen waits for what the server says unasked, without any command: how NOTIFY may be listened to (RFC 5465 3.1). Where
+// IDLE is offered Idle hears more: Dovecot 2.3 then tells of the open mailbox, too. It returns
 // nil when ctx is done, with the session ready for the next command; what happens meanwhile goes to Options.OnUnilateral.
 // Every Options.IdleRenew a NOOP proves that the connection lives: no answer within Options.Idle kills the session.
 func (s *Session) Listen(ctx context.Context) error {
