@@ -68,15 +68,7 @@ func parseBounce(m *Message, returned bool) *Delivery {
 	}
 	for i := range d.Recipients {
 		r := &d.Recipients[i]
-		r.Status = enhancedStatus(r.Diagnostic)
-		if r.Status == "" {
-			switch replyCode(r.Diagnostic) / 100 {
-			case 4:
-				r.Status = "4.0.0"
-			case 5:
-				r.Status = "5.0.0"
-			}
-		}
+		r.Status = statusOf(r.Diagnostic)
 		if delayedNotice(m.Subject) {
 			r.Action = "delayed"
 		}

@@ -172,6 +172,11 @@ func markSignature(lines []line, conclusions bool) bool {
 			drop(i, run(i))
 		}
 	}
+	for i := range lines {
+		if !lines[i].drop && isListFooter(lines, i) {
+			drop(i, run(i))
+		}
+	}
 	// The tail of the last run of kept lines.
 	var tail []int // the last lines with text, from the end
 	for i := len(lines) - 1; i >= 0 && len(tail) < 12; i-- {
@@ -224,6 +229,21 @@ func markSignature(lines []line, conclusions bool) bool {
 		return false
 	}
 	return len(marked) > 0
+}
+
+// isListFooter tells whether the lines from i on were added by a mailing list: a rule, and below it what list it is.
+func isListFooter(lines []line, i int) bool {
+	if l := &lines[i]; len(l.norm) < 20 || strings.Trim(l.norm, "_-=*~ ") != "" {
+		return false
+	}
+	for j := i + 1; j < len(lines) && j < i+5; j++ {
+		for _, w := range []string{"mailing list", "listinfo", "unsubscribe", "mailman", "yahoo! groups", "mailinglist", "post messages to this", "subscription options", "sponsored by"} {
+			if strings.Contains(lines[j].norm, w) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func hasForward(lines []line) bool {

@@ -82,8 +82,10 @@ func parseHTML(s string) *node {
 			for n := 0; n < 2 && implicitlyEnds(tag, stack[len(stack)-1].tag); n++ { // a row ends the cell and the row before
 				pop(len(stack) - 1)
 			}
-			if n.hidden() && !voidTag(tag) {
-				skip, skipDepth = tag, 1
+			if n.hidden() {
+				if !voidTag(tag) {
+					skip, skipDepth = tag, 1
+				}
 				continue
 			}
 			top := stack[len(stack)-1]

@@ -58,6 +58,9 @@ func (w *textWriter) brk(n int) {
 		return
 	}
 	w.space = false
+	if w.marker != "" { // the text of an item begins beside its marker
+		n = 1
+	}
 	w.gap = max(w.gap, n)
 }
 
@@ -322,9 +325,10 @@ func (w *textWriter) within(prefix, marker string, n *node) {
 		return
 	}
 	// What is owed belongs to the outside.
-	if w.begun && w.gap > 0 && len(w.prefix) == 0 {
+	if w.begun && w.gap > 1 {
+		blank := "\n" + strings.TrimRight(w.all(), " ")
 		for range w.gap - 1 {
-			w.out.WriteByte('\n')
+			w.out.WriteString(blank)
 		}
 		w.gap = 1
 	}
@@ -500,7 +504,7 @@ func (w *textWriter) table(n *node) {
 			break
 		}
 	}
-	if !data || wide < 2 || w.plain || w.cell > 0 {
+	if !data || wide < 2 || w.cell > 0 {
 		w.brk(1)
 		w.kids(n)
 		w.brk(1)
@@ -526,11 +530,12 @@ func (w *textWriter) table(n *node) {
 		if empty {
 			continue
 		}
-		if w.md {
+		md := w.md && !w.plain
+		if md {
 			w.raw("|")
 		}
 		for j, c := range r {
-			if j > 0 && !w.md {
+			if j > 0 && !md && !w.plain {
 				w.space = true
 				w.raw("|")
 			}
@@ -538,18 +543,18 @@ func (w *textWriter) table(n *node) {
 			w.cell++
 			w.kids(c)
 			w.cell--
-			if w.md {
+			if md {
 				w.space = true
 				w.raw("|")
 			}
 		}
-		if w.md {
+		if md {
 			for j := len(r); j < cols; j++ {
 				w.raw(" |")
 			}
 		}
 		w.brk(1)
-		if w.md && i == 0 {
+		if md && i == 0 {
 			w.raw("|" + strings.Repeat(" --- |", cols))
 			w.brk(1)
 		}

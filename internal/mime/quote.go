@@ -38,8 +38,11 @@ func markQuotes(lines []line, forward bool) {
 			break
 		}
 	}
-	tries := 0
+	tries, own := 0, false // own: there is text above that is not quoted
 	for i := 0; i < end; i++ {
+		if i > 0 && !lines[i-1].drop && lines[i-1].norm != "" {
+			own = true
+		}
 		l := &lines[i]
 		if forward && !l.quoted && (l.cut || headerBlock(lines, i) || isOriginalMark(l.norm)) {
 			return
@@ -73,6 +76,11 @@ func markQuotes(lines []line, forward bool) {
 					next++
 				}
 				if next < end && !lines[next].quoted && !lines[next].soft && strongAttribution(lines, i, n) {
+					if !own { // an answer below, to a quote that was cut out
+						dropFrom(lines, i, i+n)
+						i += n - 1
+						continue
+					}
 					dropFrom(lines, i, end)
 					return
 				}
@@ -102,8 +110,11 @@ func dropRuler(lines []line, i int) {
 // dropAttribution drops the lines above i that introduce a quote.
 func dropAttribution(lines []line, i int) bool {
 	j := i - 1
-	for j >= 0 && j >= i-3 && lines[j].norm == "" && !lines[j].drop {
+	for j >= 0 && j >= i-4 && !lines[j].drop && (lines[j].norm == "" || isEllipsis(lines[j].norm)) {
 		j--
+	}
+	if j < 0 {
+		return false
 	}
 	joined := ""
 	for n := 0; n < maxAttributionLines && j-n >= 0; n++ {
@@ -117,15 +128,22 @@ func dropAttribution(lines []line, i int) bool {
 		if isAttribution(joined) {
 			// The beginning may stand one line higher: "On Monday," / "Ann wrote:".
 			if n+1 < maxAttributionLines && j-n-1 >= 0 {
-				if up := &lines[j-n-1]; up.norm != "" && !up.drop && len(up.norm)+len(joined) < maxAttribution && beginsAttribution(up.norm) && !beginsAttribution(joined) {
+				if up := &lines[j-n-1]; up.norm != "" && !up.drop && len(up.norm)+len(joined) < maxAttribution && (beginsAttribution(up.norm) && !beginsAttribution(joined) || strings.IndexByte(up.norm, '@') > 0 && !strings.ContainsAny(joined, "0123456789@")) {
 					n++
 				}
 			}
-			for k := 0; k <= n; k++ {
-				lines[j-k].drop = true
-			}
+			dropFrom(lines, j-n, i)
 			return true
 		}
+	}
+	return false
+}
+
+// isEllipsis tells whether a line says that some of the quote is left out.
+func isEllipsis(s string) bool {
+	switch strings.Trim(s, "[](){}<>*-=_ ") {
+	case "...", "…", "snip", "snipped", "cut", "schnipp", "gekürzt", "..":
+		return true
 	}
 	return false
 }

@@ -340,7 +340,7 @@ func parseDeliveryStatus(b []byte) *Delivery {
 			r.Address = typedAddress(h, "X-Actual-Recipient")
 		}
 		if r.Status = enhancedStatus(h.Get("Status")); r.Status == "" {
-			r.Status = enhancedStatus(r.Diagnostic)
+			r.Status = statusOf(r.Diagnostic)
 		}
 		if r.Action == "" && r.Status != "" {
 			r.Action = actionOf(r.Status)
@@ -389,6 +389,20 @@ func enhancedStatus(s string) string {
 	return ""
 }
 
+// statusOf finds the status in a diagnostic text; an SMTP code alone tells the class.
+func statusOf(s string) string {
+	if x := enhancedStatus(s); x != "" {
+		return x
+	}
+	switch replyCode(s) / 100 {
+	case 4:
+		return "4.0.0"
+	case 5:
+		return "5.0.0"
+	}
+	return ""
+}
+
 func isWordByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_'
 }
@@ -397,7 +411,7 @@ func isWordByte(c byte) bool {
 func replyCode(s string) int {
 	for i := 0; i+3 <= len(s); i++ {
 		if (s[i] == '4' || s[i] == '5') && (i == 0 || !isWordByte(s[i-1]) && s[i-1] != '.') && (i+3 == len(s) || !isWordByte(s[i+3]) || s[i+3] == '-') && (i+3 == len(s) || s[i+3] != '.') {
-			if n, err := strconv.Atoi(s[i : i+3]); err == nil && n%100/10 <= 5 {
+			if n, err := strconv.Atoi(s[i : i+3]); err == nil && n%100/10 <= 7 {
 				return n
 			}
 		}

@@ -17,7 +17,8 @@ const (
 func Snippet(text, html string) string {
 	for _, n := range []int{4 << 10, snippetInput} {
 		short := len(text) > n
-		if s := snippetOf(ownText(textLines(cutText(text, n)))); s != "" && (!short || len(s) >= snippetRunes/2 || n == snippetInput) {
+		own, quotes := ownText(textLines(cutText(text, n)))
+		if s := snippetOf(own); s != "" && (!short || !quotes && len(s) >= snippetRunes/2 || n == snippetInput) {
 			return s
 		}
 		if !short {
@@ -29,7 +30,8 @@ func Snippet(text, html string) string {
 	}
 	for _, n := range []int{16 << 10, 4 * snippetInput} {
 		short := len(html) > n
-		if s := snippetOf(ownText(parseHTML(cutText(html, n)).lines())); s != "" && (!short || len(s) >= snippetRunes/2 || n == 4*snippetInput) {
+		own, quotes := ownText(parseHTML(cutText(html, n)).lines())
+		if s := snippetOf(own); s != "" && (!short || !quotes && len(s) >= snippetRunes/2 || n == 4*snippetInput) {
 			return s
 		}
 		if !short {
@@ -49,8 +51,8 @@ func cutText(s string, n int) string {
 	return s[:n]
 }
 
-// ownText joins the lines that are neither quoted nor junk; all lines if there are no others.
-func ownText(lines []line) string {
+// ownText joins the lines that are neither quoted nor junk; if there are no others, quotes says so and it takes those.
+func ownText(lines []line) (text string, quotes bool) {
 	for i := range lines {
 		lines[i].text = strings.ReplaceAll(lines[i].text, "\ufffc", "")
 	}
@@ -68,14 +70,14 @@ func ownText(lines []line) string {
 			b.WriteByte(' ')
 		}
 		if begun {
-			return b.String()
+			return b.String(), quotes
 		}
 	}
 	for i := range lines {
 		b.WriteString(lines[i].text)
 		b.WriteByte(' ')
 	}
-	return b.String()
+	return b.String(), true
 }
 
 // isPreviewJunk knows the first lines of newsletters that say nothing: links to a web version, addresses, rules.
