@@ -140,6 +140,9 @@ var accountWords = [...]string{
 // loginWords, in answer to a login, mean that the server could not check the credentials.
 var loginWords = [...]string{"internal error", "system error", "server error", "unable to connect", "backend"}
 
+// fullWords, in answer to a write, mean that there is no room for it (GroupWise and others without OVERQUOTA).
+var fullWords = [...]string{"storage limit", "over quota", "quota exceeded", "exceeded the quota", "mailbox is full", "mailbox full"}
+
 // userWords mean that the user has to act, when the answer is to a login.
 var userWords = [...]string{
 	"web browser", "application-specific password", "invalid credentials", "authentication failed", "password",
@@ -192,7 +195,7 @@ func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
 	case "EXPUNGEISSUED", "CORRUPTION":
 		return Transient, 0
 	case "NONEXISTENT", "NOPERM", "CANNOT", "ALREADYEXISTS", "TRYCREATE", "BADCHARSET", "CLIENTBUG", "PARSE",
-		"PRIVACYREQUIRED", "CONTACTADMIN", "TOOBIG", "UNKNOWN-CTE":
+		"PRIVACYREQUIRED", "CONTACTADMIN", "TOOBIG", "UNKNOWN-CTE", "BADEVENT":
 		return Permanent, 0
 	}
 	if login && status == "NO" {
@@ -206,6 +209,11 @@ func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
 		}
 	}
 	if status == "NO" {
+		for _, w := range fullWords {
+			if writes(cmd) && strings.Contains(low, w) {
+				return Permanent, 0
+			}
+		}
 		for _, w := range [...]string{"doesn't exist", "does not exist", "unknown mailbox", "no such mailbox"} {
 			if strings.Contains(low, w) {
 				return Permanent, 0

@@ -19,6 +19,7 @@ type scram struct {
 	bare           string // client-first-message-bare
 	serverSig      []byte
 	stage          int
+	refused        error
 }
 
 const (
@@ -40,7 +41,7 @@ func SCRAMSHA256(user, password string) Mechanism { return &scram{user: user, pa
 
 func (m *scram) Name() string   { return "SCRAM-SHA-256" }
 func (m *scram) Secret() string { return m.password }
-func (m *scram) Refused() error { return nil }
+func (m *scram) Refused() error { return m.refused }
 
 func (m *scram) Start() ([]byte, error) {
 	if m.user == "" || m.password == "" || strings.Contains(m.user+m.password, "\x00") {
@@ -104,6 +105,10 @@ func (m *scram) final(first string) ([]byte, error) {
 // verify checks the server-final-message.
 func (m *scram) verify(final string) error {
 	v, _, _ := strings.Cut(final, ",")
+	if strings.HasPrefix(v, "e=") { // a refusal follows; an OK would not be believed
+		m.refused = errors.New("SCRAM: " + cleanText(v[2:]))
+		return nil
+	}
 	if !strings.HasPrefix(v, "v=") {
 		return errScramServer
 	}

@@ -3,6 +3,7 @@ package imap
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -227,6 +228,18 @@ func (p *player) row(r *Row) {
 	if r.Body.Has {
 		fmt.Fprintf(&b, " body %q", r.Body.Bytes)
 	}
+	for _, x := range r.Sections {
+		fmt.Fprintf(&b, " [%s]<%d> binary=%v %q", x.Path, x.Offset, x.Binary, x.Bytes)
+	}
+	if r.Body.Offset > 0 {
+		fmt.Fprintf(&b, " from %d", r.Body.Offset)
+	}
+	if r.EmailID != "" || r.ThreadID != "" {
+		fmt.Fprintf(&b, " email %q thread %q", r.EmailID, r.ThreadID)
+	}
+	if r.GmailMsgID != 0 || r.GmailThreadID != 0 || r.HasGmailLabels {
+		fmt.Fprintf(&b, " gmail %d %d %q", r.GmailMsgID, r.GmailThreadID, r.GmailLabels)
+	}
 	keys := make([]string, 0, len(r.Raw))
 	for k := range r.Raw {
 		keys = append(keys, k)
@@ -254,7 +267,7 @@ func (p *player) unilateral(u Unilateral) {
 	case KindExists, KindExpunge:
 		p.printf("unasked %s %d", kindNames[u.Kind], u.Num)
 	case KindMailbox, KindMailboxStatus:
-		p.printf("unasked %s %q", kindNames[u.Kind], u.Mailbox.Raw)
+		p.printf("unasked %s %q%s", kindNames[u.Kind], u.Mailbox.Raw, strings.TrimSuffix(" was "+u.Mailbox.OldName, " was "))
 	default:
 		p.printf("unasked %s %s [%s] %s", kindNames[u.Kind], u.Status, u.Code, u.Text)
 	}
@@ -363,8 +376,18 @@ func (p *player) call(text string) {
 		if has("header") {
 			o.Header = []string{"From", "Subject"}
 		}
-		if has("gmail") {
-			o.Items = []string{"X-GM-MSGID"}
+		o.Gmail, o.ObjectID, o.Vanished = has("gmail"), has("objectid"), has("vanished")
+		if has("items") {
+			o.Items = []string{"XAOL.SPAM.REASON"}
+		}
+		if has("window") {
+			o.Window = Window{-1, -30}
+		}
+		if has("piece") {
+			o.Offset, o.Length = 100, 50
+		}
+		if has("sections") {
+			o.Sections = []Section{{Path: "1.2", Offset: 4, Length: 8}, {Path: "2", Binary: true}}
 		}
 		if has("since") {
 			o.ChangedSince = 7
@@ -395,6 +418,117 @@ func (p *player) call(text string) {
 	case "logout":
 		p.err(p.s.Logout(ctx))
 	default:
+		p.write(ctx, name, rest, f)
+	}
+}
+
+// write carries out the calls that change something, and those of extensions.
+func (p *player) write(ctx context.Context, name, rest string, f []string) {
+	set, _ := ParseUIDSet(append(f, "")[0])
+	mail := func(from int) []AppendMessage {
+		var ms []AppendMessage
+		for _, body := range f[from:] {
+			ms = append(ms, AppendMessage{Body: strings.NewReader(body), Size: int64(len(body))})
+		}
+		return ms
+	}
+	copied := func(c Copied, err error) {
+		var pairs []string
+		for from, to := range c.All {
+			pairs = append(pairs, fmt.Sprintf("%d>%d", from, to))
+		}
+		p.printf("done %s; %d: %s", c.Done, c.UIDValidity, strings.Join(pairs, " "))
+		p.err(err)
+	}
+	switch name {
+	case "store":
+		got, err := p.s.Store(ctx, set, StoreAdd, f[1:], StoreOptions{})
+		p.printf("%+v", got)
+		p.err(err)
+	case "storeif":
+		got, err := p.s.Store(ctx, set, StoreRemove, f[1:], StoreOptions{UnchangedSince: 7})
+		p.printf("%+v", got)
+		p.err(err)
+	case "label":
+		got, err := p.s.Store(ctx, set, StoreReplace, f[1:], StoreOptions{Labels: true})
+		p.printf("%+v", got)
+		p.err(err)
+	case "copy":
+		copied(p.s.Copy(ctx, set, f[1]))
+	case "move":
+		copied(p.s.Move(ctx, set, f[1]))
+	case "expunge":
+		got, err := p.s.Expunge(ctx, set)
+		p.printf("%s", got)
+		p.err(err)
+	case "append":
+		got, err := p.s.AppendAll(ctx, f[0], mail(1))
+		p.printf("%+v", got)
+		p.err(err)
+	case "appendfull":
+		ms := mail(1)
+		ms[0].Flags, ms[0].UTF8, ms[0].Binary = []string{`\Draft`}, !p.s.Caps().Has("BINARY"), p.s.Caps().Has("BINARY")
+		ms[0].Date = time.Date(2024, 2, 1, 10, 0, 0, 0, time.FixedZone("", -3600))
+		got, err := p.s.Append(ctx, f[0], ms[0])
+		p.printf("%+v", got)
+		p.err(err)
+	case "appendshort":
+		got, err := p.s.Append(ctx, f[0], AppendMessage{Body: io.MultiReader(strings.NewReader(f[1])), Size: int64(len(f[1]) + 1)})
+		p.printf("%+v", got)
+		p.err(err)
+	case "appendlong":
+		got, err := p.s.Append(ctx, f[0], AppendMessage{Body: io.MultiReader(strings.NewReader(f[1])), Size: int64(len(f[1]) - 1)})
+		p.printf("%+v", got)
+		p.err(err)
+	case "replace":
+		got, err := p.s.Replace(ctx, set.Ranges()[0].Start, f[1], mail(2)[0])
+		p.printf("%+v", got)
+		p.err(err)
+	case "create":
+		id, err := p.s.Create(ctx, p.s.NameFor(f[0]), f[1:]...)
+		p.printf("%q", id)
+		p.err(err)
+	case "quotas":
+		got, err := p.s.Quotas(ctx, f[0])
+		p.printf("%+v", got)
+		p.err(err)
+	case "page":
+		got, err := p.s.SearchPage(ctx, rest, Window{1, 100})
+		p.printf("%s", got)
+		p.err(err)
+	case "savesearch":
+		p.err(p.s.SearchSave(ctx, rest))
+	case "known":
+		p.s.KnownUIDs(set.Ranges()[0])
+	case "resync":
+		got, err := p.s.Select(ctx, f[0], SelectOptions{QResync: &QResync{UIDValidity: 7, ModSeq: 5, Known: Range(1, 20),
+			Each: func(r *Row) error { p.row(r); return nil }}})
+		if got != nil {
+			p.printf("exists %d resync %v vanished %s", got.Exists, got.QResync, got.Vanished)
+		}
+		p.err(err)
+	case "notify":
+		p.err(p.s.Notify(ctx, true, NotifyGroup{Filter: NotifySelectedDelayed, Events: []NotifyEvent{NotifyNew, NotifyExpunge}, Fetch: &FetchOptions{Flags: true}},
+			NotifyGroup{Filter: NotifySubtree, Mailboxes: []string{"A", "B c"}, Events: []NotifyEvent{NotifyMailboxName}},
+			NotifyGroup{Filter: NotifyInboxes}))
+	case "compress":
+		p.err(p.s.Compress(ctx))
+	case "xoauth2":
+		p.auth(ctx, XOAuth2(f[0], f[1]))
+	case "oauthbearer":
+		p.auth(ctx, OAuthBearer(f[0], f[1], "imap.example.org:993"))
+	case "scram": // the nonce of RFC 7677 3
+		p.auth(ctx, &scram{user: f[0], password: f[1], nonce: "rOprNGfwEbeRWgbNEkqO"})
+	default:
 		p.printf("unknown call %s", name)
 	}
+}
+
+func (p *player) auth(ctx context.Context, m Mechanism) {
+	err := p.s.Authenticate(ctx, m)
+	var o *OAuthError
+	if errors.As(err, &o) {
+		p.printf("%+v", *o)
+	}
+	p.err(err)
 }
