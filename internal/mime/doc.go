@@ -5,5 +5,6 @@
 // are bounded, and the work is linear in the size of the input.
 //
 // The standards: RFC 5322 with its obsolete syntax, RFC 2045 to 2049, 2047 (encoded words), 2231 (parameters),
-// 2183 (Content-Disposition), 6532 (UTF-8 headers), 5256 2.1 (base subject).
+// 2183 (Content-Disposition), 6532 (UTF-8 headers), 5256 2.1 (base subject), 3676 (format=flowed), 3464 and 8098
+// (reports), 3834 (automatic mail), 2369, 2919 and 8058 (lists), 8551 and 3156 (signed and encrypted mail).
 package mime
