@@ -60,6 +60,7 @@ func (s *Session) Notify(ctx context.Context, status bool, groups ...NotifyGroup
 			return
 		}
 		l.text(" SET")
+		l.limit = s.o.Limits.Command
 		if status {
 			l.text(" STATUS")
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"sort"
 )
 
 // A parser reads the tokens of one response (RFC 3501 9). What it returns are views into the frame, valid as long
@@ -225,10 +226,10 @@ func (p *parser) literal() ([]byte, *streamed, error) {
 		return nil, nil, errSyntax
 	}
 	p.i += lf + 1
-	for k := range p.streamed {
-		if p.streamed[k].off == p.i {
-			return nil, &p.streamed[k], nil
-		}
+	// They are in the order of the response; a hostile one can have very many.
+	k := sort.Search(len(p.streamed), func(k int) bool { return p.streamed[k].off >= p.i })
+	if k < len(p.streamed) && p.streamed[k].off == p.i {
+		return nil, &p.streamed[k], nil
 	}
 	if size > int64(len(p.full)-p.i) {
 		return nil, nil, errEnd

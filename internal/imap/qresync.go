@@ -13,6 +13,12 @@ type QResync struct {
 	Each func(*Row) error
 }
 
+// resyncing is a QResync whose answer is being read.
+type resyncing struct {
+	*QResync
+	gone setBuilder
+}
+
 // usable reports whether QRESYNC may be sent: it must be on (RFC 7162 3.2.5), and 0 is no MODSEQ.
 func (q *QResync) usable(s *Session) bool {
 	return q != nil && s.enabled["QRESYNC"] && q.UIDValidity > 0 && q.ModSeq > 0
@@ -34,7 +40,7 @@ func (q *QResync) param(l *line, limit int) {
 }
 
 // take handles what the server says has changed. Before it has said that UIDVALIDITY is the same nothing counts.
-func (q *QResync) take(s *Session, d *Selected, kind string, num uint32, p *parser) (bool, error) {
+func (q *resyncing) take(s *Session, d *Selected, kind string, num uint32, p *parser) (bool, error) {
 	same := d.HasUIDValidity && d.UIDValidity == q.UIDValidity
 	switch kind {
 	case "VANISHED":
@@ -44,7 +50,7 @@ func (q *QResync) take(s *Session, d *Selected, kind string, num uint32, p *pars
 			return false, err
 		}
 		if same {
-			d.Vanished.AddSet(u.UIDs)
+			q.gone.add(u.UIDs)
 		}
 		return true, nil
 	case "FETCH", "UIDFETCH":
@@ -66,7 +72,8 @@ func (q *QResync) take(s *Session, d *Selected, kind string, num uint32, p *pars
 }
 
 // finish cuts what vanished to what is known.
-func (q *QResync) finish(d *Selected) {
+func (q *resyncing) finish(d *Selected) {
+	d.Vanished = q.gone.set()
 	if !d.HasUIDValidity || d.UIDValidity != q.UIDValidity || d.NoModSeq {
 		d.QResync, d.Vanished = false, UIDSet{}
 		return

@@ -61,7 +61,7 @@ func (s *Session) SearchPage(ctx context.Context, criteria string, w Window) (UI
 
 // search asks for one return option of ESEARCH, or for a plain answer.
 func (s *Session) search(criteria, option string) (UIDSet, error) {
-	var out UIDSet
+	var sum setBuilder
 	got := false
 	st, err := s.exchange("UID SEARCH", func(l *line) {
 		if option != "" {
@@ -77,19 +77,20 @@ func (s *Session) search(criteria, option string) (UIDSet, error) {
 			if err != nil {
 				return false, err
 			}
-			out.AddSet(set)
+			sum.add(set)
 		case "ESEARCH":
 			set, err := parseESearch(p)
 			if err != nil {
 				return false, err
 			}
-			out.AddSet(set)
+			sum.add(set)
 		default:
 			return false, nil
 		}
 		got = true
 		return true, nil
 	})
+	out := sum.set()
 	switch {
 	case err != nil:
 		return UIDSet{}, err
@@ -129,6 +130,7 @@ func parseSearch(p *parser) (UIDSet, error) {
 // parseESearch reads `(TAG "x") UID ALL 1:3 ...` (RFC 4731 3.1). AOL leaves UID out; the command that was sent decides.
 func parseESearch(p *parser) (UIDSet, error) {
 	var out UIDSet
+	var sum setBuilder
 	if p.space(); p.peek() == '(' {
 		if _, err := p.skip(); err != nil {
 			return out, err
@@ -151,7 +153,7 @@ func parseESearch(p *parser) (UIDSet, error) {
 				if !ok || set.Open() {
 					return errSyntax
 				}
-				out.AddSet(set)
+				sum.add(set)
 				return nil
 			})
 			if err != nil {
@@ -169,7 +171,7 @@ func parseESearch(p *parser) (UIDSet, error) {
 		if !ok || set.Open() {
 			return out, errSyntax
 		}
-		out.AddSet(set)
+		sum.add(set)
 	}
-	return out, nil
+	return sum.set(), nil
 }

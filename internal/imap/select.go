@@ -47,6 +47,7 @@ func (s *Session) Select(ctx context.Context, raw string, o SelectOptions) (*Sel
 	defer s.leave()
 	out := &Selected{ReadOnly: o.ReadOnly}
 	resync := o.QResync.usable(s)
+	changes := &resyncing{QResync: o.QResync}
 	if resync && s.selected.open && s.Caps().Has("UNSELECT") {
 		// What is said of the mailbox open until now must not be taken for news of the next.
 		if _, err := s.exchange("UNSELECT", nil, nil); err != nil {
@@ -77,7 +78,7 @@ func (s *Session) Select(ctx context.Context, raw string, o SelectOptions) (*Sel
 			return out.code(s.status), nil
 		default:
 			if resync {
-				return o.QResync.take(s, out, kind, num, p)
+				return changes.take(s, out, kind, num, p)
 			}
 			return false, nil
 		}
@@ -87,7 +88,7 @@ func (s *Session) Select(ctx context.Context, raw string, o SelectOptions) (*Sel
 		return nil, err
 	}
 	if resync {
-		o.QResync.finish(out)
+		changes.finish(out)
 	}
 	switch st.code {
 	case "READ-ONLY":

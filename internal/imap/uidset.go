@@ -270,3 +270,18 @@ func (s UIDSet) without(minus UIDSet, out *UIDSet) {
 }
 
 func (r UIDRange) String() string { return string(r.append(nil)) }
+
+// setBuilder puts many sets together, in whatever order a server sends them, without moving everything for each.
+type setBuilder struct {
+	rs    []UIDRange
+	limit int // beyond it they are put in order
+}
+
+func (b *setBuilder) add(s UIDSet) {
+	if b.rs = append(b.rs, s.r...); len(b.rs) > max(b.limit, 1024) {
+		b.rs = slices.Clip(normal(b.rs, false).r)
+		b.limit = 2 * len(b.rs)
+	}
+}
+
+func (b *setBuilder) set() UIDSet { return normal(b.rs, false) }
