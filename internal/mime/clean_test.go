@@ -54,7 +54,7 @@ func TestCleanText(t *testing.T) {
 		"Hungarian":           "\n\nAnn Example <ann@example.net> ezt írta (időpont: 2026. márc. 2., H, 10:11):\n\n> Mikor?\n",
 		"Romanian":            "\n\nÎn lun., 2 mar. 2026 la 10:11, Ann Example <ann@example.net> a scris:\n\n> Când?\n",
 		"Greek":               "\n\nΣτις Δευ 2 Μαρ 2026 στις 10:11 π.μ., ο χρήστης Ann <ann@example.net> έγραψε:\n\n> Πότε;\n",
-		"Hebrew":              "\n\nבתאריך יום ב׳, 2 במרץ 2026 ב-10:11 מאת Ann <‪ann@example.net‬‏>:‬\n\n> מתי?\n",
+		"Hebrew":              "\n\nבתאריך יום ב׳, 2 במרץ 2026 ב-10:11 מאת Ann <\u202aann@example.net\u202c\u200f>:\u202c\n\n> מתי?\n",
 		"Chinese":             "\n\n在 2026年3月2日 10:11，Ann Example <ann@example.net> 写道：\n\n> 什么时候？\n",
 		"Chinese Gmail":       "\n\nAnn Example <ann@example.net> 于2026年3月2日周一 10:11写道：\n\n> 什么时候？\n",
 		"Chinese Foxmail":     "\n\n------------------ 原始邮件 ------------------\n发件人: \"Ann\" <ann@example.net>;\n发送时间: 2026年3月2日(星期一) 10:11\n收件人: \"Bob\";\n主题: 船\n\n什么时候？\n",

@@ -70,10 +70,8 @@ func HeaderFieldsForSync() []string {
 		"Thread-Index", "Received", "Content-Type"}
 }
 
-// fieldName returns the name of the field that a line begins, "" if it begins none. White space before the colon is
+// fieldNameLen returns the length of the name of the field that a line begins, 0 if it begins none. White space before the colon is
 // obsolete syntax (RFC 5322 4.5).
-func fieldName(line []byte) string { return string(line[:fieldNameLen(line)]) }
-
 func fieldNameLen(line []byte) int {
 	for i, c := range line {
 		switch {
