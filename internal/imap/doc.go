@@ -9,6 +9,10 @@
 // that. The parser sees one complete response. So a response that makes no sense costs that response, not the
 // connection; a FETCH that makes no sense is reported as a skipped [Row], to be asked again by UID.
 //
+// Writes say what the server confirmed, also when they fail half way; new UIDs (COPYUID, APPENDUID) are told where the
+// server tells them and are never needed. Sets too long for one command are cut by bytes, for reading and for writing.
+// Extensions are used where they are offered; what needs one that is not says so before anything is sent.
+//
 // A Session never retries and never sleeps. After its first network or protocol error, after BYE, and after a
 // command's context ended, it is dead and every call returns the same error.
 //

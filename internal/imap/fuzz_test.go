@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -66,22 +67,27 @@ func digest(t *testing.T, r io.Reader) string {
 	s.o.Limits = Limits{Line: 4096, Response: 8192, Literal: 1000, Depth: 10}.withDefaults()
 	s.o.OnUnilateral = p.unilateral
 	s.f = newFramer(r, s.o.Limits)
-	s.f.sink = &bodySink{}
+	s.f.sink = &bodySink{sections: true}
 	s.pending = []*command{{name: "FUZZ", tag: "P1"}}
 	h := func(kind string, num uint32, q *parser) (bool, error) {
 		switch kind {
-		case "FETCH":
+		case "FETCH", "UIDFETCH":
 			row := &s.row
-			err := s.readRow(q, row, num, false)
+			err := s.readRow(q, row, num, kind == "UIDFETCH")
 			row.Err = err
 			p.row(row)
+			for _, x := range row.Sections {
+				if x.Has && x.Size != int64(len(x.Bytes)) {
+					t.Errorf("section of %d bytes has %d", x.Size, len(x.Bytes))
+				}
+			}
 			if row.Body.Has && row.Body.Size != int64(len(row.Body.Bytes)) {
 				t.Errorf("body of %d bytes has %d", row.Body.Size, len(row.Body.Bytes))
 			}
 			return true, nil
 		case "LIST":
 			m := parseList(q)
-			p.printf("%q %q %q %v", m.Raw, m.Name, m.Attrs, m.Err)
+			p.printf("%q %q %q %q %v", m.Raw, m.Name, m.Attrs, m.OldName, m.Err)
 			if !utf8.ValidString(m.Name) {
 				t.Errorf("name %q", m.Name)
 			}
@@ -93,6 +99,14 @@ func digest(t *testing.T, r io.Reader) string {
 		case "ESEARCH":
 			set, err := parseESearch(q)
 			p.printf("%s %v", set.String(), err)
+			return true, nil
+		case "QUOTA":
+			got, err := parseQuota(q)
+			p.printf("%v %v", got, err)
+			return true, nil
+		case "VANISHED":
+			u, err := parseVanished(q)
+			p.printf("%s %v %v", u.UIDs, u.Earlier, err)
 			return true, nil
 		case "NAMESPACE":
 			var ns []Namespace
@@ -151,6 +165,17 @@ func FuzzTokens(f *testing.F) {
 		try(func(p *parser) error { _, err := p.bodyStructure(); return err })
 		try(func(p *parser) error { _, err := p.texts(10); return err })
 		try(func(p *parser) error { _, _, err := parseStatusData(p); return err })
+		try(func(p *parser) error { _, err := parseQuota(p); return err })
+		try(func(p *parser) error { _, err := parseVanished(p); return err })
+		try(func(p *parser) error { _, err := parseESearch(p); return err })
+		try(func(p *parser) error { _, err := p.labels(); return err })
+		try(func(p *parser) error { _, err := p.objectID(); return err })
+		try(func(p *parser) error { _, err := p.number64(); return err })
+		try(func(p *parser) error { m := parseList(p); return m.Err })
+		try(func(p *parser) error { _, _, err := p.itemName(); return err })
+		if lit, ok := bodyItem([]byte(text)); ok && (!validPath(lit.Section) || lit.Offset < 0) {
+			t.Errorf("%q is %+v", text, lit)
+		}
 		_ = parseStatus("OK", []byte(text))
 	})
 }
@@ -225,6 +250,27 @@ func FuzzUIDSet(f *testing.F) {
 		}
 		if joined.String() != s.String() {
 			t.Errorf("%q split and joined is %q", s, joined)
+		}
+		cut := UIDRange{min(uid, uid/2+1), max(uid, 1)}
+		in := s.within(cut)
+		other := UIDs(uid, uid/2, uid/3)
+		both, rest := s.And(other), s.Without(other)
+		for _, x := range []UIDSet{in, both, rest} {
+			checkSet(t, x)
+		}
+		for _, u := range []uint32{uid, uid / 2, uid / 3, cut.Start, uid + 1} {
+			has := s.Contains(u)
+			if in.Contains(u) != (has && u >= cut.Start && u <= cut.Stop) || both.Contains(u) != (has && other.Contains(u)) ||
+				rest.Contains(u) != (has && !other.Contains(u)) {
+				t.Errorf("%q and %d: within %v %q, and %q, without %q", s, u, cut, in, both, rest)
+			}
+		}
+		var again2 setBuilder
+		for _, r := range slices.Backward(s.Ranges()) {
+			again2.add(UIDSet{[]UIDRange{r}})
+		}
+		if got := again2.set(); got.String() != s.String() {
+			t.Errorf("%q built backwards is %q", s, got)
 		}
 		c := s.Clone()
 		c.Add(uid)
