@@ -46,7 +46,9 @@ func SafeName(name string) string {
 		for !utf8.RuneStart(name[n]) {
 			n--
 		}
-		name = strings.TrimRight(name[:n], ". ") + ext
+		if name = strings.TrimRight(name[:n], ". ") + ext; strings.Trim(name, "_") == "" {
+			return "attachment"
+		}
 	}
 	return name
 }
