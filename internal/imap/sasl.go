@@ -190,7 +190,7 @@ func (m *simple) Next(challenge []byte) ([]byte, error) {
 	if json.Unmarshal(challenge, m.oauth) != nil {
 		m.oauth = &OAuthError{Status: cleanText(string(challenge))}
 	}
-	m.oauth.clean()
+	m.oauth.clean(m.secret)
 	return []byte(m.ack), nil
 }
 
@@ -227,8 +227,11 @@ func (e *OAuthError) Error() string {
 	return text
 }
 
-func (e *OAuthError) clean() {
+func (e *OAuthError) clean(secret string) {
 	for _, f := range [...]*string{&e.Status, &e.Schemes, &e.Scope, &e.Config} {
+		if len(secret) >= 16 { // shorter ones are no tokens, and may be part of any word
+			*f = strings.ReplaceAll(*f, secret, "***")
+		}
 		*f = cleanText(*f)
 	}
 }

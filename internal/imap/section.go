@@ -10,7 +10,7 @@ import (
 
 // Section is a piece of a message: a part, or some bytes of it.
 type Section struct {
-	Path   string // "1.2", "2.MIME", "TEXT", "2.HEADER"; empty: the whole message
+	Path   string // "1.2", "2.MIME", "TEXT", "2.HEADER"; empty: the whole message; not "HEADER": that is FullHeader
 	Binary bool   // without its transfer encoding (BINARY.PEEK, RFC 3516 4.3); only for paths of numbers
 	// Offset and Length choose bytes, from Offset on and at most Length of them; a Length of 0 means all.
 	Offset, Length int64
@@ -30,7 +30,7 @@ var (
 
 // section writes ` BODY.PEEK[path]<offset.length>`.
 func (l *line) section(x Section) {
-	if !validPath(x.Path) || x.Offset < 0 || x.Length < 0 || x.Offset > 0 && x.Length == 0 || x.Binary && !numeric(x.Path) {
+	if !validPath(x.Path) || strings.EqualFold(x.Path, "HEADER") || x.Offset < 0 || x.Length < 0 || x.Offset > 0 && x.Length == 0 || x.Binary && !numeric(x.Path) {
 		l.err = errSection
 		return
 	}
@@ -91,7 +91,14 @@ func bodyItem(item []byte) (lit Literal, ok bool) {
 	default:
 		return lit, false
 	}
-	lit.Section = strings.ToUpper(string(item[open+1 : len(item)-1]))
+	section := item[open+1 : len(item)-1]
+	if len(section) == 0 {
+		return lit, true
+	}
+	if hasPrefixFold(section, "HEADER") { // of the message: that is Row.Header
+		return lit, false
+	}
+	lit.Section = strings.ToUpper(string(section))
 	return lit, validPath(lit.Section)
 }
 

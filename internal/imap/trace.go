@@ -29,6 +29,9 @@ func (s *Session) traceIn(f frame) {
 		return
 	}
 	b, _, more := bytes.Cut(f.b, []byte("\n"))
+	if b[0] == '+' && s.secretText != "" {
+		b, more = []byte("+ (hidden)"), false // salt and proof are enough to guess passwords with
+	}
 	if _, rest, ok := untaggedNumber(b); ok && hasPrefixFold(rest, "FETCH") {
 		if i := bytes.IndexByte(b, '"'); i >= 0 {
 			b, more = b[:i], true
