@@ -86,6 +86,9 @@ func newFramer(src io.Reader, lim Limits) *framer {
 // buffered returns how many bytes were read and not yet handed out.
 func (f *framer) buffered() int { return f.w - f.r }
 
+// unread reports whether something of a response was read and not yet handed out.
+func (f *framer) unread() bool { return len(bytes.Trim(f.buf[f.r:f.w], "\x00\r\n")) > 0 }
+
 // shrink gives memory back while nothing is expected; IDLE calls it.
 func (f *framer) shrink() {
 	f.asm, f.streamed = nil, nil

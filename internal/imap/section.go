@@ -30,7 +30,8 @@ var (
 
 // section writes ` BODY.PEEK[path]<offset.length>`.
 func (l *line) section(x Section) {
-	if !validPath(x.Path) || strings.EqualFold(x.Path, "HEADER") || x.Offset < 0 || x.Length < 0 || x.Offset > 0 && x.Length == 0 || x.Binary && !numeric(x.Path) {
+	path := validPath(x.Path) && !strings.EqualFold(x.Path, "HEADER") && (!x.Binary || numeric(x.Path))
+	if !path || x.Offset < 0 || x.Length < 0 || x.Offset > 0 && x.Length == 0 {
 		l.err = errSection
 		return
 	}

@@ -218,6 +218,13 @@ func (s *Session) send(name string, l *line, h handler) (*command, error) {
 		if err := s.drain(h); err != nil {
 			return nil, err
 		}
+		// A go-ahead that nobody asked for must not count as the one for this literal: a server that then refuses would take
+		// the message for commands.
+		for s.f.unread() {
+			if err := s.step(h); err != nil {
+				return nil, err
+			}
+		}
 	}
 	s.wbuf = append(s.wbuf[:0], c.tag...)
 	s.wbuf = append(s.wbuf, ' ')
