@@ -20,6 +20,7 @@ type Engine interface {
 	Start(id mail.AccountID)
 	Stop(ctx context.Context, id mail.AccountID) error
 	Status(id mail.AccountID) (mail.SyncStatus, bool)
+	Do(ctx context.Context, id mail.AccountID, op mail.Operation) (mail.Operation, error)
 }
 
 // Served tells about one answered request. Route is the pattern, never the path: paths hold addresses.

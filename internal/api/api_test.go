@@ -33,6 +33,7 @@ type engine struct {
 	mu     sync.Mutex
 	told   []string
 	status map[mail.AccountID]mail.SyncStatus
+	store  *store.Store
 }
 
 func (e *engine) Start(id mail.AccountID) { e.tell("start", id) }
@@ -45,6 +46,16 @@ func (e *engine) tell(what string, id mail.AccountID) {
 	defer e.mu.Unlock()
 	e.told = append(e.told, what+" "+string(id))
 }
+
+// Do leaves every operation pending: no mail server is there to confirm it.
+func (e *engine) Do(ctx context.Context, id mail.AccountID, op mail.Operation) (mail.Operation, error) {
+	mb, err := e.store.Mailbox(ctx, id)
+	if err != nil {
+		return op, err
+	}
+	return mb.AddOperation(ctx, op)
+}
+
 func (e *engine) Status(id mail.AccountID) (mail.SyncStatus, bool) {
 	s, ok := e.status[id]
 	return s, ok
@@ -82,7 +93,7 @@ func setup(t testing.TB) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bundle{t: t, store: s, engine: &engine{status: map[mail.AccountID]mail.SyncStatus{}}, app: app.ID, key: auth.NewKey()}
+	b := &bundle{t: t, store: s, engine: &engine{status: map[mail.AccountID]mail.SyncStatus{}, store: s}, app: app.ID, key: auth.NewKey()}
 	if err := s.PutAPIKey(context.Background(), app.ID, "test", auth.Hash(b.key)); err != nil {
 		t.Fatal(err)
 	}

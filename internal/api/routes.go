@@ -20,18 +20,27 @@ func (a *API) allRoutes() []route {
 		{"DELETE /v3/grants/{grant}", a.deleteGrant, false},
 
 		{"GET /v3/grants/{grant}/folders", a.listFolders, false},
+		{"POST /v3/grants/{grant}/folders", a.createFolder, false},
 		{"GET /v3/grants/{grant}/folders/{folder}", a.getFolder, false},
+		{"PUT /v3/grants/{grant}/folders/{folder}", a.updateFolder, false},
+		{"DELETE /v3/grants/{grant}/folders/{folder}", a.deleteFolder, false},
 
 		{"GET /v3/grants/{grant}/messages", a.listMessages, false},
 		{"GET /v3/grants/{grant}/messages/{message}", a.getMessage, false},
+		{"PUT /v3/grants/{grant}/messages/{message}", a.updateMessage, false},
+		{"DELETE /v3/grants/{grant}/messages/{message}", a.deleteMessage, false},
 		{"GET /v3/grants/{grant}/messages/{message}/attachments/{attachment}", a.getAttachment, false},
 		{"GET /v3/grants/{grant}/messages/{message}/attachments/{attachment}/download", a.downloadAttachment, false},
 
 		{"GET /v3/grants/{grant}/threads", a.listThreads, false},
 		{"GET /v3/grants/{grant}/threads/{thread}", a.getThread, false},
+		{"PUT /v3/grants/{grant}/threads/{thread}", a.updateThread, false},
+		{"DELETE /v3/grants/{grant}/threads/{thread}", a.deleteThread, false},
 
 		{"GET /v3/grants/{grant}/attachments/{attachment}", a.getAttachment, false},
 		{"GET /v3/grants/{grant}/attachments/{attachment}/download", a.downloadAttachment, false},
+
+		{"GET /v3/grants/{grant}/operations/{operation}", a.getOperation, false},
 
 		{"GET /openapi.yaml", a.getSpec, true},
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/provider"
@@ -25,6 +26,14 @@ type account struct {
 	stopped chan struct{}
 	again   chan struct{} // signals: read the settings again and go on at once
 	status  status
+	news    chan struct{} // signals: something happened in INBOX
+	ops     chan struct{} // signals: operations wait
+
+	waitersMu sync.Mutex
+	waiters   map[string]chan struct{} // of callers of Do, by operation
+
+	strikesMu sync.Mutex // the workers of bodies share strikes
+	strikes   map[store.PlacementRef]int
 
 	// ---
 	acct    mail.Account
@@ -34,16 +43,17 @@ type account struct {
 	backoff backoff
 	saved   time.Time // when the status was last written although the state was the same
 
-	session   int  // counts sessions, so that a loss can be confirmed in another one
-	synced    bool // the initial sync was completed once
-	lastAudit time.Time
-	losses    map[mail.FolderID]loss // suspicious losses that wait for confirmation
-	parked    map[mail.FolderID]parking
-	helper    *session      // second connection while bodies are fetched
-	news      chan struct{} // signals: something happened in INBOX
-
-	strikesMu sync.Mutex // the workers of bodies share strikes
-	strikes   map[store.PlacementRef]int
+	session    int  // counts sessions, so that a loss can be confirmed in another one
+	synced     bool // the initial sync was completed once
+	lastAudit  time.Time
+	losses     map[mail.FolderID]loss // suspicious losses that wait for confirmation
+	parked     map[mail.FolderID]parking
+	expected   map[mail.FolderID]imap.UIDSet // messages that leave their folder because we asked for it
+	acting     bool                          // what is found now was asked for by an application
+	opsNext    time.Time                     // when the next postponed operation is due; zero: none
+	writer     *session                      // connection for operations
+	writerUsed time.Time
+	helper     *session // second connection while bodies are fetched
 
 	watchRetry backoff
 	watchAfter time.Time          // not before then is a watch begun again
@@ -70,16 +80,12 @@ func newAccount(e *Engine, id mail.AccountID, cancel context.CancelFunc) *accoun
 		stopped: make(chan struct{}), again: make(chan struct{}, 1),
 		status: status{now: e.o.Now},
 		losses: map[mail.FolderID]loss{}, parked: map[mail.FolderID]parking{}, strikes: map[store.PlacementRef]int{},
-		news: make(chan struct{}, 1),
+		expected: map[mail.FolderID]imap.UIDSet{}, waiters: map[string]chan struct{}{},
+		news: make(chan struct{}, 1), ops: make(chan struct{}, 1),
 	}
 }
 
-func (a *account) reload() {
-	select {
-	case a.again <- struct{}{}:
-	default:
-	}
-}
+func (a *account) reload() { signal(a.again) }
 
 // errReload ends a round because the settings changed.
 var errReload = errors.New("settings changed")

@@ -86,6 +86,9 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 		}
 		a.status.advance(len(b))
 		progress += len(b)
+		if applyErr = a.interject(ctx); applyErr != nil {
+			stop(applyErr)
+		}
 	}
 	if applyErr != nil {
 		return true, fmt.Errorf("store bodies: %w", applyErr)
@@ -254,5 +257,6 @@ func (a *account) strike(ctx context.Context, u unit, got imap.UIDSet, cause err
 func (a *account) setAside(ctx context.Context, u unit, uid uint32, reason string) error {
 	ref := store.PlacementRef{Folder: u.folder.ID, UIDValidity: u.folder.UIDValidity, UID: mail.UID(uid)}
 	a.log.Warn("message set aside", "op", "bodies", "folder", u.folder.ID, "uid", uid, "reason", reason)
-	return a.apply(ctx, store.Batch{Origin: mail.OriginLive, Quarantine: []store.Trouble{{PlacementRef: ref, Reason: reason, NextTry: a.e.o.Now().Add(retryQuarantined)}}})
+	_, err := a.mbox.Apply(ctx, store.Batch{Term: a.term, Origin: mail.OriginLive, Quarantine: []store.Trouble{{PlacementRef: ref, Reason: reason, NextTry: a.e.o.Now().Add(retryQuarantined)}}})
+	return err
 }

@@ -179,7 +179,7 @@ func parts(in []mime.Attachment) (out []mail.Part, listed bool) {
 const headerChunk = 1000
 
 // storeHeaders fetches what lists, identity and threads need of the given messages of the open folder and applies it
-// together with b. Messages that their headers do not identify are fetched whole first; with whole set, all are.
+// together with b. Messages that their headers do not identify are fetched whole first; with whole set, all new ones are.
 func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
 	o := imap.FetchOptions{
 		Flags: true, InternalDate: true, Size: true, Header: mime.HeaderFieldsForSync(),
@@ -201,7 +201,7 @@ func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, u
 		n.Flags, n.Keywords = mail.ParseFlags(r.Flags)
 		n.FP, n.Strong = mime.Fingerprint(n.Head)
 		n.Strong = n.Strong && r.HasHeader
-		if whole || !n.Strong {
+		if !n.Strong {
 			want.Add(r.UID)
 		}
 		a.dateAndThread(&n)
@@ -211,6 +211,16 @@ func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, u
 	})
 	if err != nil {
 		return err
+	}
+	if whole {
+		for i := range b.New {
+			// One that we know has moved or was copied: its bytes are most likely here already.
+			if _, err := a.mbox.Message(ctx, mail.MessageID(a.key.MessageID(b.New[i].FP))); mail.IsKind(err, mail.NotFound) {
+				want.Add(uint32(b.New[i].UID))
+			} else if err != nil {
+				return err
+			}
+		}
 	}
 	if !want.Empty() {
 		if err := a.addContents(ctx, s, f, want, b.New, at); err != nil {

@@ -101,6 +101,9 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 			}
 		}
 		size = headerChunk
+		if err := a.interject(ctx); err != nil {
+			return err
+		}
 	}
 	if !c.HeadersDone { // nothing was left to fetch
 		c.HeadersDone = true
@@ -149,9 +152,16 @@ func (a *account) compare(ctx context.Context, s *session, f mail.Folder, sel *i
 	}
 	st := diff(remote, f.ID, local)
 	result := folderResult{proven: all && remote.Complete || condstore}
-	if suspicious(len(st.Vanished), len(local)) && !a.believe(f.ID) {
+	unasked := 0
+	for _, v := range st.Vanished {
+		if !a.expected[f.ID].Contains(uint32(v.UID)) {
+			unasked++
+		}
+	}
+	delete(a.expected, f.ID)
+	if suspicious(unasked, len(local)) && !a.believe(f.ID) {
 		st.Vanished, result.proven = nil, false
-	} else if len(st.Vanished) == 0 || !suspicious(len(st.Vanished), len(local)) {
+	} else if !suspicious(unasked, len(local)) {
 		delete(a.losses, f.ID)
 	}
 	result.vanished = len(st.Vanished)

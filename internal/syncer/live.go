@@ -20,13 +20,23 @@ func byRank(folders []mail.Folder) []mail.Folder {
 // idle waits until something may have happened: the server announced it for INBOX, the poll is due, or the settings
 // changed (errReload). News of INBOX are dealt with here; it returns when all folders should be looked at.
 func (a *account) idle(ctx context.Context, s *session, poll time.Duration) error {
-	timer := time.NewTimer(poll)
-	defer timer.Stop()
+	if a.writer != nil && a.e.o.Now().Sub(a.writerUsed) > writerLife {
+		a.closeWriter()
+	}
 	if s.Caps().Has("IDLE") {
 		a.keepWatch(a.watching)
 	}
+	if !a.opsNext.IsZero() {
+		poll = max(min(poll, a.opsNext.Sub(a.e.o.Now())), 0)
+	}
+	timer := time.NewTimer(poll)
+	defer timer.Stop()
 	for {
 		select {
+		case <-a.ops:
+			if err := a.serveOperations(ctx, s); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-a.again:
@@ -93,16 +103,10 @@ func (a *account) keepWatch(ctx context.Context) {
 
 // watchInbox idles on INBOX and signals news until the connection ends.
 func (a *account) watchInbox(ctx context.Context) error {
-	signal := func() {
-		select {
-		case a.news <- struct{}{}:
-		default:
-		}
-	}
 	s, err := a.tryOpen(ctx, func(u imap.Unilateral) {
 		switch u.Kind {
 		case imap.KindExists, imap.KindExpunge, imap.KindVanished, imap.KindFetch:
-			signal()
+			signal(a.news)
 		}
 	})
 	if err != nil || s == nil {
@@ -112,6 +116,6 @@ func (a *account) watchInbox(ctx context.Context) error {
 	if _, err := s.examine(ctx, mail.Folder{RawName: "INBOX"}); err != nil {
 		return err
 	}
-	signal() // whatever came between the last look and now
+	signal(a.news) // whatever came between the last look and now
 	return s.Idle(ctx)
 }

@@ -14,6 +14,9 @@ import (
 // apply writes a batch in the account's term.
 func (a *account) apply(ctx context.Context, b store.Batch) error {
 	b.Term = a.term
+	if a.acting && b.Origin == mail.OriginLive {
+		b.Origin = mail.OriginAPI
+	}
 	_, err := a.mbox.Apply(ctx, b)
 	return err
 }
@@ -37,6 +40,10 @@ var errSecondLook = errors.New("a suspicious loss is looked at in another sessio
 func (a *account) work(ctx context.Context, s *session) error {
 	a.session++
 	defer a.closeHelper()
+	defer a.closeWriter()
+	if err := a.serveOperations(ctx, s); err != nil { // those from before
+		return err
+	}
 	seen, err := a.mbox.Synced(ctx)
 	if err != nil {
 		return err
@@ -51,6 +58,11 @@ func (a *account) work(ctx context.Context, s *session) error {
 		a.enter(ctx, store.Batch{Origin: mail.OriginInitial}, mail.StateInitial, "", "")
 	}
 	for {
+		if !a.opsNext.IsZero() && !a.e.o.Now().Before(a.opsNext) {
+			if err := a.serveOperations(ctx, s); err != nil {
+				return err
+			}
+		}
 		full := a.initial() || a.e.o.Now().Sub(a.lastAudit) >= a.e.o.Audit
 		started := time.Now()
 		if err := a.pass(ctx, s, full); err != nil {

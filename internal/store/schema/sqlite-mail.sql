@@ -150,3 +150,13 @@ CREATE TABLE changes(
   object TEXT NOT NULL,                 -- public id
   data TEXT NOT NULL                    -- JSON of mail.ChangeData
 ) STRICT;
+
+CREATE TABLE operations(                -- what applications asked for, until a while after its end
+  id INTEGER PRIMARY KEY,
+  public TEXT NOT NULL UNIQUE,
+  state TEXT NOT NULL,                  -- mail.OpState
+  created_at INTEGER NOT NULL,
+  next_try INTEGER NOT NULL,            -- of a pending one; of an ended one: when it ended
+  data TEXT NOT NULL                    -- JSON of mail.Operation
+) STRICT;
+CREATE INDEX operations_pending ON operations(next_try) WHERE state = 'pending';

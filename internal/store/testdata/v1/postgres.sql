@@ -248,3 +248,16 @@ CREATE TABLE chunks(
   data bytea NOT NULL,
   PRIMARY KEY(account_id, id)
 );
+
+CREATE TABLE operations(                -- what applications asked for, until a while after its end
+  account_id uuid NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY,
+  public text NOT NULL,
+  state text NOT NULL,                  -- mail.OpState
+  created_at bigint NOT NULL,
+  next_try bigint NOT NULL,             -- of a pending one; of an ended one: when it ended
+  data text NOT NULL,                   -- JSON of mail.Operation
+  PRIMARY KEY(account_id, id),
+  UNIQUE(account_id, public)
+);
+CREATE INDEX operations_pending ON operations(account_id, next_try) WHERE state = 'pending';

@@ -1,0 +1,245 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/internal/v3"
+)
+
+// confirmTime is how long a write waits for the mail server's confirmation before it answers 202.
+const confirmTime = 10 * time.Second
+
+// do has an operation carried out. done tells that it was, and that the caller should answer with the new state; else
+// the answer is given: 202 with the operation, or what it failed with.
+func (c *call) do(id mail.AccountID, op mail.Operation) (result mail.Operation, done bool, err error) {
+	ctx, cancel := c.detached(confirmTime)
+	defer cancel()
+	if op, err = c.a.Engine.Do(ctx, id, op); err != nil {
+		return op, false, err
+	}
+	switch op.State {
+	case mail.OpDone:
+		return op, true, nil
+	case mail.OpFailed:
+		return op, false, mail.E(op.Why, "write to the mailbox", op.Reason, nil)
+	}
+	return op, false, c.one(http.StatusAccepted, v3.Select{}, v3.OperationOf(op, id))
+}
+
+func (a *API) getOperation(c *call) error {
+	acct, mb, err := c.mailbox()
+	if err != nil {
+		return err
+	}
+	op, err := mb.Operation(c.r.Context(), c.r.PathValue("operation"))
+	if err != nil {
+		return err
+	}
+	return c.one(http.StatusOK, v3.Select{}, v3.OperationOf(op, acct.ID))
+}
+
+// update turns the body of an update into an operation; nil if it asks for nothing.
+func (c *call) update(mb *store.Mailbox, messages []mail.MessageID) (*mail.Operation, error) {
+	u, err := v3.ParseMessageUpdate(c.r.Body)
+	if err != nil {
+		return nil, err
+	}
+	op := &mail.Operation{Kind: mail.OpUpdate, Messages: messages}
+	op.Set, op.Clear = u.Flags()
+	if u.Folders != nil {
+		to, err := resolve(c.r.Context(), mb, *u.Folders)
+		if err != nil {
+			return nil, err
+		}
+		if len(to) != 1 {
+			return nil, mail.E(mail.Invalid, "find folder", "folders: more than one folder is meant; use its id", nil)
+		}
+		op.Folder = to[0]
+	}
+	if op.Set|op.Clear == 0 && op.Folder == "" {
+		return nil, nil
+	}
+	return op, nil
+}
+
+func (a *API) updateMessage(c *call) error {
+	acct, mb, err := c.mailbox()
+	if err != nil {
+		return err
+	}
+	id := mail.MessageID(c.r.PathValue("message"))
+	if _, err := mb.Message(c.r.Context(), id); err != nil {
+		return err
+	}
+	op, err := c.update(mb, []mail.MessageID{id})
+	if err != nil {
+		return err
+	}
+	if op != nil {
+		if _, done, err := c.do(acct.ID, *op); err != nil || !done {
+			return err
+		}
+	}
+	return a.getMessage(c)
+}
+
+func (a *API) deleteMessage(c *call) error {
+	acct, mb, err := c.mailbox()
+	if err != nil {
+		return err
+	}
+	id := mail.MessageID(c.r.PathValue("message"))
+	if _, err := mb.Message(c.r.Context(), id); err != nil {
+		return err
+	}
+	return c.remove(acct.ID, []mail.MessageID{id})
+}
+
+// remove moves messages to the trash, or with hard_delete=true removes them for good.
+func (c *call) remove(id mail.AccountID, messages []mail.MessageID) error {
+	op := mail.Operation{Kind: mail.OpTrash, Messages: messages}
+	if isTrue(c.r.URL.Query().Get("hard_delete")) {
+		op.Kind = mail.OpRemove
+	}
+	if _, done, err := c.do(id, op); err != nil || !done {
+		return err
+	}
+	return c.done()
+}
+
+func (a *API) updateThread(c *call) error {
+	acct, mb, err := c.mailbox()
+	if err != nil {
+		return err
+	}
+	t, err := mb.Thread(c.r.Context(), mail.ThreadID(c.r.PathValue("thread")))
+	if err != nil {
+		return err
+	}
+	op, err := c.update(mb, append(t.Messages, t.Drafts...))
+	if err != nil {
+		return err
+	}
+	if op != nil {
+		if _, done, err := c.do(acct.ID, *op); err != nil || !done {
+			return err
+		}
+	}
+	return a.getThread(c)
+}
+
+func (a *API) deleteThread(c *call) error {
+	acct, mb, err := c.mailbox()
+	if err != nil {
+		return err
+	}
+	t, err := mb.Thread(c.r.Context(), mail.ThreadID(c.r.PathValue("thread")))
+	if err != nil {
+		return err
+	}
+	return c.remove(acct.ID, append(t.Messages, t.Drafts...))
+}
+
+func (a *API) createFolder(c *call) error {
+	w, err := v3.ParseFolderWrite(c.r.Body)
+	if err != nil {
+		return err
+	}
+	acct, mb, err := c.mailbox()
+	if err != nil {
+		return err
+	}
+	if w.Name == nil {
+		return mail.E(mail.Invalid, "read body", "name is missing", nil)
+	}
+	fs, err := mb.Folders(c.r.Context())
+	if err != nil {
+		return err
+	}
+	name := *w.Name
+	if w.Parent != nil && *w.Parent != "" {
+		if name, err = under(fs, mail.FolderID(*w.Parent), name); err != nil {
+			return err
+		}
+	}
+	op, done, err := c.do(acct.ID, mail.Operation{Kind: mail.OpFolderCreate, Name: name})
+	if err != nil || !done {
+		return err
+	}
+	c.r.SetPathValue("folder", string(op.Folder))
+	return a.getFolder(c)
+}
+
+// under returns the path of a folder of this name inside another.
+func under(fs []mail.Folder, parent mail.FolderID, name string) (string, error) {
+	for _, f := range fs {
+		if f.ID == parent {
+			if f.Delimiter == "" {
+				return "", mail.E(mail.Invalid, "find folder", "the mail server has no folders inside folders", nil)
+			}
+			return f.Name + f.Delimiter + name, nil
+		}
+	}
+	return "", mail.E(mail.Invalid, "find folder", "parent_id: there is no such folder", nil)
+}
+
+func (a *API) updateFolder(c *call) error {
+	w, err := v3.ParseFolderWrite(c.r.Body)
+	if err != nil {
+		return err
+	}
+	acct, mb, err := c.mailbox()
+	if err != nil {
+		return err
+	}
+	fs, err := mb.Folders(c.r.Context())
+	if err != nil {
+		return err
+	}
+	for _, f := range fs {
+		if string(f.ID) != c.r.PathValue("folder") {
+			continue
+		}
+		name := f.Name
+		if w.Name != nil {
+			name = *w.Name
+		}
+		if w.Parent != nil {
+			leaf := name
+			if f.Delimiter != "" {
+				leaf = name[strings.LastIndex(name, f.Delimiter)+1:]
+			}
+			if name = leaf; *w.Parent != "" {
+				if name, err = under(fs, mail.FolderID(*w.Parent), leaf); err != nil {
+					return err
+				}
+			}
+		}
+		if name != f.Name {
+			if _, done, err := c.do(acct.ID, mail.Operation{Kind: mail.OpFolderRename, Folder: f.ID, Name: name}); err != nil || !done {
+				return err
+			}
+		}
+		return a.getFolder(c)
+	}
+	return mail.E(mail.NotFound, "find folder", "there is no such folder", nil)
+}
+
+func (a *API) deleteFolder(c *call) error {
+	acct, mb, err := c.mailbox()
+	if err != nil {
+		return err
+	}
+	id := mail.FolderID(c.r.PathValue("folder"))
+	if _, err := mb.Folder(c.r.Context(), id); err != nil {
+		return err
+	}
+	if _, done, err := c.do(acct.ID, mail.Operation{Kind: mail.OpFolderDelete, Folder: id}); err != nil || !done {
+		return err
+	}
+	return c.done()
+}

@@ -1,0 +1,165 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// changeFolder carries out one operation on a folder.
+func (a *account) changeFolder(ctx context.Context, s *session, op mail.Operation) error {
+	var err error
+	switch op.Kind {
+	case mail.OpFolderCreate:
+		op.Folder, err = a.createFolder(ctx, s, &op)
+	case mail.OpFolderRename:
+		err = a.renameFolder(ctx, s, op)
+	case mail.OpFolderDelete:
+		err = a.deleteFolder(ctx, s, op)
+	default:
+		err = mail.E(mail.Invalid, "operate", "no such kind of operation", nil)
+	}
+	if err != nil {
+		return a.postpone(ctx, op, err)
+	}
+	return a.end(ctx, op, 0, "")
+}
+
+func (a *account) folderNamed(ctx context.Context, name string) (mail.Folder, bool, error) {
+	folders, err := a.mbox.Folders(ctx)
+	if err != nil {
+		return mail.Folder{}, false, err
+	}
+	for _, f := range folders {
+		if f.Name == name {
+			return f, true, nil
+		}
+	}
+	return mail.Folder{}, false, nil
+}
+
+var errFolderExists = "there is a folder of this name already"
+
+func (a *account) createFolder(ctx context.Context, s *session, op *mail.Operation) (mail.FolderID, error) {
+	if _, there, err := a.folderNamed(ctx, op.Name); err != nil {
+		return "", err
+	} else if there && !op.Tried {
+		return "", mail.E(mail.Conflict, "", errFolderExists, nil)
+	}
+	again := op.Tried
+	op.Tried = true // before it is sent: if we do not hear the answer, the folder is ours
+	if err := a.mbox.PutOperation(ctx, a.term, *op); err != nil {
+		return "", err
+	}
+	if _, err := s.Create(ctx, s.NameFor(op.Name)); err != nil {
+		if s.Err() != nil {
+			return "", err
+		}
+		if exists(err) && !again {
+			return "", mail.E(mail.Conflict, "", errFolderExists, err)
+		}
+		if !exists(err) {
+			return "", err
+		}
+	}
+	_ = s.Subscribe(ctx, s.NameFor(op.Name)) // other programs show it sooner; nothing depends on it
+	if _, err := a.listFolders(ctx, s); err != nil {
+		return "", err
+	}
+	f, there, err := a.folderNamed(ctx, op.Name)
+	if err != nil {
+		return "", err
+	}
+	if !there {
+		return "", mail.E(mail.Unavailable, "create a folder", "the server said that it made the folder, but does not list it", nil)
+	}
+	return f.ID, nil
+}
+
+func exists(err error) bool {
+	var e *imap.Error
+	return errors.As(err, &e) && (e.Code == "ALREADYEXISTS" || strings.Contains(strings.ToLower(e.Text), "exist"))
+}
+
+// renameFolder renames at the server and then here, at once: that the folder is the same, its id included, is known now
+// and could only be guessed later.
+func (a *account) renameFolder(ctx context.Context, s *session, op mail.Operation) error {
+	f, err := a.mbox.Folder(ctx, op.Folder)
+	if err != nil {
+		return err
+	}
+	if f.Role == mail.RoleInbox {
+		return mail.E(mail.Invalid, "", "INBOX cannot be renamed", nil)
+	}
+	if f.Name == op.Name {
+		return nil
+	}
+	if _, there, err := a.folderNamed(ctx, op.Name); err != nil {
+		return err
+	} else if there {
+		return mail.E(mail.Conflict, "", errFolderExists, nil)
+	}
+	raw := s.NameFor(op.Name)
+	if err := s.deselect(ctx); err != nil {
+		return err
+	}
+	if err := s.Rename(ctx, f.RawName, raw); err != nil {
+		if exists(err) && s.Err() == nil {
+			return mail.E(mail.Conflict, "", errFolderExists, err)
+		}
+		return err
+	}
+	all, err := a.mbox.Folders(ctx)
+	if err != nil {
+		return err
+	}
+	b := store.Batch{Origin: mail.OriginLive}
+	for _, x := range all {
+		switch {
+		case x.ID == f.ID:
+			x.RawName, x.Name = raw, op.Name
+		case f.Delimiter != "" && strings.HasPrefix(x.RawName, f.RawName+f.Delimiter):
+			x.RawName = raw + strings.TrimPrefix(x.RawName, f.RawName)
+			x.Name = op.Name + strings.TrimPrefix(x.Name, f.Name)
+		default:
+			continue
+		}
+		b.Folders = append(b.Folders, x)
+	}
+	if err := a.apply(ctx, b); err != nil {
+		return fmt.Errorf("store the new name: %w", err)
+	}
+	_, err = a.listFolders(ctx, s) // parents and roles follow from names
+	return err
+}
+
+func (a *account) deleteFolder(ctx context.Context, s *session, op mail.Operation) error {
+	f, err := a.mbox.Folder(ctx, op.Folder)
+	if mail.IsKind(err, mail.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if f.Role == mail.RoleInbox {
+		return mail.E(mail.Invalid, "", "INBOX cannot be deleted", nil)
+	}
+	if err := s.deselect(ctx); err != nil {
+		return err
+	}
+	if err := s.Delete(ctx, f.RawName); err != nil {
+		var e *imap.Error
+		if s.Err() != nil || !errors.As(err, &e) || e.Code != "NONEXISTENT" {
+			return err
+		}
+	}
+	if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, GoneFolders: []mail.FolderID{f.ID}}); err != nil {
+		return fmt.Errorf("store that the folder is gone: %w", err)
+	}
+	return a.pass(ctx, s, false) // whatever lay in it and nowhere else is removed
+}

@@ -1,0 +1,397 @@
+package syncer
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
+)
+
+// wish is what some operations together want of one message: the last word on each matter counts.
+type wish struct {
+	set, clear mail.Flags
+	folder     mail.FolderID // "": where it is
+	remove     bool
+}
+
+// visit is what is to be done in one folder, by UID.
+type visit struct {
+	add, remove map[mail.Flags]*imap.UIDSet // one flag each
+	move        map[mail.FolderID]*imap.UIDSet
+	expunge     imap.UIDSet
+	of          map[mail.UID]mail.MessageID // whom the destructive ones are meant for
+	err         error
+}
+
+// changeMessages carries out operations on messages together: what they want in one folder shares commands.
+func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Operation) error {
+	wishes, order, err := a.wishes(ctx, s, ops)
+	if err != nil {
+		for _, op := range ops {
+			if err := a.postpone(ctx, op, err); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	places, err := a.mbox.PlacementsOf(ctx, order...)
+	if err != nil {
+		return err
+	}
+	visits := plan(wishes, order, places)
+	folders, err := a.mbox.Folders(ctx)
+	if err != nil {
+		return err
+	}
+	removing := false
+	var touched []mail.FolderID // those that messages leave before those where they arrive
+	for _, f := range byRank(folders) {
+		v := visits[f.ID]
+		if v == nil {
+			continue
+		}
+		if s.Err() == nil {
+			v.err = a.visit(ctx, s, f, v, folders)
+		} else {
+			v.err = s.Err()
+		}
+		touched = append(touched, f.ID)
+		removing = removing || !v.expunge.Empty()
+	}
+	for _, f := range folders {
+		if arrives(visits, f.ID) && !slices.Contains(touched, f.ID) {
+			touched = append(touched, f.ID)
+		}
+	}
+	look := func() error {
+		for _, id := range touched {
+			f, err := a.mbox.Folder(ctx, id)
+			if err != nil {
+				return err
+			}
+			if _, err := a.syncFolder(ctx, s, f, false); err != nil {
+				return err
+			}
+		}
+		if removing {
+			return a.pass(ctx, s, false)
+		}
+		return nil
+	}
+	var lookErr error
+	if s.Err() == nil {
+		lookErr = look()
+	}
+	return a.judge(ctx, ops, wishes, visits, places, lookErr)
+}
+
+func arrives(visits map[mail.FolderID]*visit, id mail.FolderID) bool {
+	for _, v := range visits {
+		if v.move[id] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// wishes adds up what the operations want. The trash is made if a message is to go there and there is none.
+func (a *account) wishes(ctx context.Context, s *session, ops []mail.Operation) (map[mail.MessageID]*wish, []mail.MessageID, error) {
+	out := map[mail.MessageID]*wish{}
+	var order []mail.MessageID
+	var trash mail.FolderID
+	for _, op := range ops {
+		if op.Kind == mail.OpTrash && trash == "" {
+			var err error
+			if trash, err = a.trash(ctx, s); err != nil {
+				return nil, nil, err
+			}
+		}
+		for _, id := range op.Messages {
+			w := out[id]
+			if w == nil {
+				w = &wish{}
+				out[id] = w
+				order = append(order, id)
+			}
+			w.set, w.clear = w.set&^op.Clear|op.Set, w.clear&^op.Set|op.Clear
+			switch op.Kind {
+			case mail.OpUpdate:
+				if op.Folder != "" {
+					w.folder = op.Folder
+				}
+			case mail.OpTrash:
+				w.folder = trash
+				m, err := a.mbox.Message(ctx, id)
+				if err != nil && !mail.IsKind(err, mail.NotFound) {
+					return nil, nil, err
+				}
+				w.remove = w.remove || err == nil && slices.Equal(m.Folders, []mail.FolderID{trash})
+			case mail.OpRemove:
+				w.remove = true
+			}
+		}
+	}
+	return out, order, nil
+}
+
+// trash returns the folder for deleted messages.
+func (a *account) trash(ctx context.Context, s *session) (mail.FolderID, error) {
+	for range 2 {
+		folders, err := a.mbox.Folders(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, f := range folders {
+			if f.Role == mail.RoleTrash {
+				return f.ID, nil
+			}
+		}
+		if _, err := s.Create(ctx, s.NameFor("Trash")); err != nil && !exists(err) {
+			return "", err
+		}
+		if _, err := a.listFolders(ctx, s); err != nil {
+			return "", err
+		}
+	}
+	return "", mail.E(mail.Refused, "", "the mailbox has no trash folder, and none could be made", nil)
+}
+
+// plan turns wishes into visits. A message that shall lie in one folder and has several copies keeps one.
+func plan(wishes map[mail.MessageID]*wish, order []mail.MessageID, places map[mail.MessageID][]mail.Placement) map[mail.FolderID]*visit {
+	visits := map[mail.FolderID]*visit{}
+	at := func(p mail.Placement) *visit {
+		v := visits[p.Folder]
+		if v == nil {
+			v = &visit{add: map[mail.Flags]*imap.UIDSet{}, remove: map[mail.Flags]*imap.UIDSet{}, move: map[mail.FolderID]*imap.UIDSet{}, of: map[mail.UID]mail.MessageID{}}
+			visits[p.Folder] = v
+		}
+		return v
+	}
+	for _, id := range order {
+		w := wishes[id]
+		there := w.folder != "" && slices.ContainsFunc(places[id], func(p mail.Placement) bool { return p.Folder == w.folder })
+		for _, p := range places[id] {
+			v := at(p)
+			for _, f := range []mail.Flags{mail.FlagSeen, mail.FlagFlagged} {
+				if w.set&f != 0 && p.Flags&f == 0 {
+					put(v.add, f, p.UID)
+				}
+				if w.clear&f != 0 && p.Flags&f != 0 {
+					put(v.remove, f, p.UID)
+				}
+			}
+			switch {
+			case w.remove, w.folder != "" && p.Folder != w.folder && there:
+				v.expunge.Add(uint32(p.UID))
+				v.of[p.UID] = id
+			case w.folder != "" && p.Folder != w.folder:
+				put(v.move, w.folder, p.UID)
+				v.of[p.UID] = id
+				there = true
+			}
+		}
+	}
+	return visits
+}
+
+func put[K comparable](m map[K]*imap.UIDSet, k K, uid mail.UID) {
+	if m[k] == nil {
+		m[k] = &imap.UIDSet{}
+	}
+	m[k].Add(uint32(uid))
+}
+
+// visit does in one folder what is to be done there.
+func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit, folders []mail.Folder) error {
+	s.selected = ""
+	sel, err := s.Select(ctx, f.RawName, imap.SelectOptions{CondStore: s.Caps().Has("CONDSTORE")})
+	if err != nil {
+		return err
+	}
+	s.selected = f.RawName
+	if mail.UIDValidity(sel.UIDValidity) != f.UIDValidity {
+		return mail.E(mail.Unavailable, "operate", "the folder's messages were renumbered; they are being compared anew", nil)
+	}
+	if err := a.verify(ctx, s, f, v); err != nil {
+		return err
+	}
+	for flag, uids := range v.add {
+		if _, err := s.Store(ctx, *uids, imap.StoreAdd, flag.Names(), imap.StoreOptions{}); err != nil {
+			return err
+		}
+	}
+	for flag, uids := range v.remove {
+		if _, err := s.Store(ctx, *uids, imap.StoreRemove, flag.Names(), imap.StoreOptions{}); err != nil {
+			return err
+		}
+	}
+	for to, uids := range v.move {
+		at := slices.IndexFunc(folders, func(x mail.Folder) bool { return x.ID == to })
+		if at < 0 {
+			return mail.E(mail.NotFound, "", "the folder to move to does not exist any more", nil)
+		}
+		if s.Caps().Has("MOVE") {
+			if _, err := s.Move(ctx, *uids, folders[at].RawName); err != nil {
+				return err
+			}
+		} else {
+			if _, err := s.Copy(ctx, *uids, folders[at].RawName); err != nil {
+				return err
+			}
+			v.expunge.AddSet(*uids)
+		}
+		a.expectLoss(f.ID, *uids)
+	}
+	if v.expunge.Empty() {
+		return nil
+	}
+	a.expectLoss(f.ID, v.expunge)
+	return a.expunge(ctx, s, v.expunge)
+}
+
+// expunge removes messages of the open folder for good, and no others.
+func (a *account) expunge(ctx context.Context, s *session, uids imap.UIDSet) error {
+	if _, err := s.Store(ctx, uids, imap.StoreAdd, mail.FlagDeleted.Names(), imap.StoreOptions{}); err != nil {
+		return err
+	}
+	if s.Caps().Has("UIDPLUS") {
+		_, err := s.Expunge(ctx, uids)
+		return err
+	}
+	// Plain EXPUNGE takes everything that is marked, by whomever.
+	marked, err := s.Search(ctx, "DELETED")
+	if err != nil {
+		return err
+	}
+	for uid := range marked.All {
+		if !uids.Contains(uid) {
+			return mail.E(mail.Refused, "", "the mail server can only remove all messages that are marked as deleted at once, and another program has marked more of them; they stay marked", nil)
+		}
+	}
+	return s.ExpungeAll(ctx)
+}
+
+// verify proves that the UIDs which messages are to leave still name those messages, in this very session.
+func (a *account) verify(ctx context.Context, s *session, f mail.Folder, v *visit) error {
+	if len(v.of) == 0 {
+		return nil
+	}
+	var uids, doubtful imap.UIDSet
+	for uid := range v.of {
+		uids.Add(uint32(uid))
+	}
+	proven := imap.UIDSet{}
+	prints := map[mail.UID][16]byte{}
+	err := s.Fetch(ctx, uids, imap.FetchOptions{Header: mime.HeaderFieldsForSync()}, func(r *imap.Row) error {
+		if !r.HasHeader {
+			return nil
+		}
+		fp, strong := mime.Fingerprint(mime.ParseHeader(r.Header))
+		if strong && mail.MessageID(a.key.MessageID(fp)) == v.of[mail.UID(r.UID)] {
+			proven.Add(r.UID)
+		} else {
+			doubtful.Add(r.UID)
+			prints[mail.UID(r.UID)] = fp
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if !doubtful.Empty() { // identified by all of their bytes
+		err := a.fetchBodies(ctx, s, f, doubtful, func(batch []fetched) error {
+			for _, b := range batch {
+				var digest [32]byte
+				if b.raw.blob != nil {
+					b.raw.sum.Sum(digest[:0])
+					b.raw.blob.Abort()
+				} else {
+					digest = sha256.Sum256(b.raw.buf.Bytes())
+				}
+				if mail.MessageID(a.key.MessageID(mime.WithDigest(prints[b.ref.UID], digest))) == v.of[b.ref.UID] {
+					proven.Add(uint32(b.ref.UID))
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for uid := range uids.All {
+		if !proven.Contains(uid) {
+			return mail.E(mail.Conflict, "", fmt.Sprintf("a message of the folder %q is not the one it was, or is gone; nothing was removed", f.Name), nil)
+		}
+	}
+	return nil
+}
+
+// expectLoss notes that messages leave a folder because we asked for it: that is nothing to be suspicious of.
+func (a *account) expectLoss(f mail.FolderID, uids imap.UIDSet) {
+	s := a.expected[f]
+	s.AddSet(uids)
+	a.expected[f] = s
+}
+
+// judge ends the operations whose wishes our copy shows, after the server confirmed them, and postpones the others.
+func (a *account) judge(ctx context.Context, ops []mail.Operation, wishes map[mail.MessageID]*wish, visits map[mail.FolderID]*visit, places map[mail.MessageID][]mail.Placement, lookErr error) error {
+	for _, op := range ops {
+		var missing, open error
+		for _, id := range op.Messages {
+			fulfilled, gone, err := a.fulfilled(ctx, id, wishes[id])
+			if err != nil {
+				return err
+			}
+			switch {
+			case fulfilled:
+			case gone:
+				missing = mail.E(mail.NotFound, "", "the message does not exist any more", nil)
+			default:
+				open = mail.E(mail.Unavailable, "operate", "the server said OK, but the change does not show", nil)
+				for _, p := range places[id] {
+					if v := visits[p.Folder]; v != nil && v.err != nil {
+						open = v.err
+					}
+				}
+				if lookErr != nil {
+					open = lookErr
+				}
+			}
+		}
+		var err error
+		switch {
+		case open != nil:
+			err = a.postpone(ctx, op, open)
+		case missing != nil:
+			err = a.postpone(ctx, op, missing)
+		default:
+			err = a.end(ctx, op, 0, "")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fulfilled tells whether our copy shows what was wished of a message, and whether the message is gone.
+func (a *account) fulfilled(ctx context.Context, id mail.MessageID, w *wish) (fulfilled, gone bool, err error) {
+	places, err := a.mbox.PlacementsOf(ctx, id)
+	if err != nil {
+		return false, false, err
+	}
+	at := places[id]
+	if w.remove || len(at) == 0 {
+		return w.remove && len(at) == 0, len(at) == 0, nil
+	}
+	for _, p := range at {
+		if p.Flags&w.set != w.set || p.Flags&w.clear != 0 || w.folder != "" && p.Folder != w.folder {
+			return false, false, nil
+		}
+	}
+	return true, false, nil
+}

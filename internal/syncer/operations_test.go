@@ -1,0 +1,258 @@
+package syncer_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/test/realsrv"
+)
+
+// do carries out an operation and wants it done.
+func (b *bench) do(op mail.Operation) mail.Operation {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	got, err := b.engine.Do(ctx, b.id, op)
+	if err != nil || got.State != mail.OpDone {
+		b.t.Fatalf("%s: %+v, %v", op.Kind, got, err)
+	}
+	return got
+}
+
+func (b *bench) fails(op mail.Operation, why mail.Kind) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	got, err := b.engine.Do(ctx, b.id, op)
+	if err != nil || got.State != mail.OpFailed || got.Why != why || got.Reason == "" {
+		b.t.Fatalf("%s: %+v, %v; want it to fail with %v", op.Kind, got, err, why)
+	}
+}
+
+func (b *bench) folder(name string) mail.Folder {
+	b.t.Helper()
+	folders, err := b.mbox.Folders(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	at := slices.IndexFunc(folders, func(f mail.Folder) bool { return f.Name == name })
+	if at < 0 {
+		b.t.Fatalf("no folder %q", name)
+	}
+	return folders[at]
+}
+
+func (b *bench) message(id mail.MessageID) mail.Message {
+	b.t.Helper()
+	m, err := b.mbox.Message(b.t.Context(), id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return m
+}
+
+func TestOperations(t *testing.T) {
+	t.Parallel()
+	for name, drop := range map[string][]string{
+		"everything":         nil,
+		"nothing but basics": {"CONDSTORE", "QRESYNC", "IDLE", "LIST-STATUS", "LIST-EXTENDED", "ESEARCH", "SPECIAL-USE", "UNSELECT", "LITERAL+", "ENABLE", "MOVE", "UIDPLUS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			operations(t, realsrv.StartDovecot(t, realsrv.DovecotOptions{CapsDrop: drop}))
+		})
+	}
+}
+
+func operations(t *testing.T, d *realsrv.Dovecot) {
+	ctx := t.Context()
+	b := setup(t, d, "ann")
+	b.fill(40)
+	s := d.Login(t, "ann")
+	s.Append("INBOX", []byte("Subject: without Message-ID\r\n\r\nx\r\n"), nil, day)
+	b.live()
+	b.equal()
+	seq, err := b.mbox.Seq(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// Flags: confirmed by the server, one change, said to be asked for.
+	one, weak := b.messageAt("INBOX", 1), b.messageAt("INBOX", 41)
+	b.do(mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{one}, Set: mail.FlagSeen | mail.FlagFlagged})
+	if m := b.message(one); m.Flags != mail.FlagSeen|mail.FlagFlagged {
+		t.Errorf("flags %v", m.Flags.Names())
+	}
+	b.equal()
+	changes, err := b.mbox.Changes(ctx, seq, 100)
+	if err != nil || len(changes) != 1 || changes[0].Origin != mail.OriginAPI {
+		t.Errorf("changes of a flag update: %+v, %v", changes, err)
+	}
+	b.do(mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{one}, Clear: mail.FlagSeen})
+	b.equal()
+
+	// Folders: a new one, one inside it, a rename with its id and those of its messages kept.
+	made := b.do(mail.Operation{Kind: mail.OpFolderCreate, Name: "Projekte"}).Folder
+	b.fails(mail.Operation{Kind: mail.OpFolderCreate, Name: "Projekte"}, mail.Conflict)
+	inner := b.do(mail.Operation{Kind: mail.OpFolderCreate, Name: "Projekte/Zürich"}).Folder
+	b.do(mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{one, weak}, Folder: inner})
+	b.equal()
+	for _, id := range []mail.MessageID{one, weak} {
+		if m := b.message(id); !slices.Equal(m.Folders, []mail.FolderID{inner}) {
+			t.Errorf("moved to %v, want %v", m.Folders, inner)
+		}
+	}
+	b.do(mail.Operation{Kind: mail.OpFolderRename, Folder: made, Name: "Arbeit"})
+	if f := b.folder("Arbeit/Zürich"); f.ID != inner || b.folder("Arbeit").ID != made {
+		t.Errorf("after the rename: %+v", f)
+	}
+	b.equal()
+	b.fails(mail.Operation{Kind: mail.OpFolderRename, Folder: made, Name: "INBOX"}, mail.Conflict)
+	b.fails(mail.Operation{Kind: mail.OpFolderDelete, Folder: b.folder("INBOX").ID}, mail.Invalid)
+
+	// To the trash, and from there for good; removed at once.
+	b.do(mail.Operation{Kind: mail.OpTrash, Messages: []mail.MessageID{one}})
+	if m := b.message(one); len(m.Folders) != 1 || m.Folders[0] != b.folder("Trash").ID {
+		t.Errorf("in the trash: %v", m.Folders)
+	}
+	b.do(mail.Operation{Kind: mail.OpTrash, Messages: []mail.MessageID{one}})
+	if _, err := b.mbox.Message(ctx, one); !mail.IsKind(err, mail.NotFound) {
+		t.Errorf("removed from the trash: %v", err)
+	}
+	gone := b.messageAt("INBOX", 2)
+	b.do(mail.Operation{Kind: mail.OpRemove, Messages: []mail.MessageID{gone}})
+	if _, err := b.mbox.Message(ctx, gone); !mail.IsKind(err, mail.NotFound) {
+		t.Errorf("removed for good: %v", err)
+	}
+	b.equal()
+	b.fails(mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{gone}, Set: mail.FlagSeen}, mail.NotFound)
+
+	// More than a guard would let pass unasked, and many at once.
+	var many []mail.MessageID
+	for uid := mail.UID(3); uid <= 33; uid++ {
+		many = append(many, b.messageAt("INBOX", uid))
+	}
+	var wg sync.WaitGroup
+	for _, id := range many {
+		wg.Go(func() {
+			got, err := b.engine.Do(t.Context(), b.id, mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{id}, Set: mail.FlagSeen})
+			if err != nil || got.State != mail.OpDone {
+				t.Errorf("one of many: %+v, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
+	b.do(mail.Operation{Kind: mail.OpUpdate, Messages: many, Folder: made})
+	if st, _ := b.engine.Status(b.id); st.State != mail.StateLive {
+		t.Errorf("after our own large move the account is %v: %s", st.State, st.Reason)
+	}
+	b.equal()
+
+	b.do(mail.Operation{Kind: mail.OpFolderDelete, Folder: inner})
+	if _, err := b.mbox.Message(ctx, weak); !mail.IsKind(err, mail.NotFound) {
+		t.Errorf("a message of a deleted folder: %v", err)
+	}
+	b.equal()
+}
+
+// A write must never reach another message than the one that is meant, even if a server gives its UID to another.
+func TestAnOperationNeverHitsAnotherMessage(t *testing.T) {
+	t.Parallel()
+	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
+	b := setup(t, d, "ann")
+	b.fill(3)
+	b.live()
+	b.equal()
+	victim := b.messageAt("INBOX", 2)
+	b.engine.Close()
+	// Behind our back, under the same UIDVALIDITY, UID 2 becomes another message.
+	path := d.MaildirPath("ann")
+	replaceMaildirFile(t, d, path, "m1@example.com", message(7)) // of the same length: the server would notice another
+	b.start()
+	b.live()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	got, err := b.engine.Do(ctx, b.id, mail.Operation{Kind: mail.OpRemove, Messages: []mail.MessageID{victim}})
+	if err != nil || got.State == mail.OpDone {
+		t.Errorf("the removal says %+v, %v", got, err)
+	}
+	if n := len(d.Everything(t, "ann")); n != 3 {
+		t.Errorf("%d messages are left of 3", n)
+	}
+}
+
+// An operation that was asked for while the server was away is carried out when it is back.
+func TestOperationsWaitForTheServer(t *testing.T) {
+	t.Parallel()
+	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
+	b := setup(t, d, "ann")
+	b.fill(2)
+	b.live()
+	b.equal()
+	id := b.messageAt("INBOX", 1)
+	if err := d.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	op, err := b.engine.Do(ctx, b.id, mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{id}, Set: mail.FlagFlagged})
+	if err != nil || op.State != mail.OpPending {
+		t.Fatalf("with the server away: %+v, %v", op, err)
+	}
+	if err := d.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	b.engine.Start(b.id)
+	b.until("the operation to be done", func() bool {
+		got, err := b.mbox.Operation(t.Context(), op.ID)
+		return err == nil && got.State == mail.OpDone
+	})
+	b.equal()
+	if m := b.message(id); m.Flags&mail.FlagFlagged == 0 {
+		t.Error(fmt.Sprint("not flagged: ", m.Flags.Names()))
+	}
+}
+
+// replaceMaildirFile puts other bytes of the same kind into the file of the message that holds marker.
+func replaceMaildirFile(t *testing.T, d *realsrv.Dovecot, maildir, marker string, raw []byte) {
+	t.Helper()
+	for _, sub := range []string{"cur", "new"} {
+		files, err := os.ReadDir(filepath.Join(maildir, sub))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			path := filepath.Join(maildir, sub, f.Name())
+			old, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Contains(old, []byte(marker)) {
+				continue
+			}
+			if !bytes.Contains(old, []byte("\r\n")) {
+				raw = bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n"))
+			}
+			if err := os.WriteFile(path, raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Chown(path); err != nil {
+				t.Fatal(err)
+			}
+			// The server keeps what it has read; it must read again.
+			if err := os.Remove(filepath.Join(maildir, "dovecot.index.cache")); err != nil && !os.IsNotExist(err) {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no file with %s", marker)
+}
