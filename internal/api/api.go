@@ -41,6 +41,7 @@ type Events struct {
 type Deps struct {
 	Store   *store.Store
 	Auth    *auth.Auth
+	Notify  Notifier
 	Engine  Engine
 	Log     *slog.Logger
 	Now     func() time.Time

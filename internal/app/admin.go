@@ -17,20 +17,22 @@ import (
 
 // metrics of one server, in a registry of its own.
 type metrics struct {
-	registry      *prometheus.Registry
-	passes        *prometheus.CounterVec
-	syncPanics    prometheus.Counter
-	requestPanics prometheus.Counter
+	registry       *prometheus.Registry
+	passes         *prometheus.CounterVec
+	syncPanics     prometheus.Counter
+	requestPanics  prometheus.Counter
+	deliveryPanics prometheus.Counter
 }
 
 func newMetrics(a *App) *metrics {
 	m := &metrics{
-		registry:      prometheus.NewRegistry(),
-		passes:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "posthorn_passes_total", Help: "Completed looks at all folders of an account."}, []string{"kind"}),
-		syncPanics:    prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_sync_panics_total", Help: "Panics caught in account goroutines."}),
-		requestPanics: prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_request_panics_total", Help: "Panics caught in API requests."}),
+		registry:       prometheus.NewRegistry(),
+		passes:         prometheus.NewCounterVec(prometheus.CounterOpts{Name: "posthorn_passes_total", Help: "Completed looks at all folders of an account."}, []string{"kind"}),
+		syncPanics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_sync_panics_total", Help: "Panics caught in account goroutines."}),
+		requestPanics:  prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_request_panics_total", Help: "Panics caught in API requests."}),
+		deliveryPanics: prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_delivery_panics_total", Help: "Panics caught in deliveries to webhooks."}),
 	}
-	m.registry.MustRegister(m.passes, m.syncPanics, m.requestPanics, accountStates{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.passes, m.syncPanics, m.requestPanics, m.deliveryPanics, accountStates{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/api"
 	"github.com/posthorn/posthorn/internal/auth"
+	"github.com/posthorn/posthorn/internal/notify"
 	"github.com/posthorn/posthorn/internal/provider"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/syncer"
@@ -30,6 +31,7 @@ type App struct {
 	log    *slog.Logger
 	store  *store.Store
 	engine *syncer.Engine
+	notify *notify.Notifier
 	api    *http.Server
 	admin  *http.Server // nil: turned off
 	ready  atomic.Bool
@@ -110,8 +112,9 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	guard := provider.Guard{Allow: allow, Ports: provider.MailPorts()}
 	m := newMetrics(a)
 	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Events: m.events()})
+	a.notify = notify.New(notify.Options{Store: a.store, Guard: provider.Guard{Allow: allow}, TLS: tlsConfig, Log: log, Panic: m.deliveryPanics.Inc})
 	authority := auth.New(auth.Options{Store: a.store, Guard: guard, TLS: tlsConfig, Resolver: net.DefaultResolver, Log: log})
-	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Log: log, Version: Version, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
+	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Notify: a.notify, Log: log, Version: Version, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
 	if a.apiListener, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("POSTHORN_LISTEN: %w", err)
 	}
@@ -142,6 +145,7 @@ func (a *App) Start(ctx context.Context) error {
 	if a.admin != nil {
 		go serve(a.admin, a.adminListener)
 	}
+	a.notify.Start(ctx)
 	if err := a.engine.Open(ctx); err != nil {
 		return fmt.Errorf("start the accounts: %w", err)
 	}
@@ -167,6 +171,9 @@ func (a *App) Stop(ctx context.Context) {
 		}
 		if a.engine != nil {
 			a.engine.Close()
+		}
+		if a.notify != nil {
+			a.notify.Stop()
 		}
 		if a.store != nil {
 			if err := a.store.Close(); err != nil {

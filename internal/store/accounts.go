@@ -99,6 +99,9 @@ func (s *Store) CreateAccount(ctx context.Context, a mail.Account, c mail.Creden
 				return err
 			}
 		}
+		if err := noteGrant(ctx, t, a.App, a.ID, GrantCreated, clean(a.Provider), now); err != nil {
+			return err
+		}
 		return putSecrets(ctx, t, a.ID, key, c, now)
 	})
 	if err != nil && s.pg == nil {
@@ -108,6 +111,7 @@ func (s *Store) CreateAccount(ctx context.Context, a mail.Account, c mail.Creden
 		s.mu.Lock()
 		delete(s.erased, a.ID)
 		s.mu.Unlock()
+		s.hint("")
 	}
 	for _, f := range files { // later openings happen through the mailbox's own handle
 		if cerr := f.retire(context.WithoutCancel(ctx)); cerr != nil {
@@ -475,20 +479,26 @@ func (s *Store) DeleteAccount(ctx context.Context, id mail.AccountID) error {
 		return noAccount(nil)
 	}
 	err := s.control.write(ctx, func(t *tx) error {
-		for _, table := range []string{"account_keys", "account_secrets"} {
+		for _, table := range []string{"account_keys", "account_secrets", "webhook_cursors", "webhook_deliveries"} {
 			if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE account_id=?", string(id)); err != nil {
 				return err
 			}
 		}
-		n, err := t.exec(ctx, "DELETE FROM accounts WHERE id=?", string(id))
-		if err == nil && n == 0 {
+		var app mail.AppID
+		var provider string
+		err := t.row(ctx, "DELETE FROM accounts WHERE id=? RETURNING app_id, provider", string(id)).Scan(&app, &provider)
+		if errors.Is(err, sql.ErrNoRows) {
 			return noAccount(nil)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return noteGrant(ctx, t, app, id, GrantDeleted, provider, s.now())
 	})
 	if err != nil {
 		return err
 	}
+	s.hint("")
 	ctx = context.WithoutCancel(ctx) // from here on there is no way back
 	s.mu.Lock()
 	m := s.mailboxes[id]

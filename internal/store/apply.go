@@ -42,6 +42,7 @@ func (m *Mailbox) Apply(ctx context.Context, b Batch) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	m.told(res)
 	m.free(ctx, freed)
 	m.refreshStatistics(ctx, from, to)
 	if state != nil && m.mirror != nil {
@@ -50,6 +51,13 @@ func (m *Mailbox) Apply(ctx context.Context, b Batch) (Result, error) {
 		}
 	}
 	return res, nil
+}
+
+// told wakes whoever reads the change log.
+func (m *Mailbox) told(res Result) {
+	if res.Changes > 0 && m.hint != nil {
+		m.hint()
+	}
 }
 
 // free removes the blobs of deleted messages. If it fails, they are garbage, which CollectGarbage removes.

@@ -19,6 +19,41 @@ func (m *Mailbox) Seq(ctx context.Context) (mail.Seq, error) {
 	return seq, err
 }
 
+// Kept returns the number of the oldest change that is kept; 1 as long as none was dropped.
+func (m *Mailbox) Kept(ctx context.Context) (mail.Seq, error) {
+	var seq mail.Seq
+	err := m.db.look(ctx, func(t *tx) error {
+		return t.row(ctx, "SELECT min_seq FROM state WHERE {a}1=1").Scan(&seq)
+	})
+	return seq, err
+}
+
+// SeqBefore returns the number of the last change that is older than a time: what happened since follows it.
+func (m *Mailbox) SeqBefore(ctx context.Context, at time.Time) (mail.Seq, error) {
+	var seq mail.Seq
+	err := m.db.read(ctx, func(t *tx) error {
+		var low, high int64 // the one looked for is at or above low and below high
+		if err := t.row(ctx, "SELECT min_seq - 1, seq + 1 FROM state WHERE {a}1=1").Scan(&low, &high); err != nil {
+			return err
+		}
+		for low+1 < high {
+			mid := low + (high-low)/2
+			var when int64
+			if err := t.row(ctx, "SELECT at FROM changes WHERE {a}seq = ?", mid).Scan(&when); err != nil {
+				return err
+			}
+			if when < at.UnixMilli() {
+				low = mid
+			} else {
+				high = mid
+			}
+		}
+		seq = mail.Seq(low)
+		return nil
+	})
+	return seq, err
+}
+
 // maxChanges bounds one page of Changes.
 const maxChanges = 10000
 

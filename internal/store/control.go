@@ -83,6 +83,7 @@ func (s *Store) checkControl(ctx context.Context) ([]Problem, []mail.AccountID, 
 			"keys of an account that does not exist":         "SELECT count(*) FROM account_keys k WHERE NOT EXISTS(SELECT 1 FROM accounts a WHERE a.id=k.account_id)",
 			"secrets of an account that does not exist":      "SELECT count(*) FROM account_secrets k WHERE NOT EXISTS(SELECT 1 FROM accounts a WHERE a.id=k.account_id)",
 			"accounts of an application that does not exist": "SELECT count(*) FROM accounts k WHERE NOT EXISTS(SELECT 1 FROM apps a WHERE a.id=k.app_id)",
+			"webhooks of an application that does not exist": "SELECT count(*) FROM webhooks k WHERE NOT EXISTS(SELECT 1 FROM apps a WHERE a.id=k.app_id)",
 			"API keys of an application that does not exist": "SELECT count(*) FROM api_keys k WHERE NOT EXISTS(SELECT 1 FROM apps a WHERE a.id=k.app_id)",
 		} {
 			var n int
@@ -144,7 +145,7 @@ func (f *sqliteFile) truncateLog(ctx context.Context) error {
 	return nil
 }
 
-// RewrapKeys wraps every account's key and the control key anew with the master key in use, after a new one was put in
+// RewrapKeys wraps every account's and webhook's key and the control key anew with the master key in use, after a new one was put in
 // front of the old one. It returns how many it changed; afterwards the old master key is no longer needed.
 func (s *Store) RewrapKeys(ctx context.Context) (int, error) {
 	changed := 0
@@ -179,7 +180,9 @@ func (s *Store) RewrapKeys(ctx context.Context) (int, error) {
 			}
 			changed++
 		}
-		return nil
+		n, err := s.rewrapWebhooks(ctx, t)
+		changed += n
+		return err
 	})
 	if err != nil {
 		return 0, err

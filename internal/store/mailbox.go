@@ -17,6 +17,7 @@ type Mailbox struct {
 	now    func() time.Time
 	log    *slog.Logger                                 // may be nil
 	mirror func(context.Context, mail.SyncStatus) error // copies the account's status to the control store; may be nil
+	hint   func()                                       // tells that there are changes; may be nil
 
 	names folderNames
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -43,6 +44,9 @@ type Store struct {
 	mailboxes map[mail.AccountID]*Mailbox
 	erased    map[mail.AccountID]bool // by this process: a handle that was being opened meanwhile is not kept
 	closed    bool
+
+	watchers watchers
+	attempts atomic.Int64 // time of the last recorded delivery
 }
 
 // Open opens the store and takes it for this server alone. It fails with Conflict if another server has it, Refused if
@@ -179,6 +183,7 @@ func (s *Store) Mailbox(ctx context.Context, id mail.AccountID) (*Mailbox, error
 		return nil, err
 	}
 	m = &Mailbox{id: id, db: s.newMailDB(id, key), now: s.now, log: s.log}
+	m.hint = func() { s.hint(id) }
 	m.mirror = func(ctx context.Context, st mail.SyncStatus) error { return s.SetSync(ctx, id, st) }
 	var raw []byte
 	if err := m.db.read(ctx, func(t *tx) error {

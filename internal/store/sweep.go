@@ -57,6 +57,7 @@ func (m *Mailbox) Sweep(ctx context.Context, term mail.Term, before time.Time) (
 			return nil
 		})
 		if err == nil {
+			m.told(res)
 			m.free(ctx, freed)
 		}
 		if err != nil || n < sweepBatch {

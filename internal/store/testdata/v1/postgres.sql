@@ -9,6 +9,7 @@ CREATE TABLE meta(                      -- schema_version, keyring
 CREATE TABLE apps(
   id uuid PRIMARY KEY,
   name text NOT NULL,
+  event_seq bigint NOT NULL DEFAULT 0, -- number of the last grant event
   created_at bigint NOT NULL
 );
 
@@ -58,6 +59,66 @@ CREATE TABLE account_secrets(           -- sealed with the account's data key
   sealed bytea NOT NULL,
   updated_at bigint NOT NULL,
   PRIMARY KEY(account_id, name)
+);
+
+CREATE TABLE webhooks(
+  id text PRIMARY KEY,
+  app_id uuid NOT NULL,
+  url text NOT NULL,
+  description text NOT NULL,
+  triggers text NOT NULL,               -- JSON list
+  emails text,                          -- JSON list
+  compressed bigint NOT NULL,
+  status text NOT NULL,                 -- WebhookStatus
+  reason text NOT NULL,                 -- of the status
+  status_at bigint NOT NULL,
+  since bigint NOT NULL,               -- accounts without a cursor begin with the changes from here on
+  failing_since bigint,                -- first failed delivery after the last good one
+  kek_id text NOT NULL,
+  wrapped bytea NOT NULL,                -- key of the secrets, wrapped by the master key
+  secret bytea NOT NULL,                 -- sealed with it, like the next
+  old_secret bytea,
+  old_until bigint,
+  created_at bigint NOT NULL,
+  updated_at bigint NOT NULL
+);
+CREATE INDEX webhooks_app ON webhooks(app_id, created_at, id);
+
+CREATE TABLE webhook_cursors(           -- how far a webhook was told of an account, or of the application (then account_id is its id)
+  webhook_id text NOT NULL,
+  account_id uuid NOT NULL,
+  seq bigint NOT NULL,                 -- last change that is done with
+  attempts bigint NOT NULL,            -- failed ones of the next change
+  first_at bigint,                     -- of them
+  next_at bigint,                      -- not again before
+  PRIMARY KEY(webhook_id, account_id)
+);
+CREATE INDEX webhook_cursors_account ON webhook_cursors(account_id);
+
+CREATE TABLE webhook_deliveries(        -- every attempt
+  webhook_id text NOT NULL,
+  at bigint NOT NULL,                  -- Unix nanoseconds, each once
+  account_id uuid NOT NULL,
+  seq bigint NOT NULL,
+  notification text NOT NULL,           -- id, the same on every attempt
+  type text NOT NULL,
+  attempt bigint NOT NULL,
+  status bigint NOT NULL,              -- HTTP; 0 no answer
+  ms bigint NOT NULL,
+  error text NOT NULL,                  -- '' for success
+  PRIMARY KEY(webhook_id, at)
+);
+CREATE INDEX webhook_deliveries_account ON webhook_deliveries(account_id);
+CREATE INDEX webhook_deliveries_at ON webhook_deliveries(at);
+
+CREATE TABLE grant_events(              -- accounts that came and went, which no account's own log can tell
+  app_id uuid NOT NULL,
+  seq bigint NOT NULL,                 -- counts from 1 for each application, without holes
+  at bigint NOT NULL,
+  kind text NOT NULL,                   -- created or deleted
+  account_id uuid NOT NULL,
+  provider text NOT NULL,
+  PRIMARY KEY(app_id, seq)
 );
 
 -- Mailboxes.

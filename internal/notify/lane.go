@@ -1,0 +1,219 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+const (
+	// turn is how many changes a lane reads before others get their turn.
+	turn = 100
+	// maxShown bounds what a lane remembers of objects that were shown ahead of their turn.
+	maxShown = 1000
+)
+
+// SecretGrace is how long webhook-signature has a signature with the old secret too after a rotation.
+const SecretGrace = 24 * time.Hour
+
+// entry is one change of a log.
+type entry struct {
+	seq    mail.Seq
+	at     time.Time
+	kind   string // trigger; "": nothing to tell
+	object string
+	update bool // tells of an object's newest state, so it can be left out if that was shown
+	create bool
+	view   func(context.Context) (view, bool, error)
+}
+
+// run delivers what comes after the lane's cursor, at most a turn of it.
+func (n *Notifier) run(ctx context.Context, l lane, shown map[string]mail.Seq) (then, error) {
+	w, err := n.o.Store.Webhook(ctx, "", l.webhook)
+	if err != nil || !w.Status.Delivers() {
+		return then{off: true}, err
+	}
+	entries, cur, err := n.read(ctx, w, l)
+	if err != nil {
+		return then{}, err
+	}
+	if now := n.o.Now(); cur.NextAt.After(now) {
+		return then{at: cur.NextAt}, nil
+	}
+	was := cur.Seq
+	skip := func(e entry) { cur = store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: e.seq} }
+	save := func() error {
+		if cur.Seq == was {
+			return nil
+		}
+		was = cur.Seq
+		return n.o.Store.RecordDelivery(ctx, w, cur, nil)
+	}
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			break
+		}
+		if last, ok := shown[e.object]; ok && last <= e.seq {
+			delete(shown, e.object)
+			if e.update && last == e.seq {
+				skip(e)
+				continue
+			}
+		} else if ok && e.update {
+			skip(e)
+			continue
+		}
+		if e.kind == "" || !slices.Contains(w.Triggers, e.kind) {
+			skip(e)
+			continue
+		}
+		v, ok, err := e.view(ctx)
+		if err != nil {
+			return then{}, err
+		}
+		if !ok {
+			skip(e)
+			continue
+		}
+		if wait := e.at.Add(bodyWait); v.pending && e.create && n.o.Now().Before(wait) {
+			return then{at: wait}, save() // the body's arrival wakes us before
+		}
+		ok, next, err := n.deliver(ctx, w, &cur, e, v)
+		if err != nil || !ok {
+			return next, err
+		}
+		was = cur.Seq
+		if v.shows > e.seq && len(shown) < maxShown {
+			shown[e.object] = v.shows
+		}
+		if w, err = n.o.Store.Webhook(ctx, "", l.webhook); err != nil || !w.Status.Delivers() { // paused, rotated or deleted meanwhile
+			return then{off: true}, err
+		}
+	}
+	return then{now: len(entries) >= turn}, save()
+}
+
+// read returns what comes after the lane's cursor, and the cursor.
+func (n *Notifier) read(ctx context.Context, w store.Webhook, l lane) ([]entry, store.WebhookCursor, error) {
+	cur, err := n.o.Store.WebhookCursor(ctx, l.webhook, l.account)
+	fresh := mail.IsKind(err, mail.NotFound)
+	if err != nil && !fresh {
+		return nil, cur, err
+	}
+	if string(l.account) == string(w.App) {
+		list, err := n.o.Store.GrantEvents(ctx, w.App, cur.Seq, turn)
+		var out []entry
+		for _, g := range list {
+			e := entry{seq: g.Seq, at: g.At, kind: "grant." + g.Kind, object: string(g.Account),
+				view: func(ctx context.Context) (view, bool, error) { return grantNote(ctx, n.o.Store, w.App, g) }}
+			if fresh && g.At.Before(w.Since) {
+				e.kind = ""
+			}
+			out = append(out, e)
+		}
+		return out, cur, err
+	}
+	acct, err := n.o.Store.Account(ctx, w.App, l.account)
+	if err != nil {
+		return nil, cur, err
+	}
+	mb, err := n.o.Store.Mailbox(ctx, l.account)
+	if err != nil {
+		return nil, cur, err
+	}
+	if fresh {
+		if cur.Seq, err = mb.SeqBefore(ctx, w.Since); err != nil {
+			return nil, cur, err
+		}
+	}
+	list, err := mb.Changes(ctx, cur.Seq, turn)
+	if mail.IsKind(err, mail.Expired) {
+		oldest, kerr := mb.Kept(ctx)
+		if kerr != nil {
+			return nil, cur, kerr
+		}
+		n.o.Log.Error("changes were dropped before a webhook was told of them", "op", "notify", "webhook", w.ID, "account", l.account, "from", cur.Seq+1, "to", oldest-1)
+		cur = store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: oldest - 1}
+		list, err = mb.Changes(ctx, cur.Seq, turn)
+	}
+	var out []entry
+	for _, c := range list {
+		out = append(out, entry{seq: c.Seq, at: c.At, kind: trigger(c), object: c.Object,
+			update: c.Kind == mail.MessageUpdated || c.Kind == mail.FolderUpdated, create: c.Kind == mail.MessageCreated,
+			view: func(ctx context.Context) (view, bool, error) { return render(ctx, acct, mb, c) }})
+	}
+	return out, cur, err
+}
+
+// deliver makes one attempt and records it. ok: the cursor has moved and the lane goes on.
+func (n *Notifier) deliver(ctx context.Context, w store.Webhook, cur *store.WebhookCursor, e entry, v view) (ok bool, next then, err error) {
+	now := n.o.Now()
+	attempt := cur.Attempts + 1
+	l, err := letterOf(w, v, attempt, now)
+	if err != nil {
+		return false, next, err
+	}
+	out := n.client.post(ctx, l)
+	if ctx.Err() != nil { // we are stopping: no attempt, the next start makes it
+		return false, next, nil
+	}
+	d := store.Delivery{Seq: e.seq, Notification: l.id, Type: v.note.Type, Attempt: attempt, Status: out.status, Took: out.took, Error: out.err}
+	done := store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: e.seq}
+	if out.err == "" {
+		*cur = done
+		if err := n.o.Store.RecordDelivery(ctx, w, done, &d); err != nil {
+			return false, next, err
+		}
+		if w.Status == store.WebhookFailing || !w.FailingSince.IsZero() {
+			err = n.o.Store.SetWebhookHealth(ctx, w.ID, store.WebhookActive, "", time.Time{})
+		}
+		return true, next, err
+	}
+	return n.failed(ctx, w, cur, done, d, out)
+}
+
+// failed records a failed attempt and decides what follows from it.
+func (n *Notifier) failed(ctx context.Context, w store.Webhook, cur *store.WebhookCursor, done store.WebhookCursor, d store.Delivery, out outcome) (ok bool, next then, err error) {
+	current, err := n.o.Store.Webhook(ctx, w.App, w.ID)
+	if err != nil {
+		return false, next, err
+	}
+	w.FailingSince, w.Status = current.FailingSince, current.Status // other lanes may have had more luck
+	now := n.o.Now()
+	cur.Attempts = d.Attempt
+	if cur.FirstAt.IsZero() {
+		cur.FirstAt = now
+	}
+	if w.FailingSince.IsZero() {
+		w.FailingSince = now
+	}
+	wait, more := nextAttempt(d.Attempt, out.wait, rand.Float64())
+	cur.NextAt = now.Add(wait)
+	next = then{at: cur.NextAt}
+	status, reason := store.WebhookActive, ""
+	if now.Sub(w.FailingSince) >= failingAfter {
+		status, reason = store.WebhookFailing, out.err
+	}
+	switch {
+	case out.status == http.StatusGone:
+		status, reason, next = store.WebhookFailed, "the endpoint answered 410: it wants no more notifications", then{off: true}
+	case !more && !w.FailingSince.After(cur.FirstAt):
+		status, reason, next = store.WebhookFailed, fmt.Sprintf("%s; nothing was delivered since %s", out.err, w.FailingSince.Format(time.RFC3339)), then{off: true}
+	case !more: // others arrived since: it is this one
+		n.o.Log.Error("a notification was given up", "op", "notify", "webhook", w.ID, "account", cur.Account, "notification", d.Notification)
+		*cur, ok, next = done, true, then{}
+	}
+	if status != w.Status {
+		n.o.Log.Warn("a webhook does not take notifications", "op", "notify", "webhook", w.ID, "status", status, "reason", reason)
+	}
+	if err := n.o.Store.RecordDelivery(ctx, w, *cur, &d); err != nil {
+		return false, next, err
+	}
+	return ok, next, n.o.Store.SetWebhookHealth(ctx, w.ID, status, reason, w.FailingSince)
+}

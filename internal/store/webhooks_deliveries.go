@@ -1,0 +1,173 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+// WebhookCursor says how far a webhook was told of an account, or of what happens to the application itself: then
+// Account is the application's id.
+type WebhookCursor struct {
+	Webhook  string
+	Account  mail.AccountID
+	Seq      mail.Seq  // the last change that is done with
+	Attempts int       // failed ones for the change after it
+	FirstAt  time.Time // the first of them
+	NextAt   time.Time // not again before
+}
+
+// Delivery is one attempt to tell a webhook of a change.
+type Delivery struct {
+	Webhook      string
+	At           int64 // Unix nanoseconds; given by RecordDelivery, no two of one webhook are equal
+	Account      mail.AccountID
+	Seq          mail.Seq
+	Notification string
+	Type         string
+	Attempt      int
+	Status       int // of the HTTP answer; 0: none
+	Took         time.Duration
+	Error        string // in words; "": delivered
+}
+
+// WebhookCursor returns how far a webhook is; NotFound if it was never told anything of the account.
+func (s *Store) WebhookCursor(ctx context.Context, webhook string, account mail.AccountID) (WebhookCursor, error) {
+	c := WebhookCursor{Webhook: webhook, Account: account}
+	var first, next sql.NullInt64
+	err := s.control.look(ctx, func(t *tx) error {
+		return t.row(ctx, "SELECT seq, attempts, first_at, next_at FROM webhook_cursors WHERE webhook_id=? AND account_id=?", webhook, string(account)).
+			Scan(&c.Seq, &c.Attempts, &first, &next)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, mail.E(mail.NotFound, "read the webhook's cursor", "", nil)
+	}
+	c.FirstAt, c.NextAt = fromMillis(first), fromMillis(next)
+	return c, err
+}
+
+// RecordDelivery stores a cursor of w, and with it the attempt that moved it (nil: none). Nothing is stored for a webhook
+// or account that was deleted, and no cursor if w was paused and activated since it was read: then it begins anew.
+func (s *Store) RecordDelivery(ctx context.Context, w Webhook, c WebhookCursor, d *Delivery) error {
+	return s.control.write(ctx, func(t *tx) error {
+		var since int64
+		err := t.row(ctx, "SELECT since FROM webhooks WHERE id=? AND (EXISTS(SELECT 1 FROM accounts a WHERE a.id=?) OR EXISTS(SELECT 1 FROM apps p WHERE p.id=?))",
+			c.Webhook, string(c.Account), string(c.Account)).Scan(&since)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if since != w.Since.UnixMilli() {
+			return s.insertDelivery(ctx, t, c, d)
+		}
+		if _, err := t.exec(ctx, `INSERT INTO webhook_cursors(webhook_id, account_id, seq, attempts, first_at, next_at) VALUES(?, ?, ?, ?, ?, ?)
+			ON CONFLICT(webhook_id, account_id) DO UPDATE SET seq=excluded.seq, attempts=excluded.attempts, first_at=excluded.first_at, next_at=excluded.next_at`,
+			c.Webhook, string(c.Account), int64(c.Seq), c.Attempts, millis(c.FirstAt), millis(c.NextAt)); err != nil {
+			return err
+		}
+		return s.insertDelivery(ctx, t, c, d)
+	})
+}
+
+func (s *Store) insertDelivery(ctx context.Context, t *tx, c WebhookCursor, d *Delivery) error {
+	if d == nil {
+		return nil
+	}
+	_, err := t.exec(ctx, `INSERT INTO webhook_deliveries(webhook_id, at, account_id, seq, notification, type, attempt, status, ms, error) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		c.Webhook, s.instant(), string(c.Account), int64(d.Seq), d.Notification, d.Type, d.Attempt, d.Status, d.Took.Milliseconds(), clean(d.Error))
+	return err
+}
+
+// instant returns the time in nanoseconds, never the same one twice.
+func (s *Store) instant() int64 {
+	for {
+		last := s.attempts.Load()
+		at := max(s.now().UnixNano(), last+1)
+		if s.attempts.CompareAndSwap(last, at) {
+			return at
+		}
+	}
+}
+
+// Deliveries returns attempts of a webhook, newest first, those before the given time (0: from the newest).
+func (s *Store) Deliveries(ctx context.Context, webhook string, before int64, limit int) ([]Delivery, error) {
+	if before == 0 {
+		before = 1<<63 - 1
+	}
+	var out []Delivery
+	err := s.control.look(ctx, func(t *tx) error {
+		return each(ctx, t, `SELECT at, account_id, seq, notification, type, attempt, status, ms, error FROM webhook_deliveries WHERE webhook_id=? AND at < ? ORDER BY at DESC LIMIT ?`,
+			[]any{webhook, before, max(limit, 1)}, func(r *sql.Rows) error {
+				d := Delivery{Webhook: webhook}
+				var ms int64
+				err := r.Scan(&d.At, &d.Account, &d.Seq, &d.Notification, &d.Type, &d.Attempt, &d.Status, &ms, &d.Error)
+				d.Took = time.Duration(ms) * time.Millisecond
+				out = append(out, d)
+				return err
+			})
+	})
+	return out, err
+}
+
+// PruneDeliveries forgets attempts and grant events before a time..
+func (s *Store) PruneDeliveries(ctx context.Context, before time.Time) error {
+	return s.control.write(ctx, func(t *tx) error {
+		if _, err := t.exec(ctx, "DELETE FROM webhook_deliveries WHERE at < ?", before.UnixNano()); err != nil {
+			return err
+		}
+		_, err := t.exec(ctx, "DELETE FROM grant_events WHERE at < ?", before.UnixMilli())
+		return err
+	})
+}
+
+// The kinds of grant events.
+const (
+	GrantCreated = "created"
+	GrantDeleted = "deleted"
+)
+
+// GrantEvent tells that an account came or went. They are numbered for each application from 1, without holes.
+type GrantEvent struct {
+	Seq      mail.Seq
+	At       time.Time
+	Kind     string
+	Account  mail.AccountID
+	Provider string
+}
+
+// noteGrant stores a grant event. The application's row is locked, so that numbers become visible in order.
+func noteGrant(ctx context.Context, t *tx, app mail.AppID, account mail.AccountID, kind, provider string, now time.Time) error {
+	var seq int64
+	err := t.row(ctx, "UPDATE apps SET event_seq = event_seq + 1 WHERE id=? RETURNING event_seq", string(app)).Scan(&seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // no application, nobody to tell
+	}
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, "INSERT INTO grant_events(app_id, seq, at, kind, account_id, provider) VALUES(?, ?, ?, ?, ?, ?)",
+		string(app), seq, now.UnixMilli(), kind, string(account), provider)
+	return err
+}
+
+// GrantEvents returns an application's grant events after a Seq, in order. What is no longer kept is missing.
+func (s *Store) GrantEvents(ctx context.Context, app mail.AppID, after mail.Seq, limit int) ([]GrantEvent, error) {
+	var out []GrantEvent
+	err := s.control.look(ctx, func(t *tx) error {
+		return each(ctx, t, "SELECT seq, at, kind, account_id, provider FROM grant_events WHERE app_id=? AND seq > ? ORDER BY seq LIMIT ?", []any{string(app), int64(after), max(limit, 1)},
+			func(r *sql.Rows) error {
+				var g GrantEvent
+				var at int64
+				err := r.Scan(&g.Seq, &at, &g.Kind, &g.Account, &g.Provider)
+				g.At = fromMilli(at)
+				out = append(out, g)
+				return err
+			})
+	})
+	return out, err
+}

@@ -1,0 +1,97 @@
+package v3
+
+import (
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+// Notification is what a webhook, a stream or a feed tells of one change.
+type Notification struct {
+	SpecVersion string           `json:"specversion"` // "1.0"
+	Type        string           `json:"type"`
+	Source      string           `json:"source"`
+	ID          string           `json:"id"` // the same however often and by whatever way it is told
+	Time        int64            `json:"time"`
+	Attempt     int              `json:"webhook_delivery_attempt,omitempty"`
+	Data        NotificationData `json:"data"`
+	Cursor      string           `json:"cursor,omitempty"` // feeds only: what follows comes after it
+}
+
+// NotificationData says whose object it is, and how it is now.
+type NotificationData struct {
+	ApplicationID mail.AppID `json:"application_id"`
+	Object        any        `json:"object"`
+}
+
+// The values of Notification.Source.
+const (
+	SourceMail    = "/imap/emails/realtime"
+	SourceHistory = "/imap/emails/historic"
+	SourceSystem  = "/nylas/system"
+)
+
+// Gone names an object that is no longer there, or of which no more is to be told.
+type Gone struct {
+	ID      string         `json:"id"`
+	GrantID mail.AccountID `json:"grant_id"`
+	Object  string         `json:"object"`
+}
+
+// Merged tells that the thread MergedID is now part of the thread ID. Both ids resolve to it.
+type Merged struct {
+	ID       string         `json:"id"`
+	MergedID string         `json:"merged_id"`
+	GrantID  mail.AccountID `json:"grant_id"`
+	Object   string         `json:"object"` // "thread"
+}
+
+// Gap tells that something may have been missed at the server.
+type Gap struct {
+	GrantID mail.AccountID `json:"grant_id"`
+	Object  string         `json:"object"` // "gap"
+	Reason  string         `json:"reason,omitempty"`
+}
+
+// GrantNotice is the object of the grant notifications.
+type GrantNotice struct {
+	Code           int            `json:"code"`
+	GrantID        mail.AccountID `json:"grant_id"`
+	IntegrationID  mail.AppID     `json:"integration_id"`
+	LoginID        mail.AccountID `json:"login_id,omitempty"`
+	Provider       string         `json:"provider"`
+	Email          string         `json:"email,omitempty"`
+	Name           string         `json:"name,omitempty"`
+	Scope          []string       `json:"scope,omitzero"`
+	Type           string         `json:"type,omitempty"`
+	Reauth         *bool          `json:"reauthentication_flag,omitempty"`
+	GrantUpdatedAt int64          `json:"grant_updated_at,omitempty"`
+	Sync           *Sync          `json:"sync,omitempty"` // ours
+}
+
+// The values of GrantNotice.Code.
+const (
+	CodeExpired = 25009
+	CodeCreated = 25012
+	CodeDeleted = 25013
+	CodeUpdated = 25014
+)
+
+// TruncatedMessage is a message without the field body, which would make its notification too large.
+type TruncatedMessage struct {
+	Message
+	Body *string `json:"body,omitempty"` // nil; hides that of Message
+}
+
+// CursorEvents is the kind of the cursors of the feed of one grant.
+const CursorEvents CursorKind = 'e'
+
+// EventCursor makes the cursor after a change.
+func EventCursor(seq mail.Seq) string { return Cursor(CursorEvents, int64(seq)+1) }
+
+// ParseEventCursor reads what EventCursor made.
+func ParseEventCursor(s string) (mail.Seq, error) {
+	n, err := ParseCursor(CursorEvents, s)
+	if err != nil || n == 0 {
+		return 0, invalid("read cursor", "cursor is not one of this feed")
+	}
+	return mail.Seq(n - 1), nil
+}
