@@ -41,8 +41,8 @@ type Events struct {
 type Deps struct {
 	Store   *store.Store
 	Auth    *auth.Auth
-	Notify  Notifier
 	Engine  Engine
+	Notify  Notifier
 	Log     *slog.Logger
 	Now     func() time.Time
 	Version string

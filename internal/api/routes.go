@@ -33,6 +33,15 @@ func (a *API) allRoutes() []route {
 		{"GET /v3/grants/{grant}/messages/{message}/attachments/{attachment}/download", a.downloadAttachment, false},
 
 		{"GET /v3/grants/{grant}/threads", a.listThreads, false},
+		{"GET /v3/grants/{grant}/threads/{thread}", a.getThread, false},
+		{"PUT /v3/grants/{grant}/threads/{thread}", a.updateThread, false},
+		{"DELETE /v3/grants/{grant}/threads/{thread}", a.deleteThread, false},
+
+		{"GET /v3/grants/{grant}/attachments/{attachment}", a.getAttachment, false},
+		{"GET /v3/grants/{grant}/attachments/{attachment}/download", a.downloadAttachment, false},
+
+		{"GET /v3/grants/{grant}/operations/{operation}", a.getOperation, false},
+
 		{"GET /v3/webhooks", a.listWebhooks, false},
 		{"POST /v3/webhooks", a.createWebhook, false},
 		{"GET /v3/webhooks/{webhook}", a.getWebhook, false},
@@ -44,15 +53,6 @@ func (a *API) allRoutes() []route {
 		{"GET /v3/webhooks/ip-addresses", a.listAddresses, false},
 		{"POST /v3/webhooks/mock-payload", a.mockPayload, false},
 		{"POST /v3/webhooks/send-test-event", a.sendTestEvent, false},
-
-		{"GET /v3/grants/{grant}/threads/{thread}", a.getThread, false},
-		{"PUT /v3/grants/{grant}/threads/{thread}", a.updateThread, false},
-		{"DELETE /v3/grants/{grant}/threads/{thread}", a.deleteThread, false},
-
-		{"GET /v3/grants/{grant}/attachments/{attachment}", a.getAttachment, false},
-		{"GET /v3/grants/{grant}/attachments/{attachment}/download", a.downloadAttachment, false},
-
-		{"GET /v3/grants/{grant}/operations/{operation}", a.getOperation, false},
 
 		{"GET /openapi.yaml", a.getSpec, true},
 	}
