@@ -17,6 +17,7 @@ import (
 	"github.com/posthorn/posthorn/internal/app"
 	"github.com/posthorn/posthorn/internal/auth"
 	"github.com/posthorn/posthorn/internal/demo"
+	"github.com/posthorn/posthorn/internal/mail"
 )
 
 type demoCmd struct {
@@ -59,6 +60,9 @@ func (c *demoCmd) Run() error {
 	if err != nil {
 		return fmt.Errorf("connect the sample mailbox: %w", err)
 	}
+	if err := synced(ctx, a, mail.AccountID(grant)); err != nil {
+		return fmt.Errorf("sync the sample mailbox: %w", err)
+	}
 	fmt.Printf(`Posthorn runs at http://%[1]s with a sample mailbox (%[4]s). Its store is thrown away at the end: Ctrl-C.
 API key: %[2]s
 
@@ -81,6 +85,28 @@ New mail arrives every %[5]s: run the second line again.
 		return err
 	case err := <-a.Failed():
 		return err
+	}
+}
+
+// synced waits until the first synchronisation is complete.
+func synced(ctx context.Context, a *app.App, id mail.AccountID) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	mbox, err := a.Store().Mailbox(ctx, id)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if done, err := mbox.Synced(ctx); err != nil || done {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }
 

@@ -79,11 +79,15 @@ func (a *API) getMessage(c *call) error {
 	}
 	switch data := data.(type) {
 	case []v3.Message:
-		return c.tagged(sel, data[0])
+		if len(data) > 0 {
+			return c.tagged(sel, data[0])
+		}
 	case []v3.RawMessage:
-		return c.tagged(sel, data[0])
+		if len(data) > 0 {
+			return c.tagged(sel, data[0])
+		}
 	}
-	return nil
+	return mail.E(mail.NotFound, "find message", "there is no such message any more", nil)
 }
 
 // after makes a lower bound exclusive: dates of messages are whole seconds.
@@ -140,25 +144,33 @@ func present(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, msgs 
 	if fields == v3.FieldsRaw {
 		return presentRaw(ctx, mb, grant, msgs, sel)
 	}
-	out := make([]v3.Message, len(msgs))
-	for i, m := range msgs {
-		out[i] = v3.MessageOf(m, grant)
+	out := make([]v3.Message, 0, len(msgs))
+	there := make([]mail.Message, 0, len(msgs))
+	for _, m := range msgs {
+		v := v3.MessageOf(m, grant)
 		switch {
 		case fields == v3.FieldsBasic && sel.Has("headers"):
-			out[i].Headers = v3.BasicHeaders(m)
+			v.Headers = v3.BasicHeaders(m)
 		case fields == v3.FieldsHeaders && sel.Has("headers"):
 			hs, err := headers(ctx, mb, m)
+			if mail.IsKind(err, mail.NotFound) {
+				continue // removed since the list was read
+			}
 			if err != nil {
 				return nil, 0, err
 			}
-			out[i].Headers = hs
+			v.Headers = hs
 		}
+		out, there = append(out, v), append(there, m)
 	}
 	if !sel.Has("body") {
-		return out, len(out), nil
+		return out, len(msgs), nil
 	}
-	n, err := addBodies(ctx, mb, msgs, out)
-	return out[:n], n, err
+	n, err := addBodies(ctx, mb, there, out)
+	if n == len(there) {
+		return out, len(msgs), err
+	}
+	return out[:n], 1 + slices.IndexFunc(msgs, func(m mail.Message) bool { return m.ID == there[max(n-1, 0)].ID }), err
 }
 
 // addBodies fills Body of the messages whose bytes are held: in one call, unless they may be too large together.
@@ -207,11 +219,12 @@ func addBodies(ctx context.Context, mb *store.Mailbox, msgs []mail.Message, out 
 
 func presentRaw(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, msgs []mail.Message, sel v3.Select) (any, int, error) {
 	var out []v3.RawMessage
-	total := int64(0)
+	total, took := int64(0), 0
 	for _, m := range msgs {
 		if len(out) > 0 && total+m.Size > pageBytes {
 			break
 		}
+		took++
 		total += m.Size
 		var raw []byte
 		if sel.Has("raw_mime") {
@@ -219,6 +232,9 @@ func presentRaw(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, ms
 				raw, err = io.ReadAll(r)
 				return err
 			})
+			if mail.IsKind(err, mail.NotFound) {
+				continue // removed since the list was read
+			}
 			if err != nil {
 				return nil, 0, err
 			}
@@ -228,7 +244,7 @@ func presentRaw(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, ms
 	if out == nil {
 		out = []v3.RawMessage{}
 	}
-	return out, len(out), nil
+	return out, took, nil
 }
 
 // headers reads the header block of a held message: in its order, undecoded, unfolded.

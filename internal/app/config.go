@@ -17,7 +17,7 @@ type Config struct {
 	DatabaseURL string `name:"database-url" env:"POSTHORN_DATABASE_URL" help:"postgres://… keeps the store in PostgreSQL instead of files; see also POSTHORN_DATABASE_URL_FILE."`
 	BlobURL     string `name:"blob-url" env:"POSTHORN_BLOB_URL" help:"s3://… or file://…: where message bytes are kept; empty keeps them beside the rest; see also POSTHORN_BLOB_URL_FILE."`
 	EgressAllow string `name:"egress-allow" env:"POSTHORN_EGRESS_ALLOW" help:"Comma-separated networks (CIDR) that mail connections may reach although they are private."`
-	TLSCA       string `name:"tls-ca" env:"POSTHORN_TLS_CA" type:"path" help:"PEM file with certificate authorities to trust beside the system's."`
+	TLSCA       string `name:"tls-ca" env:"POSTHORN_TLS_CA" help:"PEM file with certificate authorities to trust beside the system's."`
 	LogLevel    string `name:"log-level" env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat   string `name:"log-format" env:"POSTHORN_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
 

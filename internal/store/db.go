@@ -456,11 +456,6 @@ func (d *mailDB) read(ctx context.Context, fn func(*tx) error) error {
 	return transact(ctx, d.src, d.texts, string(d.id), false, fn)
 }
 
-// look is read for a single query.
-func (d *mailDB) look(ctx context.Context, fn func(*tx) error) error {
-	return look(ctx, d.src, d.texts, string(d.id), fn)
-}
-
 // retire closes the handle's files for good.
 func (d *mailDB) retire(ctx context.Context) error {
 	var errs []error
