@@ -195,23 +195,6 @@ func encode(n v3.Notification) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// Feed makes the notifications of changes of an account, for those who ask instead of being told. Changes with nothing
-// to tell are left out.
-func Feed(ctx context.Context, acct mail.Account, mb *store.Mailbox, changes []mail.Change) ([]v3.Notification, error) {
-	out := []v3.Notification{}
-	for _, c := range changes {
-		v, ok, err := render(ctx, acct, mb, c)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			v.note.Cursor = v3.EventCursor(c.Seq)
-			out = append(out, v.note)
-		}
-	}
-	return out, nil
-}
-
 // Sample makes a notification of a trigger as it could be, of a grant that does not exist.
 func Sample(app mail.AppID, kind string, now time.Time) v3.Notification {
 	grant := mail.AccountID("00000000-0000-4000-8000-000000000000")

@@ -22,7 +22,7 @@ func (m *Mailbox) Seq(ctx context.Context) (mail.Seq, error) {
 // Kept returns the number of the oldest change that is kept; 1 as long as none was dropped.
 func (m *Mailbox) Kept(ctx context.Context) (mail.Seq, error) {
 	var seq mail.Seq
-	err := m.db.look(ctx, func(t *tx) error {
+	err := m.db.read(ctx, func(t *tx) error {
 		return t.row(ctx, "SELECT min_seq FROM state WHERE {a}1=1").Scan(&seq)
 	})
 	return seq, err

@@ -4,16 +4,15 @@ import (
 	"github.com/posthorn/posthorn/internal/mail"
 )
 
-// Notification is what a webhook, a stream or a feed tells of one change.
+// Notification is what a webhook tells of one change.
 type Notification struct {
 	SpecVersion string           `json:"specversion"` // "1.0"
 	Type        string           `json:"type"`
 	Source      string           `json:"source"`
-	ID          string           `json:"id"` // the same however often and by whatever way it is told
+	ID          string           `json:"id"` // the same however often it is told
 	Time        int64            `json:"time"`
 	Attempt     int              `json:"webhook_delivery_attempt,omitempty"`
 	Data        NotificationData `json:"data"`
-	Cursor      string           `json:"cursor,omitempty"` // feeds only: what follows comes after it
 }
 
 // NotificationData says whose object it is, and how it is now.
@@ -79,19 +78,4 @@ const (
 type TruncatedMessage struct {
 	Message
 	Body *string `json:"body,omitempty"` // nil; hides that of Message
-}
-
-// CursorEvents is the kind of the cursors of the feed of one grant.
-const CursorEvents CursorKind = 'e'
-
-// EventCursor makes the cursor after a change.
-func EventCursor(seq mail.Seq) string { return Cursor(CursorEvents, int64(seq)+1) }
-
-// ParseEventCursor reads what EventCursor made.
-func ParseEventCursor(s string) (mail.Seq, error) {
-	n, err := ParseCursor(CursorEvents, s)
-	if err != nil || n == 0 {
-		return 0, invalid("read cursor", "cursor is not one of this feed")
-	}
-	return mail.Seq(n - 1), nil
 }
