@@ -78,7 +78,7 @@ func KnownKey(name string) bool {
 		return true
 	}
 	for f := range reflect.TypeFor[Config]().Fields() {
-		if f.Tag.Get("env") == name {
+		if name != "" && f.Tag.Get("env") == name {
 			return true
 		}
 	}
