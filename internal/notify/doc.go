@@ -1,4 +1,4 @@
-// Package notify turns the change log into webhooks and streams.
+// Package notify turns the change log into webhooks.
 //
 // # Overview
 //

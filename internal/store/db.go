@@ -473,8 +473,3 @@ func stopping() error {
 
 // errClosed is why a handle is refused after Close or DeleteAccount.
 var errClosed = errors.New("store is closed")
-
-// look is read for a single query.
-func (d *mailDB) look(ctx context.Context, fn func(*tx) error) error {
-	return look(ctx, d.src, d.texts, string(d.id), fn)
-}

@@ -30,4 +30,11 @@
 // turns up in another folder, it has moved. Only when a complete pass over all folders that began after the marking
 // has found it nowhere is it removed (store.Mailbox.Sweep). Losing more than max(20, 5 %) of a folder, or a folder,
 // must be seen again in another session, a minute later, before it is even marked.
+//
+// # Writes
+//
+// Engine.Do stores an Operation and signals the owner, which carries out all that wait, between two steps of whatever else
+// it does, on a connection of its own: what they want in one folder shares commands. Before messages leave a folder, the
+// session proves that their UIDs still name them. Then the folders are compared as after any other news; only when our
+// copy shows what was wished is an operation done. One that the server cannot carry out now is tried for a day.
 package syncer
