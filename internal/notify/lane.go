@@ -212,8 +212,9 @@ func (n *Notifier) failed(ctx context.Context, w store.Webhook, cur *store.Webho
 	if status != w.Status {
 		n.o.Log.Warn("a webhook does not take notifications", "op", "notify", "webhook", w.ID, "status", status, "reason", reason)
 	}
-	if err := n.o.Store.RecordDelivery(ctx, w, *cur, &d); err != nil {
+	// The health first: once the attempt shows, nothing older than it is written over what other lanes find.
+	if err := n.o.Store.SetWebhookHealth(ctx, w.ID, status, reason, w.FailingSince); err != nil {
 		return false, next, err
 	}
-	return ok, next, n.o.Store.SetWebhookHealth(ctx, w.ID, status, reason, w.FailingSince)
+	return ok, next, n.o.Store.RecordDelivery(ctx, w, *cur, &d)
 }
