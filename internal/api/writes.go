@@ -42,28 +42,29 @@ func (a *API) getOperation(c *call) error {
 	return c.one(http.StatusOK, v3.Select{}, v3.OperationOf(op, acct.ID))
 }
 
-// update turns the body of an update into an operation; nil if it asks for nothing.
-func (c *call) update(mb *store.Mailbox, messages []mail.MessageID) (*mail.Operation, error) {
+// update carries out what the body of an update asks of messages. done is as that of do.
+func (c *call) update(id mail.AccountID, mb *store.Mailbox, messages []mail.MessageID) (done bool, err error) {
 	u, err := v3.ParseMessageUpdate(c.r.Body)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	op := &mail.Operation{Kind: mail.OpUpdate, Messages: messages}
+	op := mail.Operation{Kind: mail.OpUpdate, Messages: messages}
 	op.Set, op.Clear = u.Flags()
 	if u.Folders != nil {
 		to, err := resolve(c.r.Context(), mb, *u.Folders)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		if len(to) != 1 {
-			return nil, mail.E(mail.Invalid, "find folder", "folders: more than one folder is meant; use its id", nil)
+			return false, mail.E(mail.Invalid, "find folder", "folders: more than one folder is meant; use its id", nil)
 		}
 		op.Folder = to[0]
 	}
 	if op.Set|op.Clear == 0 && op.Folder == "" {
-		return nil, nil
+		return true, nil
 	}
-	return op, nil
+	_, done, err = c.do(id, op)
+	return done, err
 }
 
 func (a *API) updateMessage(c *call) error {
@@ -75,14 +76,8 @@ func (a *API) updateMessage(c *call) error {
 	if _, err := mb.Message(c.r.Context(), id); err != nil {
 		return err
 	}
-	op, err := c.update(mb, []mail.MessageID{id})
-	if err != nil {
+	if done, err := c.update(acct.ID, mb, []mail.MessageID{id}); err != nil || !done {
 		return err
-	}
-	if op != nil {
-		if _, done, err := c.do(acct.ID, *op); err != nil || !done {
-			return err
-		}
 	}
 	return a.getMessage(c)
 }
@@ -120,14 +115,8 @@ func (a *API) updateThread(c *call) error {
 	if err != nil {
 		return err
 	}
-	op, err := c.update(mb, append(t.Messages, t.Drafts...))
-	if err != nil {
+	if done, err := c.update(acct.ID, mb, append(t.Messages, t.Drafts...)); err != nil || !done {
 		return err
-	}
-	if op != nil {
-		if _, done, err := c.do(acct.ID, *op); err != nil || !done {
-			return err
-		}
 	}
 	return a.getThread(c)
 }

@@ -1,0 +1,98 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/v3"
+)
+
+// What the mail server confirms is tested with a real one; here nobody confirms, so that every write stays pending.
+func TestWritesThatWait(t *testing.T) {
+	t.Parallel()
+	m := setup(t).account("ann@example.test")
+	work := m.folder("Work", "")
+	m.deliver(letter{raw: plain("a", "x@example.test", "s", "b"), at: 1700001000})
+	var msgs []v3.Message
+	m.get(m.base+"/messages", &msgs)
+	message, thread := m.base+"/messages/"+string(msgs[0].ID), m.base+"/threads/"+string(msgs[0].ThreadID)
+	for _, c := range []struct {
+		method, path, body string
+		want               mail.Operation
+	}{
+		{"PUT", message, `{"unread":false,"starred":true}`, mail.Operation{Kind: mail.OpUpdate, Set: mail.FlagSeen | mail.FlagFlagged}},
+		{"PUT", message, `{"unread":true,"folders":["` + string(work) + `"]}`, mail.Operation{Kind: mail.OpUpdate, Clear: mail.FlagSeen, Folder: work}},
+		{"PUT", thread, `{"starred":false,"folders":["Work"]}`, mail.Operation{Kind: mail.OpUpdate, Clear: mail.FlagFlagged, Folder: work}},
+		{"DELETE", message, "", mail.Operation{Kind: mail.OpTrash}},
+		{"DELETE", thread + "?hard_delete=True", "", mail.Operation{Kind: mail.OpRemove}},
+		{"POST", m.base + "/folders", `{"name":"New"}`, mail.Operation{Kind: mail.OpFolderCreate, Name: "New"}},
+		{"POST", m.base + "/folders", `{"name":"New","parent_id":"` + string(work) + `"}`, mail.Operation{Kind: mail.OpFolderCreate, Name: "Work/New"}},
+		{"PUT", m.base + "/folders/" + string(work), `{"name":"Old/Work"}`, mail.Operation{Kind: mail.OpFolderRename, Folder: work, Name: "Old/Work"}},
+		{"DELETE", m.base + "/folders/" + string(work), "", mail.Operation{Kind: mail.OpFolderDelete, Folder: work}},
+	} {
+		a := m.send(c.method, c.path, c.body)
+		if a.Code != http.StatusAccepted {
+			t.Errorf("%s %s %s: %d %s", c.method, c.path, c.body, a.Code, a.Body)
+			continue
+		}
+		var told, later v3.Operation
+		if err := json.Unmarshal(a.json.Data, &told); err != nil {
+			t.Fatal(err)
+		}
+		m.get(m.base+"/operations/"+told.ID, &later)
+		if told != later || told.State != mail.OpPending || told.Kind != c.want.Kind {
+			t.Errorf("%s %s: %+v, later %+v", c.method, c.path, told, later)
+		}
+		got, err := m.mb.Operation(t.Context(), told.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Set != c.want.Set || got.Clear != c.want.Clear || got.Folder != c.want.Folder || got.Name != c.want.Name {
+			t.Errorf("%s %s %s: stored %+v", c.method, c.path, c.body, got)
+		}
+		if aboutMessage := strings.HasPrefix(string(c.want.Kind), "message."); aboutMessage && (len(got.Messages) != 1 || got.Messages[0] != msgs[0].ID) {
+			t.Errorf("%s %s: about %v", c.method, c.path, got.Messages)
+		}
+	}
+}
+
+func TestWritesThatAreRefused(t *testing.T) {
+	t.Parallel()
+	m := setup(t).account("ann@example.test")
+	m.deliver(letter{raw: plain("a", "x@example.test", "s", "b"), at: 1700001000})
+	var msgs []v3.Message
+	m.get(m.base+"/messages", &msgs)
+	message := m.base + "/messages/" + string(msgs[0].ID)
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		typ, says          string
+	}{
+		{"PUT", message, `{`, 400, v3.TypeInvalid, "JSON"},
+		{"PUT", message, `{"unread":"no"}`, 400, v3.TypeInvalid, "unread"},
+		{"PUT", message, `{"folders":[]}`, 400, v3.TypeInvalid, "exactly one"},
+		{"PUT", message, `{"folders":["a","b"]}`, 400, v3.TypeInvalid, "exactly one"},
+		{"PUT", message, `{"folders":["nowhere"]}`, 400, v3.TypeInvalid, "no folder"},
+		{"PUT", message, `{"metadata":{"key1":"x"}}`, 400, v3.TypeInvalid, "metadata"},
+		{"PUT", m.base + "/messages/mAAAAAAAAAAAAAAAAAAAAAA", `{"unread":false}`, 404, v3.TypeNotFound, ""},
+		{"DELETE", m.base + "/messages/mAAAAAAAAAAAAAAAAAAAAAA", "", 404, v3.TypeNotFound, ""},
+		{"PUT", m.base + "/threads/tAAAAAAAAAAAAAAAA", `{"unread":false}`, 404, v3.TypeNotFound, ""},
+		{"POST", m.base + "/folders", `{}`, 400, v3.TypeInvalid, "name"},
+		{"POST", m.base + "/folders", `{"name":" "}`, 400, v3.TypeInvalid, "name"},
+		{"POST", m.base + "/folders", `{"name":"a\u0000b"}`, 400, v3.TypeInvalid, "control"},
+		{"POST", m.base + "/folders", `{"name":"a","parent_id":"nowhere"}`, 400, v3.TypeInvalid, "parent_id"},
+		{"PUT", m.base + "/folders/nowhere", `{"name":"a"}`, 404, v3.TypeNotFound, ""},
+		{"DELETE", m.base + "/folders/nowhere", "", 404, v3.TypeNotFound, ""},
+		{"GET", m.base + "/operations/nothing", "", 404, v3.TypeNotFound, ""},
+	} {
+		m.fails(m.send(c.method, c.path, c.body), c.status, c.typ, c.says)
+	}
+	var same v3.Message
+	a := m.send("PUT", message, `{}`)
+	if err := json.Unmarshal(a.json.Data, &same); err != nil || a.Code != 200 || same.ID != msgs[0].ID {
+		t.Errorf("an update that asks for nothing: %d %s", a.Code, a.Body)
+	}
+}
