@@ -27,7 +27,7 @@ func TestTextMemoryIsLinear(t *testing.T) {
 		}
 		const n = 32 << 10
 		got := cost(n)
-		if limit := uint64(1500*n + 1<<20); got > limit {
+		if limit := uint64(poolWaste*1500*n + 1<<20); got > limit {
 			t.Errorf("%s of %q: %d bytes allocated for %d", what, h, got, n)
 		} else if twice := cost(2 * n); twice > 3*got+1<<20 {
 			t.Errorf("%s of %q: %d bytes allocated for %d, %d for twice as much", what, h, got, n, twice)
