@@ -281,6 +281,9 @@ func TestGivesUpOne(t *testing.T) {
 			other.deliver(mail.OriginLive, "fine", "x", false)
 			r.expect("message.created fine")
 			b.attempts(w.ID, n+1)
+			if w := b.webhook(w.ID); !w.FailingSince.IsZero() {
+				t.Fatal("the attempt that arrived shows before its webhook is well again")
+			}
 			r.become(status(400))
 		}
 		b.clock.advance(t)

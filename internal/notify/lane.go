@@ -167,54 +167,46 @@ func (n *Notifier) deliver(ctx context.Context, w store.Webhook, cur *store.Webh
 	done := store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: e.seq}
 	if out.err == "" {
 		*cur = done
-		if err := n.o.Store.RecordDelivery(ctx, w, done, &d); err != nil {
-			return false, next, err
-		}
-		if w.Status == store.WebhookFailing || !w.FailingSince.IsZero() {
-			err = n.o.Store.SetWebhookHealth(ctx, w.ID, store.WebhookActive, "", time.Time{})
-		}
-		return true, next, err
+		return true, next, n.o.Store.RecordDelivery(ctx, w, done, &d)
 	}
 	return n.failed(ctx, w, cur, done, d, out)
 }
 
 // failed records a failed attempt and decides what follows from it.
 func (n *Notifier) failed(ctx context.Context, w store.Webhook, cur *store.WebhookCursor, done store.WebhookCursor, d store.Delivery, out outcome) (ok bool, next then, err error) {
-	current, err := n.o.Store.Webhook(ctx, w.App, w.ID)
-	if err != nil {
-		return false, next, err
-	}
-	w.FailingSince, w.Status = current.FailingSince, current.Status // other lanes may have had more luck
 	now := n.o.Now()
 	cur.Attempts = d.Attempt
 	if cur.FirstAt.IsZero() {
 		cur.FirstAt = now
 	}
-	if w.FailingSince.IsZero() {
-		w.FailingSince = now
-	}
 	wait, more := nextAttempt(d.Attempt, out.wait, rand.Float64())
 	cur.NextAt = now.Add(wait)
-	next = then{at: cur.NextAt}
 	status, reason := store.WebhookActive, ""
-	if now.Sub(w.FailingSince) >= failingAfter {
-		status, reason = store.WebhookFailing, out.err
+	// The health first: once the attempt shows, nothing older than it is written over what other lanes find.
+	if err := n.o.Store.DeliveryFailed(ctx, w.ID, now, func(since time.Time) (store.WebhookStatus, string) {
+		status, reason = store.WebhookActive, ""
+		switch {
+		case out.status == http.StatusGone:
+			status, reason = store.WebhookFailed, "the endpoint answered 410: it wants no more notifications"
+		case !more && !since.After(cur.FirstAt):
+			status, reason = store.WebhookFailed, fmt.Sprintf("%s; nothing was delivered since %s", out.err, since.Format(time.RFC3339))
+		case now.Sub(since) >= failingAfter:
+			status, reason = store.WebhookFailing, out.err
+		}
+		return status, reason
+	}); err != nil {
+		return false, next, err
 	}
+	next = then{at: cur.NextAt}
 	switch {
-	case out.status == http.StatusGone:
-		status, reason, next = store.WebhookFailed, "the endpoint answered 410: it wants no more notifications", then{off: true}
-	case !more && !w.FailingSince.After(cur.FirstAt):
-		status, reason, next = store.WebhookFailed, fmt.Sprintf("%s; nothing was delivered since %s", out.err, w.FailingSince.Format(time.RFC3339)), then{off: true}
+	case status == store.WebhookFailed:
+		next = then{off: true}
 	case !more: // others arrived since: it is this one
 		n.o.Log.Error("a notification was given up", "op", "notify", "webhook", w.ID, "account", cur.Account, "notification", d.Notification)
 		*cur, ok, next = done, true, then{}
 	}
 	if status != w.Status {
 		n.o.Log.Warn("a webhook does not take notifications", "op", "notify", "webhook", w.ID, "status", status, "reason", reason)
-	}
-	// The health first: once the attempt shows, nothing older than it is written over what other lanes find.
-	if err := n.o.Store.SetWebhookHealth(ctx, w.ID, status, reason, w.FailingSince); err != nil {
-		return false, next, err
 	}
 	return ok, next, n.o.Store.RecordDelivery(ctx, w, *cur, &d)
 }

@@ -140,16 +140,40 @@ func (s *Store) UpdateWebhook(ctx context.Context, w Webhook) (Webhook, error) {
 	return s.Webhook(ctx, w.App, w.ID)
 }
 
-// SetWebhookHealth stores what the deliveries say of a webhook, unless it was paused or given up meanwhile.
-func (s *Store) SetWebhookHealth(ctx context.Context, id string, status WebhookStatus, reason string, failingSince time.Time) error {
+// DeliveryFailed records that a delivery failed at the time given. decide gets since when nothing was delivered and returns
+// what the webhook's status is now, and why. A paused or given up webhook stays as it is.
+func (s *Store) DeliveryFailed(ctx context.Context, id string, at time.Time, decide func(since time.Time) (WebhookStatus, string)) error {
+	var status WebhookStatus
 	err := s.control.write(ctx, func(t *tx) error {
-		_, err := t.exec(ctx, "UPDATE webhooks SET status_at=CASE WHEN status=? THEN status_at ELSE ? END, status=?, reason=?, failing_since=? WHERE id=? AND status IN ('active', 'failing')",
-			string(status), s.now().UnixMilli(), string(status), clean(reason), millis(failingSince), id)
+		status = WebhookActive
+		var failing sql.NullInt64
+		err := t.row(ctx, "SELECT failing_since FROM webhooks WHERE id=? AND status IN ('active', 'failing')", id).Scan(&failing)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		since := fromMillis(failing)
+		if since.IsZero() {
+			since = at
+		}
+		var reason string
+		status, reason = decide(since)
+		_, err = t.exec(ctx, "UPDATE webhooks SET status_at=CASE WHEN status=? THEN status_at ELSE ? END, status=?, reason=?, failing_since=? WHERE id=?",
+			string(status), s.now().UnixMilli(), string(status), clean(reason), millis(since), id)
 		return err
 	})
 	if err == nil && !status.Delivers() {
 		s.hint("")
 	}
+	return err
+}
+
+// recovered clears what failed deliveries left on a webhook: one arrived.
+func (s *Store) recovered(ctx context.Context, t *tx, id string) error {
+	_, err := t.exec(ctx, `UPDATE webhooks SET status_at=CASE WHEN status='active' THEN status_at ELSE ? END, status='active', reason='', failing_since=NULL
+		WHERE id=? AND status IN ('active', 'failing') AND failing_since IS NOT NULL`, s.now().UnixMilli(), id)
 	return err
 }
 

@@ -49,7 +49,8 @@ func (s *Store) WebhookCursor(ctx context.Context, webhook string, account mail.
 	return c, err
 }
 
-// RecordDelivery stores a cursor of w, and with it the attempt that moved it (nil: none). Nothing is stored for a webhook
+// RecordDelivery stores a cursor of w, and with it the attempt that moved it (nil: none); one that arrived ends the webhook's
+// failing. Nothing is stored for a webhook
 // or account that was deleted, and no cursor if w was paused and activated since it was read: then it begins anew.
 func (s *Store) RecordDelivery(ctx context.Context, w Webhook, c WebhookCursor, d *Delivery) error {
 	return s.control.write(ctx, func(t *tx) error {
@@ -77,6 +78,11 @@ func (s *Store) RecordDelivery(ctx context.Context, w Webhook, c WebhookCursor, 
 func (s *Store) insertDelivery(ctx context.Context, t *tx, c WebhookCursor, d *Delivery) error {
 	if d == nil {
 		return nil
+	}
+	if d.Error == "" {
+		if err := s.recovered(ctx, t, c.Webhook); err != nil {
+			return err
+		}
 	}
 	_, err := t.exec(ctx, `INSERT INTO webhook_deliveries(webhook_id, at, account_id, seq, notification, type, attempt, status, ms, error) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		c.Webhook, s.instant(), string(c.Account), int64(d.Seq), d.Notification, d.Type, d.Attempt, d.Status, d.Took.Milliseconds(), clean(d.Error))

@@ -69,19 +69,33 @@ func TestWebhooks(t *testing.T) {
 		}
 
 		// Health does not undo a pause, and after a pause the old cursors count no more.
-		if err := s.SetWebhookHealth(ctx, w.ID, WebhookFailing, "why", w.Since); err != nil {
-			t.Fatal(err)
+		fails := func(at time.Time, status WebhookStatus, reason string) {
+			t.Helper()
+			if err := s.DeliveryFailed(ctx, w.ID, at, func(since time.Time) (WebhookStatus, string) {
+				if !since.Equal(w.Since) {
+					t.Errorf("failing since %s", since)
+				}
+				return status, reason
+			}); err != nil {
+				t.Fatal(err)
+			}
 		}
+		fails(w.Since, WebhookActive, "")
+		fails(w.Since.Add(time.Minute), WebhookFailing, "why")
 		if got, _ := s.Webhook(ctx, "", w.ID); got.Status != WebhookFailing || got.Reason != "why" || !got.FailingSince.Equal(w.Since) {
 			t.Errorf("%+v", got)
+		}
+		if err := s.RecordDelivery(ctx, w, c, &Delivery{Attempt: 4, Status: 200}); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := s.Webhook(ctx, "", w.ID); got.Status != WebhookActive || got.Reason != "" || !got.FailingSince.IsZero() {
+			t.Errorf("after one arrived: %+v", got)
 		}
 		w.Status = WebhookPaused
 		if _, err := s.UpdateWebhook(ctx, w); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.SetWebhookHealth(ctx, w.ID, WebhookActive, "", time.Time{}); err != nil {
-			t.Fatal(err)
-		}
+		fails(w.Since, WebhookFailing, "why")
 		if got, _ := s.Webhook(ctx, "", w.ID); got.Status != WebhookPaused {
 			t.Errorf("%+v", got)
 		}
