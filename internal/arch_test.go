@@ -27,6 +27,7 @@ var packages = map[string]struct {
 	"imap":     {1, []string{}, "one connection; usable and testable without the rest"},
 	"mime":     {1, []string{}, "pure functions over bytes that strangers wrote"},
 	"demo":     {1, []string{}, "a foreign server that happens to run in this process; it must not share our mistakes"},
+	"submit":   {1, []string{"mail"}, "one connection; proven at connect and used to send"},
 	"vault":    {1, nil, "sealed bytes; knows nothing of mail's meaning"},
 	"v3":       {1, []string{"mail"}, "shapes only, so that api and notify show the same"},
 	"lease":    {1, nil, "decides who acts; whoever acts is above it"},

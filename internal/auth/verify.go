@@ -5,18 +5,15 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/emersion/go-sasl"
-	"github.com/emersion/go-smtp"
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/provider"
+	"github.com/posthorn/posthorn/internal/submit"
 )
 
 // dialTime is how long one of several candidates may take to answer; they are tried at once.
@@ -91,88 +88,24 @@ func (a *Auth) proveSMTP(ctx context.Context, p plan, password mail.Secret) (mai
 	if len(p.smtp) == 0 {
 		return mail.Endpoint{}, mail.E(mail.Invalid, "connect", "settings.smtp_host is required: no SMTP server is known for the address", nil)
 	}
-	c, at, err := first(ctx, p.smtp, a.dialSMTP, func(c *smtpConn) { c.close() })
+	c, at, err := first(ctx, p.smtp, a.dialSMTP, (*submit.Conn).Close)
 	if err != nil {
 		return mail.Endpoint{}, p.failed("SMTP", at, err)
 	}
-	defer c.close()
-	var login sasl.Client
-	switch {
-	case c.SupportsAuth(sasl.Plain):
-		login = sasl.NewPlainClient("", at.Username, password.Reveal())
-	case c.SupportsAuth(sasl.Login):
-		login = sasl.NewLoginClient(at.Username, password.Reveal())
-	case at.Security == mail.SecurityNone:
+	defer c.Quit()
+	err = c.Login(at.Username, password, false)
+	if errors.Is(err, submit.ErrNoLogin) && at.Security == mail.SecurityNone {
 		at.Username = ""
 		return at, nil
-	default:
-		return mail.Endpoint{}, mail.E(mail.Unreachable, "SMTP "+provider.HostPort(at), "SMTP: "+provider.HostPort(at)+" offers no login with a password: check smtp_host and smtp_port", nil)
 	}
-	if err := c.bounded(c.Auth(login)); err != nil {
+	if err != nil {
 		return mail.Endpoint{}, p.failed("SMTP", at, err)
-	}
-	if ctx.Err() == nil {
-		c.Quit()
 	}
 	return at, nil
 }
 
-// smtpConn is an SMTP client that lives no longer than a context: go-smtp only knows time limits of its own.
-type smtpConn struct {
-	*smtp.Client
-	conn net.Conn
-	ctx  context.Context
-	stop func() bool
-}
-
-func (c *smtpConn) close() {
-	c.stop()
-	c.conn.Close()
-}
-
-// bounded names the context as the cause of an error that it caused. What the server said stands.
-func (c *smtpConn) bounded(err error) error {
-	var said *smtp.SMTPError
-	if err != nil && c.ctx.Err() != nil && !errors.As(err, &said) {
-		return c.ctx.Err()
-	}
-	return err
-}
-
-func (a *Auth) dialSMTP(ctx context.Context, e mail.Endpoint) (*smtpConn, error) {
-	conn, err := a.o.Guard.DialFor(e.Security)(ctx, "tcp", provider.HostPort(e))
-	if err != nil {
-		return nil, err
-	}
-	conf := &tls.Config{}
-	if a.o.TLS != nil {
-		conf = a.o.TLS.Clone()
-	}
-	conf.ServerName, conf.MinVersion = e.Host, max(conf.MinVersion, tls.VersionTLS12)
-	c := &smtpConn{conn: conn, ctx: ctx}
-	c.stop = context.AfterFunc(ctx, func() { conn.Close() })
-	switch e.Security {
-	case mail.SecurityNone:
-		c.Client = smtp.NewClient(conn)
-	case mail.SecuritySTARTTLS:
-		if c.Client, err = smtp.NewClientStartTLS(conn, conf); err != nil && strings.Contains(err.Error(), "support STARTTLS") {
-			err = fmt.Errorf("%w: %w", provider.ErrNoStartTLS, err)
-		}
-	default:
-		tc := tls.Client(conn, conf)
-		if err = tc.HandshakeContext(ctx); err == nil {
-			c.Client = smtp.NewClient(tc)
-		}
-	}
-	if err == nil {
-		err = c.Hello("localhost")
-	}
-	if err != nil {
-		err = c.bounded(err)
-		c.close()
-		return nil, err
-	}
-	return c, nil
+func (a *Auth) dialSMTP(ctx context.Context, e mail.Endpoint) (*submit.Conn, error) {
+	return submit.Dial(ctx, submit.Options{Endpoint: e, TLS: a.o.TLS, Dial: a.o.Guard.DialFor(e.Security), Command: a.o.Timeout})
 }
 
 // failed puts an error into words. When every host was a guess and none answered, the way out is to name one.

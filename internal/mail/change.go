@@ -18,12 +18,17 @@ const (
 	AccountState   ChangeKind = 30 // Data.State and Data.Reason
 	SyncDone       ChangeKind = 31 // the initial sync is complete
 	SyncGap        ChangeKind = 32 // we may have missed something and say so
+	SendAccepted   ChangeKind = 40 // Object of these is the id of the send, Data.Send its state
+	SendSucceeded  ChangeKind = 41 // the mail server took it, for at least one recipient
+	SendNotDone    ChangeKind = 42 // failed or uncertain, Data.Reason says why
+	SendStopped    ChangeKind = 43 // canceled before its time
 )
 
 var kindNames = map[ChangeKind]string{
 	MessageCreated: "message.created", MessageUpdated: "message.updated", MessageDeleted: "message.deleted",
 	FolderCreated: "folder.created", FolderUpdated: "folder.updated", FolderDeleted: "folder.deleted", FolderReset: "folder.reset",
 	ThreadMerged: "thread.merged", AccountState: "grant.updated", SyncDone: "grant.imap_sync_completed", SyncGap: "sync.gap",
+	SendAccepted: "message.send_accepted", SendSucceeded: "message.send_success", SendNotDone: "message.send_failed", SendStopped: "message.send_canceled",
 }
 
 // String returns the event name that applications see.
@@ -59,4 +64,5 @@ type ChangeData struct {
 	From     string     `json:"from,omitempty"`
 	State    State      `json:"state,omitempty"`
 	Reason   string     `json:"why,omitempty"`
+	Send     SendState  `json:"send,omitempty"`
 }

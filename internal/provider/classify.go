@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/submit"
 )
 
 // Peer is a mail server in the words of an error: what was tried, where, and whose provider it is.
@@ -25,9 +26,6 @@ type Peer struct {
 	Profile  Profile
 	Account  mail.AccountID
 }
-
-// ErrNoStartTLS is for clients that have no error of their own for it.
-var ErrNoStartTLS = errors.New("the server does not offer STARTTLS")
 
 func (p Peer) noStartTLS() string {
 	return fmt.Sprintf("%s does not offer STARTTLS: set %s to tls (port %s)", p.where(), p.key("security"), p.tlsPort())
@@ -66,8 +64,13 @@ func (p Peer) explain(err error) (mail.Kind, string, time.Duration) {
 	if errors.As(err, &smtpErr) {
 		return p.smtp(smtpErr)
 	}
-	if errors.Is(err, ErrNoStartTLS) {
+	switch {
+	case errors.Is(err, submit.ErrNoStartTLS):
 		return mail.Unreachable, p.noStartTLS(), 0
+	case errors.Is(err, submit.ErrInjected):
+		return mail.Unreachable, fmt.Sprintf("the connection to %s is being tampered with, or the server is broken: plaintext came where the encryption should begin", p.where()), 0
+	case errors.Is(err, submit.ErrNoLogin):
+		return mail.Unreachable, fmt.Sprintf("%s offers no login with a password: check %s and %s", p.where(), p.key("host"), p.key("port")), 0
 	}
 	var ie *imap.Error
 	spoke := errors.As(err, &ie) && ie.Status != ""

@@ -380,7 +380,7 @@ type blobReadCloser struct{ *vault.BlobReader }
 
 func (blobReadCloser) Close() error { return nil }
 
-// CollectGarbage removes blobs older than an hour that no message names, and gives their room back. It returns how many
+// CollectGarbage removes blobs older than an hour that no message and no send names, and gives their room back. It returns how many
 // there were.
 func (m *Mailbox) CollectGarbage(ctx context.Context) (int, error) {
 	b, now := m.db.blobs, m.now()
@@ -406,7 +406,8 @@ func (m *Mailbox) CollectGarbage(ctx context.Context) (int, error) {
 	}
 	named := make([]bool, len(old))
 	err = m.db.read(ctx, func(t *tx) error {
-		rows, err := t.query(ctx, "SELECT raw_blob, display_blob FROM messages WHERE {a}(raw_blob IS NOT NULL OR display_blob IS NOT NULL)")
+		rows, err := t.query(ctx, `SELECT raw_blob, display_blob FROM messages WHERE {a}(raw_blob IS NOT NULL OR display_blob IS NOT NULL)
+			UNION ALL SELECT raw_blob, NULL FROM outbox WHERE {a}raw_blob IS NOT NULL`)
 		if err != nil {
 			return err
 		}

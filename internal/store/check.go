@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"slices"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -44,6 +43,7 @@ const (
 //   - Threads are the partition of messages by their keys: all keys of a message are its thread's, every thread has messages,
 //     and unless some were deleted, the keys of those it has connect them. A thread's public id is one of its keys.
 //   - A thread's counts, first and last message and folders are those of its messages.
+//   - A send that has not ended has its bytes, one that has none; the log tells that it was accepted, and how it ended.
 func (m *Mailbox) Check(ctx context.Context) ([]Problem, error) {
 	c := &checker{ctx: ctx, m: m}
 	if err := m.db.read(ctx, c.run); err != nil && !errors.Is(err, errEnough) {
@@ -91,7 +91,7 @@ type checkThread struct {
 
 type namedBlob struct {
 	id, size int64
-	message  mail.MessageID
+	of       string // what names it
 }
 
 func (c *checker) bad(format string, args ...any) error {
@@ -105,7 +105,7 @@ func (c *checker) bad(format string, args ...any) error {
 func (c *checker) run(t *tx) error {
 	c.t, c.seed = t, maphash.MakeSeed()
 	for _, step := range []func() error{c.readState, c.replayLog, c.readFolders, c.readThreads, c.checkMessages, c.checkOrphans, c.checkReplay,
-		c.checkThreads, c.checkTwins, c.checkAddresses, c.checkCounts} {
+		c.checkThreads, c.checkTwins, c.checkAddresses, c.checkSends, c.checkCounts} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -135,6 +135,7 @@ type replay struct {
 		seq  mail.Seq
 	}
 	ids   []mail.ThreadID
+	sends map[string]mail.SendState
 	state *mail.ChangeData
 	done  bool
 }
@@ -172,7 +173,7 @@ func (c *checker) replayLog() error {
 	if err := c.t.row(c.ctx, "SELECT min_seq FROM state WHERE {a}1=1").Scan(&oldest); err != nil {
 		return err
 	}
-	r := &replay{messages: map[publicID]replayed{}, folders: map[mail.FolderID]mail.Seq{}, threads: map[mail.ThreadID]int{}}
+	r := &replay{messages: map[publicID]replayed{}, folders: map[mail.FolderID]mail.Seq{}, threads: map[mail.ThreadID]int{}, sends: map[string]mail.SendState{}}
 	last = oldest - 1
 	for {
 		n := 0
@@ -241,6 +242,11 @@ func (c *checker) replayChange(r *replay, ch mail.Change) error {
 	case mail.SyncDone:
 		r.done = true
 	case mail.SyncGap:
+	case mail.SendAccepted, mail.SendSucceeded, mail.SendNotDone, mail.SendStopped:
+		if was, known := r.sends[ch.Object]; known == (ch.Kind == mail.SendAccepted) || was.Ended() || was == mail.SendSent {
+			return c.bad("change %d is %v for send %s, which was %q at that time", ch.Seq, ch.Kind, ch.Object, was)
+		}
+		r.sends[ch.Object] = ch.Data.Send
 	default:
 		return c.bad("change %d is of the unknown kind %d", ch.Seq, ch.Kind)
 	}
@@ -451,10 +457,10 @@ func (c *checker) checkMessage(m *checkedMessage, keys map[[12]byte]int64) error
 		bad("has digest: %v, has raw blob: %v", m.digest != nil, m.raw != 0)
 	}
 	if m.raw != 0 {
-		c.blobs = append(c.blobs, namedBlob{m.raw, m.size, id})
+		c.blobs = append(c.blobs, namedBlob{m.raw, m.size, "message " + string(id)})
 	}
 	if m.display != 0 {
-		c.blobs = append(c.blobs, namedBlob{m.display, -1, id})
+		c.blobs = append(c.blobs, namedBlob{m.display, -1, "message " + string(id)})
 	}
 	for _, k := range c.m.addressKeys(&m.addresses) {
 		c.addrs++
@@ -703,57 +709,6 @@ func (c *checker) checkThreads() error {
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-// --- blobs
-
-// checkBlobs looks whether the blobs that messages name exist, and reads some of them.
-func (c *checker) checkBlobs() error {
-	sizes := map[int64]int64{}
-	err := c.m.db.blobs.read(c.ctx, func(t *tx) error {
-		return each(c.ctx, t, "SELECT id, size FROM blobs WHERE {a}size >= 0", nil, func(r *sql.Rows) error {
-			var id, size int64
-			err := r.Scan(&id, &size)
-			sizes[id] = size
-			return err
-		})
-	})
-	if err != nil {
-		return err
-	}
-	step := max(1, len(c.blobs)/checkedBlobs)
-	for i, b := range c.blobs {
-		size, ok := sizes[b.id]
-		if !ok {
-			err = c.bad("message %s: its blob %d does not exist", b.message, b.id)
-		} else if b.size >= 0 && size != b.size {
-			err = c.bad("message %s: its blob %d has %d bytes, not %d", b.message, b.id, size, b.size)
-		} else if i%step == 0 {
-			err = c.readBlob(b, size)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *checker) readBlob(b namedBlob, size int64) error {
-	r, err := c.m.OpenBlob(c.ctx, b.id)
-	var n int64
-	if err == nil {
-		n, err = io.Copy(io.Discard, r)
-		err = errors.Join(err, r.Close())
-	}
-	switch {
-	case c.ctx.Err() != nil:
-		return c.ctx.Err()
-	case err != nil:
-		return c.bad("message %s: its blob %d cannot be read: %v", b.message, b.id, err)
-	case n != size:
-		return c.bad("message %s: its blob %d ends after %d of %d bytes", b.message, b.id, n, size)
 	}
 	return nil
 }

@@ -322,3 +322,21 @@ CREATE TABLE operations(                -- what applications asked for, until a 
   UNIQUE(account_id, public)
 );
 CREATE INDEX operations_pending ON operations(account_id, next_try) WHERE state = 'pending';
+
+CREATE TABLE outbox(                    -- what applications send, until a while after its end
+  account_id uuid NOT NULL,
+  id bigint GENERATED ALWAYS AS IDENTITY, -- order of acceptance
+  public text NOT NULL,
+  key text,                             -- Idempotency-Key, NULL when there is none any more
+  state text NOT NULL,                  -- mail.SendState
+  version bigint NOT NULL,              -- counts the writes
+  raw_blob bigint,                      -- the message; NULL once it was released
+  created_at bigint NOT NULL,
+  next_try bigint NOT NULL,             -- of an open one: not before
+  ended_at bigint,                      -- NULL while it is open
+  data text NOT NULL,                   -- JSON of mail.Send
+  PRIMARY KEY(account_id, id),
+  UNIQUE(account_id, public),
+  UNIQUE(account_id, key)
+);
+CREATE INDEX outbox_open ON outbox(account_id, next_try) WHERE ended_at IS NULL;

@@ -160,3 +160,17 @@ CREATE TABLE operations(                -- what applications asked for, until a 
   data TEXT NOT NULL                    -- JSON of mail.Operation
 ) STRICT;
 CREATE INDEX operations_pending ON operations(next_try) WHERE state = 'pending';
+
+CREATE TABLE outbox(                    -- what applications send, until a while after its end
+  id INTEGER PRIMARY KEY,               -- order of acceptance
+  public TEXT NOT NULL UNIQUE,
+  key TEXT UNIQUE,                      -- Idempotency-Key, NULL when there is none any more
+  state TEXT NOT NULL,                  -- mail.SendState
+  version INTEGER NOT NULL,             -- counts the writes
+  raw_blob INTEGER,                     -- the message; NULL once it was released
+  created_at INTEGER NOT NULL,
+  next_try INTEGER NOT NULL,            -- of an open one: not before
+  ended_at INTEGER,                     -- NULL while it is open
+  data TEXT NOT NULL                    -- JSON of mail.Send
+) STRICT;
+CREATE INDEX outbox_open ON outbox(next_try) WHERE ended_at IS NULL;

@@ -1,0 +1,233 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"crypto/rand"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
+)
+
+const (
+	// keepSends is how long a send can be asked for after its end.
+	keepSends = 72 * time.Hour
+	// keepSendKeys is how long the key of a send means that send.
+	keepSendKeys = time.Hour
+	// maxOpenSends bounds what one account can have waiting.
+	maxOpenSends = 10000
+)
+
+// Enqueue stores a send, which is from then on sure to be tried, and tells it as send_accepted. State must be queued, or
+// scheduled with SendAt. created is false if there is a send with this Key that is less than an hour old: that one is
+// returned, and s.Blob is not used. It fails with Limited if ten thousand sends are waiting.
+func (m *Mailbox) Enqueue(ctx context.Context, s mail.Send) (out mail.Send, created bool, err error) {
+	var id [15]byte
+	rand.Read(id[:]) // never fails
+	s.ID, s.Version = "s"+base64.RawURLEncoding.EncodeToString(id[:]), 1
+	s.CreatedAt = m.now().Truncate(time.Millisecond)
+	s.NextTry = s.CreatedAt
+	if s.State == mail.SendScheduled {
+		s.NextTry = s.SendAt
+	}
+	s.Key, s.Reason = clean(s.Key), clean(s.Reason)
+	data, err := json.Marshal(s)
+	if err != nil {
+		return s, false, err
+	}
+	var old []int64
+	var res Result
+	err = m.db.write(ctx, func(t *tx) error {
+		now := s.CreatedAt.UnixMilli()
+		if _, err := t.exec(ctx, "DELETE FROM outbox WHERE {a}ended_at < ?", now-keepSends.Milliseconds()); err != nil {
+			return err
+		}
+		if s.Key != "" {
+			if _, err := t.exec(ctx, "UPDATE outbox SET key = NULL WHERE {a}key = ? AND created_at <= ?", s.Key, now-keepSendKeys.Milliseconds()); err != nil {
+				return err
+			}
+			have, err := scanSend(t.row(ctx, "SELECT "+sendColumns+" FROM outbox WHERE {a}key = ?", s.Key).Scan)
+			if err == nil {
+				if s.Blob != 0 {
+					old = append(old, s.Blob)
+				}
+				out = have
+				return nil
+			}
+			if !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+		}
+		var open int
+		if err := t.row(ctx, "SELECT COUNT(*) FROM outbox WHERE {a}ended_at IS NULL").Scan(&open); err != nil {
+			return err
+		}
+		if open >= maxOpenSends {
+			return &mail.Error{Op: "send", Kind: mail.Limited, After: time.Minute, Msg: "too many messages of this mailbox are waiting to be sent"}
+		}
+		if _, err := t.exec(ctx, "INSERT INTO outbox({ai}public, key, state, version, raw_blob, created_at, next_try, data) VALUES({av}?, ?, ?, ?, ?, ?, ?, ?)",
+			s.ID, text(s.Key), string(s.State), s.Version, number(s.Blob), now, s.NextTry.UnixMilli(), clean(string(data))); err != nil {
+			return err
+		}
+		out, created = s, true
+		res, err = m.tellSend(ctx, t, s, mail.SendAccepted)
+		return err
+	})
+	if err != nil {
+		return s, false, err
+	}
+	m.told(res)
+	m.free(ctx, old)
+	return out, created, nil
+}
+
+// tellSend writes a change about a send, in the transaction that made it true.
+func (m *Mailbox) tellSend(ctx context.Context, t *tx, s mail.Send, kind mail.ChangeKind) (Result, error) {
+	st, err := readState(ctx, t)
+	if err != nil {
+		return Result{}, err
+	}
+	a, err := m.begin(ctx, t, st.term, mail.OriginAPI)
+	if err != nil {
+		return Result{}, err
+	}
+	a.tell(kind, s.ID, mail.ChangeData{Send: s.State, Reason: s.Reason}, nil)
+	if err := a.writeChanges(); err != nil {
+		return Result{}, err
+	}
+	return Result{Seq: mail.Seq(a.st.seq), Changes: len(a.changes)}, a.writeState()
+}
+
+// PutSend stores how far a send has come and tells it as kind; 0 tells nothing. It fails with Conflict if s is not as it
+// was stored last: somebody else has written it since, or it has ended. The end of a send releases its bytes.
+func (m *Mailbox) PutSend(ctx context.Context, s mail.Send, kind mail.ChangeKind) (mail.Send, error) {
+	s.Reason = clean(s.Reason)
+	was, freed := s.Version, int64(0)
+	s.Version++
+	var ended any
+	if s.State.Ended() {
+		s.EndedAt = m.now().Truncate(time.Millisecond)
+		s.NextTry, freed, s.Blob = s.EndedAt, s.Blob, 0
+		ended = s.EndedAt.UnixMilli()
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return s, err
+	}
+	var res Result
+	err = m.db.write(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, "UPDATE outbox SET state = ?, version = ?, raw_blob = ?, next_try = ?, ended_at = ?, data = ? WHERE {a}public = ? AND version = ? AND ended_at IS NULL",
+			string(s.State), s.Version, number(s.Blob), s.NextTry.UnixMilli(), ended, clean(string(data)), s.ID, was)
+		if err != nil {
+			return err
+		}
+		if n != 1 {
+			return mail.E(mail.Conflict, "store a send", "the send has changed meanwhile", nil)
+		}
+		if kind != 0 {
+			res, err = m.tellSend(ctx, t, s, kind)
+		}
+		return err
+	})
+	if err != nil {
+		return s, err
+	}
+	m.told(res)
+	if freed != 0 {
+		m.free(ctx, []int64{freed})
+	}
+	return s, nil
+}
+
+const sendColumns = "public, key, state, version, raw_blob, created_at, next_try, ended_at, data"
+
+func scanSend(scan func(...any) error) (mail.Send, error) {
+	var s mail.Send
+	var id, state, data string
+	var key sql.NullString
+	var blob, ended sql.NullInt64
+	var version, created, next int64
+	if err := scan(&id, &key, &state, &version, &blob, &created, &next, &ended, &data); err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal([]byte(data), &s); err != nil {
+		return s, fmt.Errorf("send %s: %w", id, err)
+	}
+	s.ID, s.Key, s.State, s.Version, s.Blob = id, key.String, mail.SendState(state), version, blob.Int64
+	s.CreatedAt, s.NextTry, s.EndedAt = time.UnixMilli(created).UTC(), time.UnixMilli(next).UTC(), fromMillis(ended)
+	return s, nil
+}
+
+// Send returns a send; NotFound if there is none of that id, or none any more.
+func (m *Mailbox) Send(ctx context.Context, id string) (s mail.Send, err error) {
+	err = m.db.read(ctx, func(t *tx) error {
+		s, err = scanSend(t.row(ctx, "SELECT "+sendColumns+" FROM outbox WHERE {a}public = ?", clean(id)).Scan)
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return s, mail.E(mail.NotFound, "read a send", "there is no such send, or it ended more than three days ago", nil)
+	}
+	return s, err
+}
+
+// Sends returns the sends that are kept, the newest first, at most limit.
+func (m *Mailbox) Sends(ctx context.Context, limit int) (list []mail.Send, err error) {
+	err = m.db.read(ctx, func(t *tx) error {
+		return each(ctx, t, "SELECT "+sendColumns+" FROM outbox WHERE {a}(ended_at IS NULL OR ended_at >= ?) ORDER BY id DESC LIMIT ?",
+			[]any{m.now().Add(-keepSends).UnixMilli(), limit}, func(r *sql.Rows) error {
+				s, err := scanSend(r.Scan)
+				list = append(list, s)
+				return err
+			})
+	})
+	return list, err
+}
+
+// DueSends returns the sends that have not ended and are due, in the order in which they were accepted, and when the next
+// of the others is.
+func (m *Mailbox) DueSends(ctx context.Context, limit int) (due []mail.Send, next time.Time, err error) {
+	now := m.now().UnixMilli()
+	err = m.db.read(ctx, func(t *tx) error {
+		if err := each(ctx, t, "SELECT "+sendColumns+" FROM outbox WHERE {a}ended_at IS NULL AND next_try <= ? ORDER BY id LIMIT ?", []any{now, limit}, func(r *sql.Rows) error {
+			s, err := scanSend(r.Scan)
+			due = append(due, s)
+			return err
+		}); err != nil {
+			return err
+		}
+		var at sql.NullInt64
+		err := t.row(ctx, "SELECT min(next_try) FROM outbox WHERE {a}ended_at IS NULL AND next_try > ?", now).Scan(&at)
+		next = fromMillis(at)
+		return err
+	})
+	return due, next, err
+}
+
+// ThreadOf returns the thread that a message with these keys would be in if it were stored now.
+func (m *Mailbox) ThreadOf(ctx context.Context, keys mime.Threading) (id mail.ThreadID, err error) {
+	id = mail.ThreadID(keys.Mint.ID())
+	err = m.db.read(ctx, func(t *tx) error {
+		first := int64(math.MaxInt64)
+		for _, k := range keys.Keys {
+			var public []byte
+			var began int64
+			err := t.row(ctx, "SELECT t.public, t.first_id FROM thread_keys k JOIN threads t ON {a:t}t.id = k.thread_id WHERE {a:k}k.key = ?", k[:]).Scan(&public, &began)
+			switch {
+			case errors.Is(err, sql.ErrNoRows):
+			case err != nil:
+				return err
+			case began < first: // of merged threads the one that began first goes on
+				id, first = threadID(public), began
+			}
+		}
+		return nil
+	})
+	return id, err
+}
