@@ -1,6 +1,6 @@
-// Package mime reads what is in a message: header fields, addresses, dates, bodies and attachments, and derives its identity and threading keys.
+// Package mime reads and writes messages: header fields, addresses, dates, bodies and attachments, identity and threading keys.
 //
-// It never fails on bad mail. Whatever cannot be understood is kept as it is or left out, and listed in
+// Reading never fails on bad mail. Whatever cannot be understood is kept as it is or left out, and listed in
 // Message.Problems; errors are those of the reader only. Memory, depth, the number of parts and the size of headers
 // are bounded, and the work is linear in the size of the input.
 //
