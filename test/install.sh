@@ -4,11 +4,17 @@
 set -eu
 
 have() {
-	command -v "$1" >/dev/null 2>&1 || ls /usr/sbin/"$1" /usr/lib/postgresql/*/bin/"$1" >/dev/null 2>&1
+	command -v "$1" >/dev/null 2>&1 && return
+	for at in /usr/sbin /usr/lib/cyrus/bin /usr/lib/postgresql/*/bin; do
+		[ ! -x "$at/$1" ] || return 0
+	done
+	return 1
 }
 
 want=
 have dovecot || want="$want dovecot-imapd"
+have ctl_cyrusdb || want="$want cyrus-imapd"
+have saslpasswd2 || want="$want sasl2-bin"
 have initdb || want="$want postgresql"
 [ -n "$want" ] || exit 0
 

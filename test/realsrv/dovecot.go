@@ -1,13 +1,8 @@
 package realsrv
 
 import (
-	"bufio"
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,18 +30,10 @@ type DovecotOptions struct {
 
 // Dovecot is a private Dovecot. Any user exists as soon as it logs in, with the one password; another password is refused at once.
 type Dovecot struct {
-	Host     string // "127.0.0.1"
-	Port     int    // plaintext and STARTTLS
-	TLSPort  int    // TLS from the start
-	Addr     string // Host:Port
-	TLSAddr  string // Host:TLSPort
-	CAFile   string // PEM file of the authority that signed the certificate
-	Password string
-	Dir      string // everything of this server
+	IMAP
 
 	opts     DovecotOptions
 	uid, gid int // of the mail files
-	proc     *proc
 	doveadm  string
 }
 
@@ -92,10 +79,7 @@ func NewDovecot(o DovecotOptions) (*Dovecot, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dovecot{Host: "127.0.0.1", Password: o.Password, Dir: dir, opts: o, doveadm: doveadm, uid: os.Getuid(), gid: os.Getgid()}
-	if d.Password == "" {
-		d.Password = "pass"
-	}
+	d := &Dovecot{IMAP: newIMAP(dir, "dovecot.log", o.Password), opts: o, doveadm: doveadm, uid: os.Getuid(), gid: os.Getgid()}
 	err = d.prepare()
 	if err == nil {
 		err = d.tryPorts(bin)
@@ -123,42 +107,20 @@ func (d *Dovecot) prepare() error {
 			return err
 		}
 	}
-	hosts := d.opts.CertHosts
-	if len(hosts) == 0 {
-		hosts = []string{"localhost", "127.0.0.1", "::1"}
-	}
-	until := d.opts.CertUntil
-	if until.IsZero() {
-		until = time.Now().Add(24 * time.Hour)
-	}
-	f, err := writeCert(filepath.Join(d.Dir, "ssl"), hosts, until)
-	d.CAFile = f.ca
-	return err
+	return d.certify(d.opts.CertHosts, d.opts.CertUntil)
 }
 
 // tryPorts starts the server, with other ports when somebody was faster on the ones chosen.
 func (d *Dovecot) tryPorts(bin string) error {
-	var err error
-	for range 5 {
-		var ports []int
-		if ports, err = freePorts(2); err != nil {
+	return d.onFreePorts(func() error {
+		if err := os.WriteFile(d.conf(), []byte(d.config()), 0o644); err != nil {
 			return err
 		}
-		d.Port, d.TLSPort = ports[0], ports[1]
-		d.Addr = net.JoinHostPort(d.Host, strconv.Itoa(d.Port))
-		d.TLSAddr = net.JoinHostPort(d.Host, strconv.Itoa(d.TLSPort))
-		if err = os.WriteFile(d.conf(), []byte(d.config()), 0o644); err != nil {
-			return err
-		}
-		if err = d.start(bin); err == nil || !strings.Contains(err.Error(), "in use") {
-			return err
-		}
-	}
-	return err
+		return d.start(bin)
+	})
 }
 
-func (d *Dovecot) conf() string    { return filepath.Join(d.Dir, "dovecot.conf") }
-func (d *Dovecot) logPath() string { return filepath.Join(d.Dir, "dovecot.log") }
+func (d *Dovecot) conf() string { return filepath.Join(d.Dir, "dovecot.conf") }
 
 // greeting is how we know that the server which answers is ours.
 func (d *Dovecot) greeting() string { return filepath.Base(d.Dir) + " ready" }
@@ -172,31 +134,8 @@ func (d *Dovecot) start(bin string) error {
 		return err
 	}
 	d.proc = p
-	err = await("Dovecot", d.logPath(), func(ctx context.Context) error {
-		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", d.Addr)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(5 * time.Second))
-		line, err := bufio.NewReader(conn).ReadString('\n')
-		if err == nil && !strings.Contains(line, d.greeting()) {
-			err = fmt.Errorf("address in use by another server: %q", line)
-		}
-		return err
-	})
-	if err != nil {
-		d.proc.stop(true)
-		d.proc = nil
-	}
-	return err
+	return d.awaitGreeting("Dovecot", d.greeting())
 }
-
-// Stop ends the server and removes its files. It may be called twice.
-func (d *Dovecot) Stop() error { return d.stop(false) }
-
-// Pause ends the server and keeps its mail; Resume starts it again at the same addresses.
-func (d *Dovecot) Pause() error { return d.stop(true) }
 
 // Resume starts the server again after Pause.
 func (d *Dovecot) Resume() error {
@@ -205,38 +144,6 @@ func (d *Dovecot) Resume() error {
 		return err
 	}
 	return d.start(bin)
-}
-
-func (d *Dovecot) stop(keep bool) error {
-	p := d.proc
-	d.proc = nil
-	if p == nil {
-		if keep {
-			return nil
-		}
-		return os.RemoveAll(d.Dir)
-	}
-	return p.stop(keep)
-}
-
-// Log returns the end of what the server has written to its log.
-func (d *Dovecot) Log() string {
-	b, _ := os.ReadFile(d.logPath())
-	return tail(b)
-}
-
-// TLSConfig trusts the server's certificate.
-func (d *Dovecot) TLSConfig(tb testing.TB) *tls.Config {
-	tb.Helper()
-	pem, err := os.ReadFile(d.CAFile)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		tb.Fatalf("no certificate in %s", d.CAFile)
-	}
-	return &tls.Config{RootCAs: pool, ServerName: "localhost"}
 }
 
 // MaildirPath is where the mail of a user lies. With Maildir++ a folder "A/B" is the directory ".A.B" in it, in modified UTF-7.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -93,6 +94,50 @@ func TestDovecotPauseResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(d.Dir); !os.IsNotExist(err) {
+		t.Errorf("files left: %v", err)
+	}
+}
+
+func TestCyrusHoldsMail(t *testing.T) {
+	t.Parallel()
+	c := StartCyrus(t, CyrusOptions{CapsDrop: []string{"QRESYNC"}})
+	c.CreateFolder(t, "bob", "a/b")
+	c.CreateFolder(t, "bob", "Räume & Türen")
+	c.Append(t, "bob", "Räume & Türen", []byte(sample), []string{`\Seen`, "$Label"}, time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC))
+	s := c.Login(t, "bob")
+	if rows := s.Do("CAPABILITY"); strings.Contains(rows[0].Text, "QRESYNC") || !strings.Contains(rows[0].Text, "CONDSTORE") {
+		t.Error(rows[0].Text)
+	}
+	conn, err := tls.Dial("tcp", c.TLSAddr, c.TLSConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.Write([]byte("a LOGIN bob wrong\r\nb LOGOUT\r\n"))
+	if got, err := io.ReadAll(conn); !strings.Contains(string(got), "a NO") {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := c.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	all := c.Everything(t, "bob")
+	if len(all) != 1 || all[0].SHA256 != sha256.Sum256([]byte(sample)) || !slices.Equal(all[0].Flags, []string{"$Label", `\Seen`}) {
+		t.Errorf("got %+v", all)
+	}
+	names := ""
+	for _, f := range c.Login(t, "bob").Folders() {
+		names += f.Name + " "
+	}
+	if !strings.Contains(names, "a/b") || !strings.Contains(names, "Sent") {
+		t.Error(names)
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(c.Dir); !os.IsNotExist(err) {
 		t.Errorf("files left: %v", err)
 	}
 }

@@ -30,8 +30,9 @@ type Response struct {
 }
 
 // Login opens a session of user. It ends with the test.
-func (d *Dovecot) Login(tb testing.TB, user string) *Session {
+func (d *IMAP) Login(tb testing.TB, user string) *Session {
 	tb.Helper()
+	d.AddUser(tb, user)
 	return Dial(tb, d.Addr, user, d.Password)
 }
 
@@ -182,7 +183,7 @@ func (s *Session) CreateFolder(folder string) {
 }
 
 // Append stores one message by a session of its own. See [Session.Append].
-func (d *Dovecot) Append(tb testing.TB, user, folder string, raw []byte, flags []string, date time.Time) uint32 {
+func (d *IMAP) Append(tb testing.TB, user, folder string, raw []byte, flags []string, date time.Time) uint32 {
 	tb.Helper()
 	s := d.Login(tb, user)
 	defer s.Close()
@@ -190,7 +191,7 @@ func (d *Dovecot) Append(tb testing.TB, user, folder string, raw []byte, flags [
 }
 
 // CreateFolder creates a folder by a session of its own.
-func (d *Dovecot) CreateFolder(tb testing.TB, user, folder string) {
+func (d *IMAP) CreateFolder(tb testing.TB, user, folder string) {
 	tb.Helper()
 	s := d.Login(tb, user)
 	defer s.Close()
@@ -281,7 +282,7 @@ func (s *Session) Everything(withRaw bool) []Remote {
 }
 
 // Everything reads all messages of a user by a session of its own. See [Session.Everything].
-func (d *Dovecot) Everything(tb testing.TB, user string) []Remote {
+func (d *IMAP) Everything(tb testing.TB, user string) []Remote {
 	tb.Helper()
 	s := d.Login(tb, user)
 	defer s.Close()
