@@ -25,9 +25,6 @@ func ParseThreadID(s string) (ThreadKey, bool) {
 	return ThreadKey(b), true
 }
 
-// PersonKey is a keyed hash of a lower-cased address.
-type PersonKey [8]byte
-
 // Threading is what a message contributes to finding its thread. Two messages with a common key are in one thread.
 //
 // The keys are a function of the message alone, so the threads of a set of messages do not depend on the order in which
@@ -39,11 +36,9 @@ type Threading struct {
 	Subject [12]byte    // hash of the folded base subject; all zero if that is empty
 	IsReply bool        // the subject declares a reply: a prefix such as "Re:", or "(was: …)"
 
-	// The fallback for replies without In-Reply-To, References and Thread-Index: such a message (Lone) joins one with
-	// the same Subject within 45 days if the sender of each is among the people of the other.
-	Lone   bool
-	Sender PersonKey   // zero if unknown
-	People []PersonKey // sender and recipients, each once
+	// Lone is a reply without In-Reply-To, References and Thread-Index. It joins messages with the same Subject within 45 days
+	// if the sender of each is among the people of the other: not by keys, whoever holds the messages has to look.
+	Lone bool
 }
 
 const maxReferences = 200
@@ -68,7 +63,6 @@ func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
 		s := h.sum("subject", subject.Base)
 		t.Subject = [12]byte(s[:12])
 	}
-	t.people(h, m)
 	for _, n := range native {
 		if n != "" {
 			t.Mint = h.key("native", n)
@@ -166,30 +160,6 @@ func (t *Threading) add(key ThreadKey) {
 		}
 	}
 	t.Keys = append(t.Keys, key)
-}
-
-const maxPeople = 100
-
-func (t *Threading) people(h *keyed, m *Message) {
-	for i, list := range [][]Address{m.From, m.Sender, m.To, m.Cc, m.Bcc} {
-	next:
-		for _, a := range list {
-			if a.Email == "" || len(t.People) >= maxPeople {
-				continue
-			}
-			s := h.sum("person", strings.ToLower(a.Email))
-			p := PersonKey(s[:8])
-			if i == 0 && t.Sender == (PersonKey{}) {
-				t.Sender = p
-			}
-			for _, x := range t.People {
-				if x == p {
-					continue next
-				}
-			}
-			t.People = append(t.People, p)
-		}
-	}
 }
 
 // references returns the usable ids: the first and the last 199.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
 )
 
 // Apply stores a batch and the changes it makes, in one transaction or not at all. Applying a batch again changes
@@ -127,6 +128,10 @@ type applier struct {
 	threads map[int64]*threadRow
 
 	merges  []merge
+	keyRows map[[12]byte]*keyRow // those asked for; nil: there is none
+	anchors map[mime.ThreadKey]*anchor
+	apart   []int64   // threads that are taken apart, sorted
+	oldKeys []rehomed // keys of theirs
 	newKeys []newKey
 	changes []mail.Change
 	freed   []int64 // blobs of deleted messages, to be removed after the commit
@@ -230,10 +235,16 @@ func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
 
 // settle works out, after all placements are what they will be, what that makes of messages and threads, and tells it.
 func (a *applier) settle() error {
+	if err := a.findAnchors(); err != nil {
+		return err
+	}
 	for _, m := range a.order {
 		m.settle()
 	}
 	if err := a.giveRows(); err != nil {
+		return err
+	}
+	if err := a.pairLone(); err != nil {
 		return err
 	}
 	if err := a.loadNames(); err != nil {

@@ -25,12 +25,12 @@ import (
 // Of several messages with one fingerprint, the first whose bytes were seen has the plain id. No two messages share both
 // fingerprint and digest.
 type messageRow struct {
-	row     int64 // 0 until giveRows
-	public  publicID
-	fp      [16]byte
-	split   bool
-	digest  []byte // nil: no bytes yet
-	keys    []byte // 12 bytes each, the one to mint from first
+	row    int64 // 0 until giveRows
+	public publicID
+	fp     [16]byte
+	split  bool
+	digest []byte // nil: no bytes yet
+	threading
 	content bool   // content or header facts are to be written
 	facts   *facts // of new messages and those that get content
 	was     messageLooks
@@ -38,6 +38,7 @@ type messageRow struct {
 	foldersWere []int64 // sorted
 	folders     []int64
 	threadNum   int64 // as stored
+	rejoins     bool  // stored, and its thread is taken apart and put together anew
 	thread      *threadRow
 	placements  []*placementRow
 	addressKeys []int64 // as stored, when facts were read
@@ -71,13 +72,13 @@ type facts struct {
 	partial      bool
 }
 
-const messageRowColumns = "id, public, fingerprint, split, digest, thread_id, thread_keys, flags, keywords, body_state, trouble, has_att, seq"
+const messageRowColumns = "id, public, fingerprint, split, digest, thread_id, thread_keys, thread_subject, flags, keywords, body_state, trouble, has_att, seq"
 
 func scanMessageRow(r *sql.Rows) (*messageRow, error) {
 	m := &messageRow{stored: true}
 	var public, fp sql.RawBytes
 	var keywords, trouble sql.NullString
-	err := r.Scan(&m.row, &public, &fp, &m.split, &m.digest, &m.threadNum, &m.keys, &m.flags, &keywords, &m.body, &trouble, &m.hasAtt, &m.seq)
+	err := r.Scan(&m.row, &public, &fp, &m.split, &m.digest, &m.threadNum, &m.keys, &m.topic, &m.flags, &keywords, &m.body, &trouble, &m.hasAtt, &m.seq)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +94,7 @@ func scanMessageRow(r *sql.Rows) (*messageRow, error) {
 func (m *messageRow) void() bool { return !m.stored && len(m.placements) == 0 }
 
 func (m *messageRow) looksDifferent() bool {
-	return m.content || m.flags != m.was.flags || m.body != m.was.body || m.trouble != m.was.trouble || m.hasAtt != m.was.hasAtt ||
+	return m.content || m.moved() || m.flags != m.was.flags || m.body != m.was.body || m.trouble != m.was.trouble || m.hasAtt != m.was.hasAtt ||
 		!slices.Equal(m.keywords, m.was.keywords) || !slices.Equal(m.folders, m.foldersWere)
 }
 
@@ -216,7 +217,7 @@ func (a *applier) addNew(list []NewMessage) error {
 		p.setFlags(n.Flags, n.Keywords, n.ModSeq)
 
 		if c := n.Content; c != nil {
-			m := a.byContent(n.FP, n.Strong, c.Digest, func() (*facts, []byte) { return headFacts(n), threadKeys(&n.Threading) })
+			m := a.byContent(n.FP, n.Strong, c.Digest, func() (*facts, threading) { return headFacts(n), threadingOf(&n.Threading) })
 			a.place(m, p)
 			a.fill(m, p, c)
 			continue
@@ -225,7 +226,7 @@ func (a *applier) addNew(list []NewMessage) error {
 		if m == nil {
 			public := a.plain(n.FP)
 			if m = a.byPublic[public]; m == nil {
-				m = a.create(public, n.FP, false, headFacts(n), threadKeys(&n.Threading))
+				m = a.create(public, n.FP, false, headFacts(n), threadingOf(&n.Threading))
 			}
 		}
 		p.held = held && m.digest != nil && !a.splits[n.FP]
@@ -253,7 +254,7 @@ func (a *applier) sourceOf(list []*placementRow, from map[*placementRow]*message
 
 // byContent returns the message with this fingerprint and these bytes, which may be new, or one with the fingerprint that
 // has no bytes yet.
-func (a *applier) byContent(fp [16]byte, strong bool, digest [32]byte, source func() (*facts, []byte)) *messageRow {
+func (a *applier) byContent(fp [16]byte, strong bool, digest [32]byte, source func() (*facts, threading)) *messageRow {
 	exact := a.exact(fp, digest)
 	if strong {
 		public := a.plain(fp)
@@ -264,8 +265,8 @@ func (a *applier) byContent(fp [16]byte, strong bool, digest [32]byte, source fu
 		case a.byPublic[exact] != nil:
 			return a.byPublic[exact]
 		case base == nil:
-			f, keys := source()
-			return a.create(public, fp, false, f, keys)
+			f, t := source()
+			return a.create(public, fp, false, f, t)
 		case base.digest == nil:
 			return base
 		}
@@ -273,12 +274,12 @@ func (a *applier) byContent(fp [16]byte, strong bool, digest [32]byte, source fu
 	if m := a.byPublic[exact]; m != nil {
 		return m
 	}
-	f, keys := source()
-	return a.create(exact, fp, strong, f, keys)
+	f, t := source()
+	return a.create(exact, fp, strong, f, t)
 }
 
-func (a *applier) create(public publicID, fp [16]byte, split bool, f *facts, keys []byte) *messageRow {
-	m := &messageRow{public: public, fp: fp, split: split, facts: f, keys: keys}
+func (a *applier) create(public publicID, fp [16]byte, split bool, f *facts, t threading) *messageRow {
+	m := &messageRow{public: public, fp: fp, split: split, facts: f, threading: t}
 	if split {
 		a.splits[fp] = true
 	}
@@ -311,11 +312,11 @@ func (a *applier) addBodies(list []Body) error {
 // another message.
 func (a *applier) addContent(p *placementRow, c *Content) {
 	old := p.msg
-	m := a.byContent(old.fp, true, c.Digest, func() (*facts, []byte) {
+	m := a.byContent(old.fp, true, c.Digest, func() (*facts, threading) {
 		f := *old.facts
 		f.received, f.size = time.UnixMilli(p.internaldate), p.size
 		f.raw, f.display, f.displayHTML, f.snippet, f.parts, f.partial = 0, 0, false, "", nil, false
-		return &f, old.keys
+		return &f, threading{keys: old.keys, topic: old.topic, anchor: old.anchor}
 	})
 	if m != old {
 		a.detach(p)
@@ -360,17 +361,6 @@ func (f *facts) setHead(h *mime.Message) {
 		f.inReplyTo = clean(h.InReplyTo[0])
 	}
 	f.addresses = addresses{addressList(h.From), addressList(h.To), addressList(h.Cc), addressList(h.Bcc), addressList(h.ReplyTo), addressList(h.Sender)}
-}
-
-// threadKeys joins the keys, the one to mint from first.
-func threadKeys(t *mime.Threading) []byte {
-	keys := append(make([]byte, 0, 12*(len(t.Keys)+1)), t.Mint[:]...)
-	for _, k := range t.Keys {
-		if k != t.Mint {
-			keys = append(keys, k[:]...)
-		}
-	}
-	return keys
 }
 
 // loadFacts reads the header facts of stored messages.
@@ -463,7 +453,7 @@ func (a *applier) writeMessages() error {
 	if err := a.loadFacts(goneFacts); err != nil {
 		return err
 	}
-	var fresh, content, looks, gone, addKeys, dropKeys [][]any
+	var fresh, content, looks, moved, gone, addKeys, dropKeys [][]any
 	for _, m := range a.order {
 		if m.void() {
 			continue
@@ -484,6 +474,9 @@ func (a *applier) writeMessages() error {
 		case !m.looksDifferent() && m.stored:
 			continue
 		}
+		if m.moved() {
+			moved = append(moved, []any{m.thread.num, m.row})
+		}
 		lookVals := []any{int64(m.flags), jsonList(m.keywords), int64(m.body), text(m.trouble), bit(m.hasAtt), m.seq}
 		if m.stored && !m.content {
 			looks = append(looks, append(lookVals, m.row))
@@ -503,7 +496,7 @@ func (a *applier) writeMessages() error {
 		if m.stored {
 			content = append(content, append(vals, m.row))
 		} else {
-			fresh = append(fresh, append(vals, m.row, m.public[:], m.fp[:], bit(m.split), m.thread.num, m.keys, f.received.UnixMilli()))
+			fresh = append(fresh, append(vals, m.row, m.public[:], m.fp[:], bit(m.split), m.thread.num, m.keys, m.topic, f.received.UnixMilli()))
 		}
 		keys := a.m.addressKeys(&f.addresses)
 		for _, k := range keys {
@@ -523,6 +516,7 @@ func (a *applier) writeMessages() error {
 	}{
 		{"DELETE FROM messages WHERE {a}id=?", gone},
 		{"DELETE FROM message_addresses WHERE {a}key=? AND message_id=?", dropKeys},
+		{"UPDATE messages SET thread_id=? WHERE {a}id=?", moved},
 		{"UPDATE messages SET flags=?, keywords=?, body_state=?, trouble=?, has_att=?, seq=? WHERE {a}id=?", looks},
 		{`UPDATE messages SET flags=?, keywords=?, body_state=?, trouble=?, has_att=?, seq=?, digest=?, sent_at=?, header_id=?, in_reply_to=?, refs=?,
 			subject=?, subject_key=?, addresses=?, snippet=?, size=?, parts=?, raw_blob=?, display_blob=?, display_html=?, partial=? WHERE {a}id=?`, content},
@@ -536,7 +530,7 @@ func (a *applier) writeMessages() error {
 	slices.SortFunc(fresh, func(x, y []any) int { return compareRows(x[21], y[21]) })
 	err := a.t.insertMany(a.ctx, "messages", []string{"flags", "keywords", "body_state", "trouble", "has_att", "seq", "digest", "sent_at", "header_id",
 		"in_reply_to", "refs", "subject", "subject_key", "addresses", "snippet", "size", "parts", "raw_blob", "display_blob", "display_html", "partial",
-		"id", "public", "fingerprint", "split", "thread_id", "thread_keys", "received_at"}, fresh, "")
+		"id", "public", "fingerprint", "split", "thread_id", "thread_keys", "thread_subject", "received_at"}, fresh, "")
 	if err != nil {
 		return err
 	}

@@ -339,7 +339,7 @@ func (c *checker) checkMessages() error {
 		for _, m := range list {
 			for k := m.keys; len(k) >= 12; k = k[12:] {
 				if _, ok := keys[[12]byte(k)]; !ok {
-					keys[[12]byte(k)] = 0
+					keys[[12]byte(k)] = -1
 					ask = append(ask, k[:12])
 				}
 			}
@@ -375,7 +375,7 @@ func scanChecked(r *sql.Rows) (*checkedMessage, error) {
 	var public, fp []byte
 	var keywords, trouble, addrs sql.NullString
 	var raw, display sql.NullInt64
-	err := r.Scan(&m.row, &public, &fp, &m.split, &m.digest, &m.threadNum, &m.keys, &m.flags, &keywords, &m.body, &trouble, &m.hasAtt, &m.seq,
+	err := r.Scan(&m.row, &public, &fp, &m.split, &m.digest, &m.threadNum, &m.keys, &m.topic, &m.flags, &keywords, &m.body, &trouble, &m.hasAtt, &m.seq,
 		&m.received, &m.size, &raw, &display, &addrs)
 	if err != nil {
 		return nil, err
@@ -475,8 +475,13 @@ func (c *checker) checkMessage(m *checkedMessage, keys map[[12]byte]int64) error
 		bad("its thread keys are damaged")
 	}
 	for k := m.keys; len(k) >= 12; k = k[12:] {
-		if keys[[12]byte(k)] != m.threadNum {
-			bad("is in thread row %d, but one of its keys is of %d", m.threadNum, keys[[12]byte(k)])
+		if n, ok := keys[[12]byte(k)]; ok && n == 0 {
+			continue // joins nothing
+		} else if n < 0 {
+			bad("one of its thread keys is missing")
+			break
+		} else if n != m.threadNum {
+			bad("is in thread row %d, but one of its keys is of %d", m.threadNum, n)
 			break
 		}
 	}
@@ -484,7 +489,7 @@ func (c *checker) checkMessage(m *checkedMessage, keys map[[12]byte]int64) error
 	if th == nil {
 		bad("its thread row %d does not exist", m.threadNum)
 	} else {
-		th.take(m)
+		th.take(m, keys)
 		c.checkReplayed(m, th, bad)
 	}
 	return errors.Join(errs...)
@@ -526,7 +531,7 @@ func (c *checker) checkOrphans() error {
 	for _, q := range []struct{ what, q string }{
 		{"placements of messages that do not exist", "SELECT COUNT(*) FROM placements p WHERE {a:p}NOT EXISTS(SELECT 1 FROM messages m WHERE {a:m}m.id = p.message_id)"},
 		{"address keys of messages that do not exist", "SELECT COUNT(*) FROM message_addresses x WHERE {a:x}NOT EXISTS(SELECT 1 FROM messages m WHERE {a:m}m.id = x.message_id)"},
-		{"thread keys of threads that do not exist", "SELECT COUNT(*) FROM thread_keys k WHERE {a:k}NOT EXISTS(SELECT 1 FROM threads h WHERE {a:h}h.id = k.thread_id)"},
+		{"thread keys of threads that do not exist", "SELECT COUNT(*) FROM thread_keys k WHERE {a:k}k.thread_id <> 0 AND NOT EXISTS(SELECT 1 FROM threads h WHERE {a:h}h.id = k.thread_id)"},
 		{"folders of threads that do not exist", "SELECT COUNT(*) FROM thread_folders f WHERE {a:f}NOT EXISTS(SELECT 1 FROM threads h WHERE {a:h}h.id = f.thread_id)"},
 		{"threads whose own id does not name them", "SELECT COUNT(*) FROM threads h WHERE {a:h}NOT EXISTS(SELECT 1 FROM thread_keys k WHERE {a:k}k.key = h.public AND k.thread_id = h.id)"},
 	} {
@@ -623,7 +628,7 @@ func (c *checker) readThreads() error {
 }
 
 // take counts a message of the thread.
-func (th *checkThread) take(m *checkedMessage) {
+func (th *checkThread) take(m *checkedMessage, keys map[[12]byte]int64) {
 	t := &th.counted
 	if t.n == 0 {
 		t.first = m.row
@@ -638,7 +643,9 @@ func (th *checkThread) take(m *checkedMessage) {
 		th.parent = map[[12]byte][12]byte{}
 	}
 	for k := m.keys; len(k) >= 12; k = k[12:] {
-		th.parent[th.find([12]byte(k))] = th.find([12]byte(m.keys))
+		if keys[[12]byte(k)] != 0 {
+			th.parent[th.find([12]byte(k))] = th.find([12]byte(m.keys))
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func TestCheckFinds(t *testing.T) {
 			{"has no row", "DELETE FROM messages WHERE {a}id = " + first},
 			{"thread keys are damaged", "UPDATE messages SET thread_keys = fingerprint WHERE {a}id = " + first},
 			{"one of its keys is of", "UPDATE messages SET thread_id = (SELECT MAX(id) FROM threads WHERE {a}1=1) WHERE {a}id = " + first},
-			{"one of its keys is of 0", "DELETE FROM thread_keys WHERE {a}thread_id = 1"},
+			{"one of its thread keys is missing", "DELETE FROM thread_keys WHERE {a}thread_id = 1"},
 			{"its thread row", "DELETE FROM threads WHERE {a}id = 1"},
 			{"thread keys of threads that do not exist", "UPDATE thread_keys SET thread_id = 99 WHERE {a}thread_id = 1"},
 			{"whose own id does not name them", "UPDATE threads SET public = (SELECT public FROM threads WHERE {a}id = 2) WHERE {a}id = 1"},

@@ -12,8 +12,8 @@ import (
 
 // threadRow is a thread in a writing transaction.
 //
-// Threads are the connected components of messages that share a key (mime.ThreadKeys): they do not depend on the order in
-// which messages arrive. Keys stay as long as the thread, also those of deleted messages, so a thread never falls apart,
+// Threads are the connected components of messages that share a key (mime.ThreadKeys, pairLone): they do not depend on the
+// order in which messages arrive. Keys stay as long as the thread, also those of deleted messages, so a thread never falls apart,
 // and an id that was minted from any of its keys goes on naming it.
 type threadRow struct {
 	num         int64
@@ -31,6 +31,7 @@ type threadRow struct {
 	into    *threadRow // merged
 	recount bool       // first or last message is gone
 	grew    bool       // a stored thread became part of it
+	apart   bool       // was taken apart: its counts begin at nothing
 	was     struct{ last int64 }
 	folders map[int64]*threadFolder // those read or changed
 }
@@ -67,6 +68,9 @@ func (a *applier) loadThreads(nums []int64) error {
 		}
 		copy(th.public[:], public)
 		th.was.last = th.last
+		if th.apart = a.isApart(th.num); th.apart {
+			th.n, th.unread, th.starred, th.att, th.recount, th.dirty = 0, 0, 0, 0, true, true
+		}
 		a.threads[th.num] = th
 		return nil
 	})
@@ -84,6 +88,9 @@ func (a *applier) thread() error {
 		case m.void():
 		case m.stored:
 			nums = append(nums, m.threadNum)
+			if m.rejoins && !m.gone {
+				fresh = append(fresh, m)
+			}
 		default:
 			fresh = append(fresh, m)
 			for k := m.keys; len(k) > 0; k = k[12:] {
@@ -94,27 +101,33 @@ func (a *applier) thread() error {
 			}
 		}
 	}
-	found := map[[12]byte]int64{}
-	err := queryIn(a.ctx, a.t, "SELECT key, thread_id FROM thread_keys WHERE {a}key IN (??)", nil, ask, func(r *sql.Rows) error {
-		var k sql.RawBytes
-		var num int64
-		if err := r.Scan(&k, &num); err != nil {
-			return err
-		}
-		found[[12]byte(k)] = num
-		nums = append(nums, num)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read threads: %w", err)
+	if err := a.readKeys(ask); err != nil {
+		return err
 	}
+	found := map[[12]byte]int64{}
+	for k := range keys {
+		if row := a.keyRows[k]; row != nil {
+			found[k] = row.thread
+			if row.thread != 0 {
+				nums = append(nums, row.thread)
+			}
+		}
+	}
+	a.anchorKeys(keys)
 	if err := a.loadThreads(sortedSet(nums)); err != nil {
 		return fmt.Errorf("read threads: %w", err)
 	}
 	for k, num := range found {
+		if num == 0 || keys[k] == joinsNothing {
+			keys[k] = joinsNothing
+			continue
+		}
 		if keys[k] = a.threads[num]; keys[k] == nil {
 			return fmt.Errorf("a thread key names thread row %d, which does not exist", num)
 		}
+	}
+	if err := a.takeApart(keys, found); err != nil {
+		return err
 	}
 	a.join(fresh, keys)
 	for k, th := range keys {
@@ -122,7 +135,10 @@ func (a *applier) thread() error {
 			a.newKeys = append(a.newKeys, newKey{k, th})
 		}
 	}
-	return a.countThreads()
+	a.rehome(keys)
+	a.tellMerges()
+	a.countThreads()
+	return nil
 }
 
 type newKey struct {
@@ -137,7 +153,7 @@ func (a *applier) join(fresh []*messageRow, keys map[[12]byte]*threadRow) {
 		var th *threadRow
 		for k := m.keys; len(k) > 0; k = k[12:] {
 			other := keys[[12]byte(k)]
-			if other == nil {
+			if other == nil || other == joinsNothing {
 				continue
 			}
 			if other = other.root(); th == nil {
@@ -161,12 +177,15 @@ func (a *applier) join(fresh []*messageRow, keys map[[12]byte]*threadRow) {
 	for _, m := range a.order {
 		switch {
 		case m.void():
-		case m.stored:
+		case m.stored && (!m.rejoins || m.gone):
 			m.thread = a.threads[m.threadNum].root()
 		default:
 			m.thread = m.thread.root()
 		}
 	}
+}
+
+func (a *applier) tellMerges() {
 	slices.SortFunc(a.merges, func(x, y merge) int { return cmp.Compare(x.from.num, y.from.num) })
 	for i := range a.merges {
 		g := &a.merges[i]
@@ -203,14 +222,14 @@ func (a *applier) union(x, y *threadRow) *threadRow {
 }
 
 // countThreads brings the counts of threads, and of their folders, up to date with the messages.
-func (a *applier) countThreads() error {
+func (a *applier) countThreads() {
 	for _, m := range a.order {
-		if m.void() || m.stored && !m.gone && !m.looksDifferent() {
+		if m.void() || m.stored && !m.gone && !m.rejoins && !m.looksDifferent() {
 			continue
 		}
 		th := m.thread
 		th.dirty = true
-		if m.stored {
+		if m.stored && !m.rejoins {
 			th.add(-1, &m.was)
 			for _, f := range m.foldersWere {
 				th.folder(f).delta--
@@ -227,7 +246,6 @@ func (a *applier) countThreads() error {
 			th.folder(f).delta++
 		}
 	}
-	return nil
 }
 
 func (th *threadRow) add(n int64, l *messageLooks) {
@@ -335,9 +353,12 @@ func (a *applier) writeThreads() error {
 	slices.SortFunc(a.newKeys, func(x, y newKey) int { return bytes.Compare(x.key[:], y.key[:]) })
 	keys := make([][]any, len(a.newKeys))
 	for i := range a.newKeys {
-		keys[i] = []any{a.newKeys[i].key[:], a.newKeys[i].thread.root().num}
+		keys[i] = []any{a.newKeys[i].key[:], a.newKeys[i].thread.root().num, a.ownerOf(a.newKeys[i].key)}
 	}
-	return a.t.insertMany(a.ctx, "thread_keys", []string{"key", "thread_id"}, keys, "")
+	if err := a.t.insertMany(a.ctx, "thread_keys", []string{"key", "thread_id", "owner"}, keys, ""); err != nil {
+		return err
+	}
+	return a.writeOldKeys()
 }
 
 // recountThreads finds the oldest and newest message of threads that lost theirs.
@@ -363,7 +384,7 @@ func (a *applier) loadThreadFolders() error {
 			continue
 		}
 		r := th.root()
-		matters := th != r || r.grew || r.last != r.was.last
+		matters := th != r || r.grew || r.apart || r.last != r.was.last
 		for _, f := range r.folders {
 			matters = matters || f.delta != 0
 		}
@@ -378,7 +399,9 @@ func (a *applier) loadThreadFolders() error {
 		}
 		th := a.threads[num]
 		f := th.root().folder(folder)
-		f.n += n
+		if !th.apart {
+			f.n += n
+		}
 		if th.into == nil {
 			f.stored, f.was = true, n
 		}

@@ -137,3 +137,73 @@ func TestThreadsInAnyOrder(t *testing.T) {
 		}
 	})
 }
+
+// Messages of which people would say at a glance what belongs together: replies that name no parent, and Message-IDs that
+// are no ids. In every order of arrival, in batches of every size, they end in the same threads.
+func TestThreadsAsPeopleSeeThem(t *testing.T) {
+	const ann, bob, eve = "ann@example.com", "bob@example.com", "eve@example.com"
+	cases := []struct {
+		thread string
+		letter
+	}{
+		{"lunch", letter{id: "l1", subject: "Lunch?", from: ann, to: bob, day: 1}},
+		{"lunch", letter{id: "l2", subject: "Re: Lunch?", from: bob, to: ann, day: 2}},
+		{"lunch", letter{id: "l3", subject: "AW: Lunch?", from: ann, to: "eve@example.com, bob@example.com", day: 3}},
+		{"lunch of others", letter{id: "l4", subject: "Re: Lunch?", from: "dan@example.com", to: "fay@example.com", day: 2}},
+		{"lunch in winter", letter{id: "l5", subject: "Re: Lunch?", from: bob, to: ann, day: 300}},
+		{"lunch in winter", letter{id: "l6", subject: "lunch?", from: ann, to: bob, day: 299}},
+		{"bare", letter{subject: "Bare", from: ann, to: bob, day: 4}},
+		{"bare", letter{subject: "Re: Bare", from: bob, to: ann, day: 4, sec: 9}},
+		{"new lunch", letter{id: "n1", subject: "Lunch?", from: eve, to: "gil@example.com", day: 2}},
+		{"invoice 1", letter{id: "same", subject: "Invoice 1", from: "shop@example.com", to: ann, day: 5}},
+		{"invoice 2", letter{id: "same", subject: "Invoice 2", from: "shop@example.com", to: ann, day: 6}},
+		{"invoice 3", letter{id: "same", subject: "Invoice 3", from: "shop@example.com", to: ann, day: 7}},
+		{"invoice 2", letter{id: "i2", subject: "Re: Invoice 2", from: ann, to: "shop@example.com", reply: "same", day: 8}},
+		{"about invoices", letter{id: "i3", subject: "Re: Your invoices", from: ann, to: "shop@example.com", reply: "same", day: 9}},
+		{"old", letter{id: "o1", subject: "Old", from: ann, to: bob, day: 10}},
+		{"old", letter{id: "o2", subject: "Re: New", from: bob, to: ann, reply: "o1", day: 11}},
+		{"old", letter{id: "o1", subject: "Re: Old", from: ann, to: bob, day: 12}},
+		{"no subject", letter{id: "e1", from: ann, to: bob, day: 13}},
+		{"no subject, either", letter{id: "e2", subject: "Re:", from: bob, to: ann, day: 13}},
+	}
+	exercise(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		rng := rand.New(rand.NewPCG(5, 6))
+		orders := 20
+		if p.name == "postgres" {
+			orders = 2
+		}
+		handedOut := map[mail.ThreadID]int{}
+		for round := range orders {
+			b := addBox(t, s, ann)
+			b.folders("INBOX")
+			ids := make([]mail.MessageID, len(cases))
+			for chunk := range slices.Chunk(rng.Perm(len(cases)), 1+round%len(cases)) {
+				var batch Batch
+				for _, i := range chunk {
+					batch.New = append(batch.New, b.held(ref("INBOX", mail.UID(i+1)), cases[i].letter))
+				}
+				for r, id := range b.do(batch).IDs {
+					ids[r.UID-1] = id
+					handedOut[b.get(id).Thread] = int(r.UID - 1)
+				}
+				b.ok()
+			}
+			for i := range cases {
+				for j := range i {
+					if one := b.get(ids[i]).Thread == b.get(ids[j]).Thread; one != (cases[i].thread == cases[j].thread) {
+						t.Fatalf("order %d: letters %d (%s) and %d (%s) in one thread: %v", round, i, cases[i].thread, j, cases[j].thread, one)
+					}
+				}
+			}
+			for th, i := range handedOut {
+				if _, err := b.Thread(t.Context(), th); err != nil {
+					t.Errorf("order %d: thread %s, once of letter %d: %v", round, th, i, err)
+				}
+			}
+			if err := s.DeleteAccount(t.Context(), b.id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -176,6 +176,7 @@ CREATE TABLE messages(
   digest bytea,                         -- SHA-256 of the raw bytes; NULL until they are held
   thread_id bigint NOT NULL,
   thread_keys bytea NOT NULL,           -- 12 bytes each: what this message contributes to threading
+  thread_subject bigint NOT NULL,       -- hash of the folded base subject, lowest bit: a reply that names no parent; 0: no subject
   received_at bigint NOT NULL,          -- INTERNALDATE
   sent_at bigint,                       -- Date header
   header_id text,                       -- Message-ID without <>
@@ -201,6 +202,7 @@ CREATE TABLE messages(
   UNIQUE(account_id, public)
 ) WITH (fillfactor=85);
 CREATE INDEX messages_thread ON messages(account_id, thread_id, id);
+CREATE INDEX messages_subject ON messages(account_id, thread_subject, id) WHERE thread_subject <> 0;
 CREATE INDEX messages_unread ON messages(account_id, id) WHERE flags & 1 = 0;
 CREATE INDEX messages_starred ON messages(account_id, id) WHERE flags & 4 <> 0;
 CREATE INDEX messages_att ON messages(account_id, id) WHERE has_att = 1;
@@ -268,7 +270,8 @@ CREATE INDEX thread_folders_last ON thread_folders(account_id, folder_id, last_i
 CREATE TABLE thread_keys(
   account_id uuid NOT NULL,
   key bytea NOT NULL,                   -- 12 bytes
-  thread_id bigint NOT NULL,
+  thread_id bigint NOT NULL,            -- 0: joins nothing, messages of different subjects claim this Message-ID
+  owner bigint,                         -- of the key of a Message-ID: thread_subject, without its lowest bit, of who has it; NULL: nobody yet
   PRIMARY KEY(account_id, key)
 );
 CREATE INDEX thread_keys_thread ON thread_keys(account_id, thread_id);

@@ -54,6 +54,7 @@ CREATE TABLE messages(
   digest BLOB,                          -- SHA-256 of the raw bytes; NULL until they are held
   thread_id INTEGER NOT NULL,
   thread_keys BLOB NOT NULL,            -- 12 bytes each: what this message contributes to threading
+  thread_subject INTEGER NOT NULL,      -- hash of the folded base subject, lowest bit: a reply that names no parent; 0: no subject
   received_at INTEGER NOT NULL,         -- INTERNALDATE
   sent_at INTEGER,                      -- Date header
   header_id TEXT,                       -- Message-ID without <>
@@ -77,6 +78,7 @@ CREATE TABLE messages(
   seq INTEGER NOT NULL                  -- of the last change
 ) STRICT;
 CREATE INDEX messages_thread ON messages(thread_id, id);
+CREATE INDEX messages_subject ON messages(thread_subject, id) WHERE thread_subject <> 0;
 CREATE INDEX messages_unread ON messages(id) WHERE flags & 1 = 0;
 CREATE INDEX messages_starred ON messages(id) WHERE flags & 4 <> 0;
 CREATE INDEX messages_att ON messages(id) WHERE has_att = 1;
@@ -138,7 +140,8 @@ CREATE INDEX thread_folders_last ON thread_folders(folder_id, last_id);
 
 CREATE TABLE thread_keys(
   key BLOB PRIMARY KEY,                 -- 12 bytes
-  thread_id INTEGER NOT NULL
+  thread_id INTEGER NOT NULL,           -- 0: joins nothing, messages of different subjects claim this Message-ID
+  owner INTEGER                         -- of the key of a Message-ID: thread_subject, without its lowest bit, of who has it; NULL: nobody yet
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX thread_keys_thread ON thread_keys(thread_id);
 
