@@ -10,6 +10,8 @@ const (
 	OpUpdate       OpKind = "message.update" // flags, or the one folder the messages shall lie in, or both
 	OpTrash        OpKind = "message.trash"  // move to the trash; messages that lie there already are removed
 	OpRemove       OpKind = "message.remove" // remove for good
+	OpDraftSave    OpKind = "draft.save"     // put Blob among the drafts, and remove what it takes the place of
+	OpDraftDelete  OpKind = "draft.delete"   // remove for good
 	OpFolderCreate OpKind = "folder.create"
 	OpFolderRename OpKind = "folder.rename"
 	OpFolderDelete OpKind = "folder.delete"
@@ -38,7 +40,28 @@ type Operation struct {
 	Attempts   int         `json:"attempts,omitempty"` // so far
 	Reason     string      `json:"reason,omitempty"`   // why it failed, or waits, in words
 	Why        Kind        `json:"why,omitempty"`      // of an operation that failed
+	Blob       int64       `json:"-"`                  // raw message to be written; released when the operation ends. 0 none
+	Size       int64       `json:"size,omitempty"`     // of Blob
+	Draft      *DraftWork  `json:"draft,omitempty"`    // of the draft operations; Messages is the one draft
 	State      OpState     `json:"-"`
 	CreatedAt  time.Time   `json:"-"`
 	NextTry    time.Time   `json:"-"` // of a pending one: not before
+}
+
+// DraftWork is what an operation on a draft knows of the copies at the server. Each version that we write carries a
+// Revision of its own in its header: by it a version is recognised whatever UID the server gave it.
+type DraftWork struct {
+	HeaderID string   `json:"id,omitempty"`    // Message-ID, without <>, the same in all versions
+	Revision string   `json:"rev,omitempty"`   // of the version to be written
+	Replaces []Copy   `json:"old,omitempty"`   // the copies that the caller had seen
+	Bases    []string `json:"bases,omitempty"` // revisions that go with them: of earlier operations whose place this one takes
+	Folder   FolderID `json:"in,omitempty"`    // where the version is put; known once Tried
+	From     Copy     `json:"from,omitzero"`   // where it can lie if it was put there already: this UID or later
+}
+
+// Copy names one copy of a message at the server.
+type Copy struct {
+	Folder      FolderID    `json:"f,omitempty"`
+	UIDValidity UIDValidity `json:"v"`
+	UID         UID         `json:"u"`
 }

@@ -166,7 +166,9 @@ func TestComposeRefuses(t *testing.T) {
 // Not parallel: it counts what is allocated.
 func TestComposeStreams(t *testing.T) {
 	const size = 50 << 20
-	f := File{Name: "big", Size: size, Open: func() (io.ReadCloser, error) { return io.NopCloser(repeated("", "x", size, "")), nil }}
+	f := File{Name: "big", Size: size, Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(repeated("", strings.Repeat("x", 1<<12), size>>12, "")), nil
+	}}
 	if used := allocated(func() {
 		if err := Compose(io.Discard, Composition{Files: []File{f}}); err != nil {
 			t.Error(err)

@@ -407,7 +407,8 @@ func (m *Mailbox) CollectGarbage(ctx context.Context) (int, error) {
 	named := make([]bool, len(old))
 	err = m.db.read(ctx, func(t *tx) error {
 		rows, err := t.query(ctx, `SELECT raw_blob, display_blob FROM messages WHERE {a}(raw_blob IS NOT NULL OR display_blob IS NOT NULL)
-			UNION ALL SELECT raw_blob, NULL FROM outbox WHERE {a}raw_blob IS NOT NULL`)
+			UNION ALL SELECT raw_blob, NULL FROM outbox WHERE {a}raw_blob IS NOT NULL
+			UNION ALL SELECT raw_blob, NULL FROM operations WHERE {a}raw_blob IS NOT NULL`)
 		if err != nil {
 			return err
 		}

@@ -43,6 +43,7 @@ const (
 //   - Threads are the partition of messages by their keys: all keys of a message are its thread's, every thread has messages,
 //     and unless some were deleted, the keys of those it has connect them. A thread's public id is one of its keys.
 //   - A thread's counts, first and last message and folders are those of its messages.
+//   - An operation that has ended has no bytes.
 //   - A send that has not ended has its bytes, one that has none; the log tells that it was accepted, and how it ended.
 func (m *Mailbox) Check(ctx context.Context) ([]Problem, error) {
 	c := &checker{ctx: ctx, m: m}
@@ -105,7 +106,7 @@ func (c *checker) bad(format string, args ...any) error {
 func (c *checker) run(t *tx) error {
 	c.t, c.seed = t, maphash.MakeSeed()
 	for _, step := range []func() error{c.readState, c.replayLog, c.readFolders, c.readThreads, c.checkMessages, c.checkOrphans, c.checkReplay,
-		c.checkThreads, c.checkTwins, c.checkAddresses, c.checkSends, c.checkCounts} {
+		c.checkThreads, c.checkTwins, c.checkAddresses, c.checkSends, c.checkOperations, c.checkCounts} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -43,6 +43,20 @@ func (c *checker) checkSends() error {
 	})
 }
 
+func (c *checker) checkOperations() error {
+	return c.each("SELECT "+operationColumns+" FROM operations WHERE {a}raw_blob IS NOT NULL", func(r *sql.Rows) error {
+		op, err := scanOperation(r.Scan)
+		if err != nil {
+			return err
+		}
+		if op.State != mail.OpPending {
+			return c.bad("operation %s is %s and still has blob %d", op.ID, op.State, op.Blob)
+		}
+		c.blobs = append(c.blobs, namedBlob{op.Blob, op.Size, "operation " + op.ID})
+		return nil
+	})
+}
+
 // --- blobs
 
 // checkBlobs looks whether the blobs that messages name exist, and reads some of them.

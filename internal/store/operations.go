@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"crypto/rand"
@@ -17,7 +18,8 @@ import (
 // keepOperations is how long an operation can be asked for after its end.
 const keepOperations = 72 * time.Hour
 
-// AddOperation stores an operation as pending and returns it with its id.
+// AddOperation stores an operation as pending and returns it with its id. Its Blob is kept until it ends. One on a draft
+// takes the place of the pending ones on the same draft: these end, and it knows their revisions.
 func (m *Mailbox) AddOperation(ctx context.Context, op mail.Operation) (mail.Operation, error) {
 	var id [15]byte
 	rand.Read(id[:]) // never fails
@@ -26,19 +28,87 @@ func (m *Mailbox) AddOperation(ctx context.Context, op mail.Operation) (mail.Ope
 	op.CreatedAt = m.now().Truncate(time.Millisecond)
 	op.NextTry = op.CreatedAt
 	op.Name = clean(op.Name)
-	data, err := json.Marshal(op)
-	if err != nil {
-		return op, err
-	}
-	err = m.db.write(ctx, func(t *tx) error {
+	var freed []int64
+	err := m.db.write(ctx, func(t *tx) (err error) {
 		now := op.CreatedAt.UnixMilli()
 		if _, err := t.exec(ctx, "DELETE FROM operations WHERE {a}state <> 'pending' AND next_try < ?", now-keepOperations.Milliseconds()); err != nil {
 			return err
 		}
-		_, err := t.exec(ctx, "INSERT INTO operations({ai}public, state, created_at, next_try, data) VALUES({av}?, ?, ?, ?, ?)", op.ID, string(op.State), now, now, string(data))
+		if op.Draft != nil {
+			if freed, err = m.takeOver(ctx, t, &op); err != nil {
+				return err
+			}
+		}
+		data, err := json.Marshal(op)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, "INSERT INTO operations({ai}public, state, raw_blob, created_at, next_try, data) VALUES({av}?, ?, ?, ?, ?, ?)",
+			op.ID, string(op.State), number(op.Blob), now, now, string(data))
 		return err
 	})
+	if err == nil {
+		m.free(ctx, freed)
+	}
 	return op, err
+}
+
+// takeOver ends the pending operations on the draft of op and returns the blobs they held.
+func (m *Mailbox) takeOver(ctx context.Context, t *tx, op *mail.Operation) (freed []int64, err error) {
+	draft := *op.Draft
+	op.Draft = &draft
+	old, err := pendingOnDraft(ctx, t, op.Messages)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range old {
+		draft.Bases = append(append(draft.Bases, o.Draft.Bases...), o.Draft.Revision)
+		for _, c := range o.Draft.Replaces {
+			if !slices.Contains(draft.Replaces, c) {
+				draft.Replaces = append(draft.Replaces, c)
+			}
+		}
+		if o.Blob != 0 {
+			freed = append(freed, o.Blob)
+		}
+		o.State, o.Why, o.Reason = mail.OpFailed, mail.Conflict, "a later change of the draft has taken its place"
+		data, err := json.Marshal(o)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := t.exec(ctx, "UPDATE operations SET state = ?, raw_blob = NULL, next_try = ?, data = ? WHERE {a}public = ?", string(o.State), op.CreatedAt.UnixMilli(), string(data), o.ID); err != nil {
+			return nil, err
+		}
+	}
+	draft.Bases = slices.DeleteFunc(draft.Bases, func(r string) bool { return r == "" })
+	return freed, nil
+}
+
+func pendingOnDraft(ctx context.Context, t *tx, draft []mail.MessageID) (list []mail.Operation, err error) {
+	err = each(ctx, t, "SELECT "+operationColumns+" FROM operations WHERE {a}state = 'pending' ORDER BY id", nil, func(r *sql.Rows) error {
+		o, err := scanOperation(r.Scan)
+		if err == nil && o.Draft != nil && slices.Equal(o.Messages, draft) {
+			list = append(list, o)
+		}
+		return err
+	})
+	return list, err
+}
+
+// PendingDraft returns the pending operation on a draft; NotFound if there is none.
+func (m *Mailbox) PendingDraft(ctx context.Context, draft mail.MessageID) (op mail.Operation, err error) {
+	var list []mail.Operation
+	err = m.db.read(ctx, func(t *tx) error {
+		list, err = pendingOnDraft(ctx, t, []mail.MessageID{draft})
+		return err
+	})
+	if err == nil && len(list) == 0 {
+		err = mail.E(mail.NotFound, "read an operation", "nothing on this draft is pending", nil)
+	}
+	if err != nil {
+		return op, err
+	}
+	return list[len(list)-1], nil
 }
 
 // PutOperation stores how far an operation has come, in the term of whoever carried it out. It fails with Fenced as
@@ -49,31 +119,38 @@ func (m *Mailbox) PutOperation(ctx context.Context, term mail.Term, op mail.Oper
 	if err != nil {
 		return err
 	}
-	when := op.NextTry
+	when, blob := op.NextTry, op.Blob
 	if op.State != mail.OpPending {
-		when = m.now()
+		when, blob = m.now(), 0
 	}
-	return m.db.write(ctx, func(t *tx) error {
+	var n int64
+	err = m.db.write(ctx, func(t *tx) error {
 		if _, err := m.begin(ctx, t, term, mail.OriginAPI); err != nil {
 			return err
 		}
-		_, err := t.exec(ctx, "UPDATE operations SET state = ?, next_try = ?, data = ? WHERE {a}public = ? AND state = 'pending'", string(op.State), when.UnixMilli(), string(data), op.ID)
+		n, err = t.exec(ctx, "UPDATE operations SET state = ?, raw_blob = ?, next_try = ?, data = ? WHERE {a}public = ? AND state = 'pending'", string(op.State), number(blob), when.UnixMilli(), string(data), op.ID)
 		return err
 	})
+	if err == nil && n == 1 && blob != op.Blob {
+		m.free(ctx, []int64{op.Blob})
+	}
+	return err
 }
 
-const operationColumns = "public, state, created_at, next_try, data"
+const operationColumns = "public, state, raw_blob, created_at, next_try, data"
 
 func scanOperation(scan func(...any) error) (mail.Operation, error) {
 	var op mail.Operation
 	var id, state, data string
+	var blob sql.NullInt64
 	var created, next int64
-	if err := scan(&id, &state, &created, &next, &data); err != nil {
+	if err := scan(&id, &state, &blob, &created, &next, &data); err != nil {
 		return op, err
 	}
 	if err := json.Unmarshal([]byte(data), &op); err != nil {
 		return op, fmt.Errorf("operation %s: %w", id, err)
 	}
+	op.Blob = blob.Int64
 	op.ID, op.State, op.CreatedAt, op.NextTry = id, mail.OpState(state), time.UnixMilli(created).UTC(), time.UnixMilli(next).UTC()
 	return op, nil
 }

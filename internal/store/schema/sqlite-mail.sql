@@ -158,6 +158,7 @@ CREATE TABLE operations(                -- what applications asked for, until a 
   id INTEGER PRIMARY KEY,
   public TEXT NOT NULL UNIQUE,
   state TEXT NOT NULL,                  -- mail.OpState
+  raw_blob INTEGER,                     -- the message to be written; NULL at the end
   created_at INTEGER NOT NULL,
   next_try INTEGER NOT NULL,            -- of a pending one; of an ended one: when it ended
   data TEXT NOT NULL                    -- JSON of mail.Operation

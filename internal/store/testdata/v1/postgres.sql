@@ -318,6 +318,7 @@ CREATE TABLE operations(                -- what applications asked for, until a 
   id bigint GENERATED ALWAYS AS IDENTITY,
   public text NOT NULL,
   state text NOT NULL,                  -- mail.OpState
+  raw_blob bigint,                      -- the message to be written; NULL at the end
   created_at bigint NOT NULL,
   next_try bigint NOT NULL,             -- of a pending one; of an ended one: when it ended
   data text NOT NULL,                   -- JSON of mail.Operation
