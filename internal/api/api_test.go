@@ -180,6 +180,13 @@ func (b *bundle) get(path string, into any, headers ...string) *answer {
 	return a
 }
 
+func (b *bundle) decode(a *answer, into any) {
+	b.t.Helper()
+	if err := json.Unmarshal(a.json.Data, into); err != nil {
+		b.t.Fatalf("%v in %s", err, a.json.Data)
+	}
+}
+
 func (b *bundle) fails(a *answer, status int, typ, says string) {
 	b.t.Helper()
 	if a.Code != status || a.json.Error.Type != typ || !strings.Contains(a.json.Error.Message, says) || a.Header().Get("Content-Type") != "application/json" {

@@ -66,7 +66,7 @@ func (a *API) downloadAttachment(c *call) error {
 	}
 	h := c.Header()
 	h.Set("Content-Type", v3.ContentType(p))
-	h.Set("Content-Disposition", v3.Disposition("attachment", p.Filename))
+	h.Set("Content-Disposition", v3.Disposition("attachment", mime.SafeName(p.Filename)))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("Cache-Control", "private, no-cache")

@@ -39,6 +39,7 @@ func (a *API) listMessages(c *call) error {
 	msgs, next, err := mb.Messages(ctx, store.MessageQuery{
 		Limit: q.Limit, Before: q.Page.Before, Folders: in, Thread: q.Thread, Unread: q.Unread, Starred: q.Starred, HasAttachment: q.HasAttachment,
 		From: q.From, To: q.To, Cc: q.Cc, Bcc: q.Bcc, AnyEmail: q.AnyEmail, Subject: q.Subject, After: after(q.After), BeforeDate: q.Filter.Before,
+		Metadata: q.Metadata,
 	})
 	if err != nil {
 		return err

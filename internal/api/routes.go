@@ -27,6 +27,7 @@ func (a *API) allRoutes() []route {
 
 		{"GET /v3/grants/{grant}/messages", a.listMessages, false},
 		{"GET /v3/grants/{grant}/messages/{message}", a.getMessage, false},
+		{"PUT /v3/grants/{grant}/messages/clean", a.cleanMessages, false},
 		{"PUT /v3/grants/{grant}/messages/{message}", a.updateMessage, false},
 		{"DELETE /v3/grants/{grant}/messages/{message}", a.deleteMessage, false},
 		{"GET /v3/grants/{grant}/messages/{message}/attachments/{attachment}", a.getAttachment, false},

@@ -48,6 +48,14 @@ func (c *call) update(id mail.AccountID, mb *store.Mailbox, messages []mail.Mess
 	if err != nil {
 		return false, err
 	}
+	if u.Metadata != nil {
+		if len(messages) != 1 || c.r.PathValue("message") == "" {
+			return false, mail.E(mail.Invalid, "read body", "metadata belongs to messages: threads have none", nil)
+		}
+		if err := mb.SetMetadata(c.r.Context(), messages[0], *u.Metadata); err != nil {
+			return false, err
+		}
+	}
 	op := mail.Operation{Kind: mail.OpUpdate, Messages: messages}
 	op.Set, op.Clear = u.Flags()
 	if u.Folders != nil {

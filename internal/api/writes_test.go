@@ -76,7 +76,7 @@ func TestWritesThatAreRefused(t *testing.T) {
 		{"PUT", message, `{"folders":[]}`, 400, v3.TypeInvalid, "exactly one"},
 		{"PUT", message, `{"folders":["a","b"]}`, 400, v3.TypeInvalid, "exactly one"},
 		{"PUT", message, `{"folders":["nowhere"]}`, 400, v3.TypeInvalid, "no folder"},
-		{"PUT", message, `{"metadata":{"key1":"x"}}`, 400, v3.TypeInvalid, "metadata"},
+		{"PUT", message, `{"metadata":{"key1":{"x":"y"}}}`, 400, v3.TypeInvalid, "metadata"},
 		{"PUT", m.base + "/messages/mAAAAAAAAAAAAAAAAAAAAAA", `{"unread":false}`, 404, v3.TypeNotFound, ""},
 		{"DELETE", m.base + "/messages/mAAAAAAAAAAAAAAAAAAAAAA", "", 404, v3.TypeNotFound, ""},
 		{"PUT", m.base + "/threads/tAAAAAAAAAAAAAAAA", `{"unread":false}`, 404, v3.TypeNotFound, ""},

@@ -10,6 +10,7 @@ const (
 	MessageCreated ChangeKind = 1
 	MessageUpdated ChangeKind = 2
 	MessageDeleted ChangeKind = 3
+	MessageTagged  ChangeKind = 4 // an application changed its metadata and nothing else
 	FolderCreated  ChangeKind = 10
 	FolderUpdated  ChangeKind = 11
 	FolderDeleted  ChangeKind = 12
@@ -25,7 +26,7 @@ const (
 )
 
 var kindNames = map[ChangeKind]string{
-	MessageCreated: "message.created", MessageUpdated: "message.updated", MessageDeleted: "message.deleted",
+	MessageCreated: "message.created", MessageUpdated: "message.updated", MessageDeleted: "message.deleted", MessageTagged: "message.metadata_updated",
 	FolderCreated: "folder.created", FolderUpdated: "folder.updated", FolderDeleted: "folder.deleted", FolderReset: "folder.reset",
 	ThreadMerged: "thread.merged", AccountState: "grant.updated", SyncDone: "grant.imap_sync_completed", SyncGap: "sync.gap",
 	SendAccepted: "message.send_accepted", SendSucceeded: "message.send_success", SendNotDone: "message.send_failed", SendStopped: "message.send_canceled",
@@ -55,14 +56,15 @@ type Change struct {
 }
 
 // ChangeData is the state of the object after the change, as far as the change log must tell it: ids, flags and
-// numbers, never content. Replaying the log from 1 rebuilds which messages exist, where, and with which flags.
+// numbers, never content; and the metadata that applications gave. Replaying the log from 1 rebuilds which messages exist, where, and with which flags.
 type ChangeData struct {
-	Thread   ThreadID   `json:"t,omitempty"`
-	Folders  []FolderID `json:"f,omitempty"`
-	Flags    Flags      `json:"fl,omitempty"`
-	Keywords []string   `json:"kw,omitempty"`
-	From     string     `json:"from,omitempty"`
-	State    State      `json:"state,omitempty"`
-	Reason   string     `json:"why,omitempty"`
-	Send     SendState  `json:"send,omitempty"`
+	Thread   ThreadID          `json:"t,omitempty"`
+	Folders  []FolderID        `json:"f,omitempty"`
+	Flags    Flags             `json:"fl,omitempty"`
+	Keywords []string          `json:"kw,omitempty"`
+	From     string            `json:"from,omitempty"`
+	Metadata map[string]string `json:"md,omitempty"`
+	State    State             `json:"state,omitempty"`
+	Reason   string            `json:"why,omitempty"`
+	Send     SendState         `json:"send,omitempty"`
 }

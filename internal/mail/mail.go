@@ -188,6 +188,8 @@ type Message struct {
 	Attachments      []Part
 	ListedAsAttached bool // the message has at least one part that is an attachment and not inline
 
+	Metadata map[string]string // what applications keep with the message
+
 	Body    BodyState
 	Trouble string // why the body is quarantined, in words
 	Partial bool   // the MIME parser could read only part of it

@@ -532,7 +532,7 @@ func (s *Store) eraseObjects(ctx context.Context, id mail.AccountID) error {
 }
 
 // accountTables are the PostgreSQL tables with rows of one account, state last: its row says that there is more to erase.
-var accountTables = []string{"outbox", "operations", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "messages", "folders", "state"}
+var accountTables = []string{"outbox", "operations", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "message_metadata", "messages", "folders", "state"}
 
 func (s *Store) erasePostgres(ctx context.Context, id mail.AccountID) error {
 	if err := s.eraseObjects(ctx, id); err != nil {

@@ -515,6 +515,7 @@ func (a *applier) writeMessages() error {
 		rows [][]any
 	}{
 		{"DELETE FROM messages WHERE {a}id=?", gone},
+		{"DELETE FROM message_metadata WHERE {a}message_id=?", gone},
 		{"DELETE FROM message_addresses WHERE {a}key=? AND message_id=?", dropKeys},
 		{"UPDATE messages SET thread_id=? WHERE {a}id=?", moved},
 		{"UPDATE messages SET flags=?, keywords=?, body_state=?, trouble=?, has_att=?, seq=? WHERE {a}id=?", looks},

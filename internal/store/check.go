@@ -72,8 +72,9 @@ type checker struct {
 	threads  map[int64]*checkThread
 	blobs    []namedBlob
 	seed     maphash.Seed
-	addrSum  uint64
-	addrs    int64
+
+	addrs, tagged      int64 // keys that the messages should have
+	addrSum, taggedSum uint64
 }
 
 type checkFolder struct {
@@ -106,7 +107,7 @@ func (c *checker) bad(format string, args ...any) error {
 func (c *checker) run(t *tx) error {
 	c.t, c.seed = t, maphash.MakeSeed()
 	for _, step := range []func() error{c.readState, c.replayLog, c.readFolders, c.readThreads, c.checkMessages, c.checkOrphans, c.checkReplay,
-		c.checkThreads, c.checkTwins, c.checkAddresses, c.checkSends, c.checkOperations, c.checkCounts} {
+		c.checkThreads, c.checkTwins, c.checkKeys, c.checkSends, c.checkOperations, c.checkCounts} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -142,9 +143,10 @@ type replay struct {
 }
 
 type replayed struct {
-	thread int
-	seq    mail.Seq
-	looks  uint64
+	thread   int
+	seq      mail.Seq
+	looks    uint64
+	metadata uint64
 }
 
 func (r *replay) thread(id mail.ThreadID) int {
@@ -231,7 +233,15 @@ func (c *checker) replayChange(r *replay, ch mail.Change) error {
 			delete(r.messages, p)
 			return nil
 		}
-		r.messages[p] = replayed{r.thread(ch.Data.Thread), ch.Seq, c.looks(ch.Data.Flags, ch.Data.Keywords, ch.Data.Folders)}
+		r.messages[p] = replayed{r.thread(ch.Data.Thread), ch.Seq, c.looks(ch.Data.Flags, ch.Data.Keywords, ch.Data.Folders), r.messages[p].metadata}
+	case mail.MessageTagged:
+		p, ok := parseMessageID(mail.MessageID(ch.Object))
+		m, exists := r.messages[p]
+		if !ok || !exists {
+			return c.bad("change %d is %v for message %s, which at that time did not exist", ch.Seq, ch.Kind, ch.Object)
+		}
+		m.seq, m.metadata = ch.Seq, c.tags(ch.Data.Metadata)
+		r.messages[p] = m
 	case mail.ThreadMerged:
 		from, to := r.thread(mail.ThreadID(ch.Data.From)), r.thread(mail.ThreadID(ch.Object))
 		if from == to {
@@ -318,7 +328,7 @@ func (c *checker) checkMessages() error {
 	for {
 		var list []*checkedMessage
 		rows := map[int64]*checkedMessage{}
-		err := c.each("SELECT "+messageRowColumns+`, received_at, size, raw_blob, display_blob, addresses FROM messages WHERE {a}id > ? ORDER BY id LIMIT ?`,
+		err := c.each("SELECT "+messageRowColumns+`, received_at, size, raw_blob, display_blob, addresses, metadata FROM messages WHERE {a}id > ? ORDER BY id LIMIT ?`,
 			func(r *sql.Rows) error {
 				m, err := scanChecked(r)
 				if err != nil {
@@ -369,15 +379,16 @@ type checkedMessage struct {
 	received, size int64
 	raw, display   int64
 	addresses      addresses
+	metadata       map[string]string
 }
 
 func scanChecked(r *sql.Rows) (*checkedMessage, error) {
 	m := &checkedMessage{messageRow: messageRow{stored: true}}
 	var public, fp []byte
-	var keywords, trouble, addrs sql.NullString
+	var keywords, trouble, addrs, metadata sql.NullString
 	var raw, display sql.NullInt64
 	err := r.Scan(&m.row, &public, &fp, &m.split, &m.digest, &m.threadNum, &m.keys, &m.topic, &m.flags, &keywords, &m.body, &trouble, &m.hasAtt, &m.seq,
-		&m.received, &m.size, &raw, &display, &addrs)
+		&m.received, &m.size, &raw, &display, &addrs, &metadata)
 	if err != nil {
 		return nil, err
 	}
@@ -388,6 +399,11 @@ func scanChecked(r *sql.Rows) (*checkedMessage, error) {
 		return nil, err
 	}
 	m.was = m.messageLooks
+	if metadata.Valid {
+		if err := json.Unmarshal([]byte(metadata.String), &m.metadata); err != nil {
+			return nil, err
+		}
+	}
 	if addrs.Valid {
 		err = json.Unmarshal([]byte(addrs.String), &m.addresses)
 	}
@@ -465,7 +481,11 @@ func (c *checker) checkMessage(m *checkedMessage, keys map[[12]byte]int64) error
 	}
 	for _, k := range c.m.addressKeys(&m.addresses) {
 		c.addrs++
-		c.addrSum += c.addressHash(k, m.row)
+		c.addrSum += c.keyHash(k, m.row)
+	}
+	for _, k := range c.m.metadataKeys(m.metadata) {
+		c.tagged++
+		c.taggedSum += c.keyHash(k, m.row)
 	}
 	c.counted.messages++
 	c.counted.unread += bit(m.flags&mail.FlagSeen == 0)
@@ -515,6 +535,9 @@ func (c *checker) checkReplayed(m *checkedMessage, th *checkThread, bad func(str
 	if was.looks != c.looks(m.flags, m.keywords, folders) {
 		bad("flags, keywords or folders are not what the log says")
 	}
+	if was.metadata != c.tags(m.metadata) {
+		bad("its metadata is not what the log says")
+	}
 	thread, seq := was.thread, was.seq
 	for r.merged[thread].into >= 0 {
 		seq = max(seq, r.merged[thread].seq)
@@ -559,27 +582,40 @@ func (c *checker) checkTwins() error {
 	})
 }
 
-func (c *checker) addressHash(key, row int64) uint64 {
+func (c *checker) keyHash(key, row int64) uint64 {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(key))
 	binary.BigEndian.PutUint64(b[8:], uint64(row))
 	return maphash.Bytes(c.seed, b[:])
 }
 
-func (c *checker) checkAddresses() error {
-	var n int64
-	var sum uint64
-	err := c.each("SELECT key, message_id FROM message_addresses WHERE {a}1=1", func(r *sql.Rows) error {
-		var key, row int64
-		err := r.Scan(&key, &row)
-		n++
-		sum += c.addressHash(key, row)
-		return err
-	})
-	if err == nil && (n != c.addrs || sum != c.addrSum) {
-		return c.bad("the %d address keys are not those of the messages' addresses, %d", n, c.addrs)
+// checkKeys compares the tables of address and metadata keys with what the messages say.
+func (c *checker) checkKeys() error {
+	for _, x := range []struct {
+		table, what string
+		n           int64
+		sum         uint64
+	}{
+		{"message_addresses", "address keys are not those of the messages' addresses", c.addrs, c.addrSum},
+		{"message_metadata", "metadata keys are not those of the messages' metadata", c.tagged, c.taggedSum},
+	} {
+		var n int64
+		var sum uint64
+		err := c.each("SELECT key, message_id FROM "+x.table+" WHERE {a}1=1", func(r *sql.Rows) error {
+			var key, row int64
+			err := r.Scan(&key, &row)
+			n++
+			sum += c.keyHash(key, row)
+			return err
+		})
+		if err == nil && (n != x.n || sum != x.sum) {
+			err = c.bad("the %d %s, %d", n, x.what, x.n)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func (c *checker) checkCounts() error {

@@ -151,6 +151,7 @@ type MessageQuery struct {
 	AnyEmail              []string // any of these addresses in any of the four fields
 	Subject               string   // contained in it, whatever the case
 	After, BeforeDate     time.Time
+	Metadata              map[string]string // these pairs; only the names MetadataIndexed can be asked for
 }
 
 // ThreadQuery selects threads; filters that are set must all hold. Folders and addresses hold if they hold for any

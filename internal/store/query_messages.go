@@ -28,7 +28,7 @@ func pageLimit(n int) int {
 // Messages returns the newest messages that pass the filters, and the cursor of the next page, 0 after the last.
 //
 // Each filter that an index serves in row order could drive the walk, and the others are then checked row by row; which
-// one drives decides whether a page costs half a millisecond or seconds. In this order: the thread; a small folder; the
+// one drives decides whether a page costs half a millisecond or seconds. In this order: the thread; metadata; a small folder; the
 // rarer of the address filters when it is rare; a folder; an address; unread, starred or has-attachment; all messages. A
 // filter with several values walks each and merges the walks.
 func (m *Mailbox) Messages(ctx context.Context, q MessageQuery) ([]mail.Message, int64, error) {
@@ -223,10 +223,26 @@ func (f *messageFilter) rows(limit int) ([]int64, error) {
 			add("EXISTS(SELECT 1 FROM message_addresses x WHERE {a:x}x.key IN ("+placeholders(len(a.keys))+") AND x.message_id = m.id)", anys(a.keys)...)
 		}
 	}
+	tags := f.m.metadataKeys(q.Metadata)
+	if len(tags) < len(q.Metadata) {
+		return nil, mail.E(mail.Invalid, "list messages", "metadata can be searched by key1 to key5 only", nil)
+	}
+	addTags := func(list []int64) {
+		for _, k := range list {
+			add("EXISTS(SELECT 1 FROM message_metadata y WHERE {a:y}y.key = ? AND y.message_id = m.id)", k)
+		}
+	}
 	if threadNum != 0 {
 		addFolders()
 		addAddrs(addrs)
+		addTags(tags)
 		return f.walk("SELECT m.id FROM messages m WHERE {a:m}m.thread_id = ?", "m.id", []int64{threadNum}, conds, low, high, limit)
+	}
+	if len(tags) > 0 {
+		addFolders()
+		addAddrs(addrs)
+		addTags(tags[1:])
+		return f.walk("SELECT y.message_id FROM message_metadata y JOIN messages m ON {a:m}m.id = y.message_id WHERE {a:y}y.key = ?", "y.message_id", tags[:1], conds, low, high, limit)
 	}
 	byFolder := folders != nil && (len(addrs) == 0 || inFolders <= smallFolder || addrs[0].count > rareAddress)
 	if byFolder && indexed != "" {
@@ -291,15 +307,15 @@ func (f *messageFilter) walk(q, id string, driving []int64, conds []condition, l
 }
 
 const messageColumns = `id, public, thread_id, received_at, sent_at, header_id, in_reply_to, refs, subject, addresses, snippet, flags, keywords, size,
-	parts, has_att, body_state, trouble, partial, seq`
+	parts, has_att, metadata, body_state, trouble, partial, seq`
 
 func scanMessage(r *sql.Rows) (m mail.Message, thread int64, err error) {
 	var public, addrs, parts sql.RawBytes
 	var received int64
 	var sent sql.NullInt64
-	var headerID, inReplyTo, refs, keywords, trouble sql.NullString
+	var headerID, inReplyTo, refs, keywords, trouble, metadata sql.NullString
 	err = r.Scan(&m.Row, &public, &thread, &received, &sent, &headerID, &inReplyTo, &refs, &m.Subject, &addrs, &m.Snippet, &m.Flags, &keywords, &m.Size,
-		&parts, &m.ListedAsAttached, &m.Body, &trouble, &m.Partial, &m.Seq)
+		&parts, &m.ListedAsAttached, &metadata, &m.Body, &trouble, &m.Partial, &m.Seq)
 	if err != nil {
 		return m, 0, err
 	}
@@ -318,6 +334,11 @@ func scanMessage(r *sql.Rows) (m mail.Message, thread int64, err error) {
 			return m, 0, err
 		}
 		m.From, m.To, m.Cc, m.Bcc, m.ReplyTo, m.Sender = a.From, a.To, a.Cc, a.Bcc, a.ReplyTo, a.Sender
+	}
+	if metadata.Valid {
+		if err := json.Unmarshal([]byte(metadata.String), &m.Metadata); err != nil {
+			return m, 0, err
+		}
 	}
 	if parts != nil {
 		err = json.Unmarshal(parts, &m.Attachments)

@@ -25,6 +25,7 @@ const (
 	TypeInvalid      = "invalid_request_error"
 	TypeUnauthorized = "unauthorized"
 	TypeNotFound     = "not_found_error"
+	TypePartial      = "api.partial_not_found_error"
 	TypeConflict     = "conflict_error"
 	TypeRateLimit    = "rate_limit_error"
 	TypeProvider     = "provider_error"

@@ -10,27 +10,28 @@ import (
 
 // Message is a message as applications see it.
 type Message struct {
-	ID          mail.MessageID  `json:"id"`
-	Object      string          `json:"object"` // "message"
-	GrantID     mail.AccountID  `json:"grant_id"`
-	ThreadID    mail.ThreadID   `json:"thread_id"`
-	Subject     string          `json:"subject"`
-	From        []mail.Address  `json:"from"`
-	To          []mail.Address  `json:"to"`
-	Cc          []mail.Address  `json:"cc"`
-	Bcc         []mail.Address  `json:"bcc"`
-	ReplyTo     []mail.Address  `json:"reply_to"`
-	Date        int64           `json:"date"` // when the server received it
-	CreatedAt   int64           `json:"created_at"`
-	Unread      bool            `json:"unread"`
-	Starred     bool            `json:"starred"`
-	Folders     []mail.FolderID `json:"folders"`
-	Snippet     string          `json:"snippet"`
-	Body        string          `json:"body"` // HTML
-	Attachments []Attachment    `json:"attachments"`
-	Headers     []Header        `json:"headers,omitzero"`       // only when asked for
-	BodyPending bool            `json:"body_pending,omitempty"` // the bytes were not fetched from the server yet
-	BodyError   string          `json:"body_error,omitempty"`   // why they could not be fetched so far
+	ID          mail.MessageID    `json:"id"`
+	Object      string            `json:"object"` // "message"
+	GrantID     mail.AccountID    `json:"grant_id"`
+	ThreadID    mail.ThreadID     `json:"thread_id"`
+	Subject     string            `json:"subject"`
+	From        []mail.Address    `json:"from"`
+	To          []mail.Address    `json:"to"`
+	Cc          []mail.Address    `json:"cc"`
+	Bcc         []mail.Address    `json:"bcc"`
+	ReplyTo     []mail.Address    `json:"reply_to"`
+	Date        int64             `json:"date"` // when the server received it
+	CreatedAt   int64             `json:"created_at"`
+	Unread      bool              `json:"unread"`
+	Starred     bool              `json:"starred"`
+	Folders     []mail.FolderID   `json:"folders"`
+	Snippet     string            `json:"snippet"`
+	Body        string            `json:"body"` // HTML
+	Attachments []Attachment      `json:"attachments"`
+	Headers     []Header          `json:"headers,omitzero"`       // only when asked for
+	Metadata    map[string]string `json:"metadata,omitempty"`     // what applications keep with it
+	BodyPending bool              `json:"body_pending,omitempty"` // the bytes were not fetched from the server yet
+	BodyError   string            `json:"body_error,omitempty"`   // why they could not be fetched so far
 }
 
 // RawMessage is the answer to fields=raw_mime.
@@ -67,7 +68,7 @@ func MessageOf(m mail.Message, grant mail.AccountID) Message {
 		From: some(m.From), To: some(m.To), Cc: some(m.Cc), Bcc: some(m.Bcc), ReplyTo: some(m.ReplyTo),
 		Date: unix(m.Date), CreatedAt: unix(m.Date),
 		Unread: m.Flags&mail.FlagSeen == 0, Starred: m.Flags&mail.FlagFlagged != 0,
-		Folders: some(m.Folders), Snippet: m.Snippet, Attachments: make([]Attachment, len(m.Attachments)),
+		Folders: some(m.Folders), Snippet: m.Snippet, Metadata: m.Metadata, Attachments: make([]Attachment, len(m.Attachments)),
 		BodyPending: m.Body != mail.BodyHeld,
 	}
 	if m.Body == mail.BodyQuarantined {

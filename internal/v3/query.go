@@ -42,8 +42,9 @@ type Filter struct {
 type MessageQuery struct {
 	Page
 	Filter
-	Thread mail.ThreadID
-	Fields Fields
+	Thread   mail.ThreadID
+	Fields   Fields
+	Metadata map[string]string // pairs that must all be there
 }
 
 // ThreadQuery is a request for a list of threads.
@@ -177,10 +178,8 @@ func (r *reader) page(kind CursorKind, def, most int) Page {
 }
 
 func (r *reader) filter(before, after string) Filter {
-	for _, name := range []string{"search_query_native", "metadata_pair"} {
-		if r.q.Get(name) != "" {
-			r.fail(name + " is not supported; leaving it out would answer with messages that do not match")
-		}
+	if r.q.Get("search_query_native") != "" {
+		r.fail("search_query_native is not supported; leaving it out would answer with messages that do not match")
 	}
 	return Filter{
 		Subject: r.text("subject"),
@@ -205,7 +204,7 @@ func ParseFields(s string) (Fields, error) {
 // ParseMessageQuery reads the query of a list of messages.
 func ParseMessageQuery(q url.Values) (MessageQuery, error) {
 	r := &reader{q: q}
-	out := MessageQuery{Page: r.page(CursorMessages, 50, 200), Filter: r.filter("received_before", "received_after"), Thread: mail.ThreadID(r.text("thread_id"))}
+	out := MessageQuery{Page: r.page(CursorMessages, 50, 200), Filter: r.filter("received_before", "received_after"), Thread: mail.ThreadID(r.text("thread_id")), Metadata: r.pairs("metadata_pair")}
 	f, err := ParseFields(q.Get("fields"))
 	if err != nil && r.err == nil {
 		r.err = err
@@ -218,6 +217,9 @@ func ParseMessageQuery(q url.Values) (MessageQuery, error) {
 func ParseThreadQuery(q url.Values) (ThreadQuery, error) {
 	r := &reader{q: q}
 	out := ThreadQuery{Page: r.page(CursorThreads, 20, 50), Filter: r.filter("latest_message_before", "latest_message_after")}
+	if q.Get("metadata_pair") != "" {
+		r.fail("metadata_pair is for messages: threads have no metadata")
+	}
 	return out, r.err
 }
 

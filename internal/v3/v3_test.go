@@ -154,7 +154,7 @@ func TestParseMessageQuery(t *testing.T) {
 		t.Errorf("%+v, %v", q, err)
 	}
 	for _, bad := range []string{
-		"limit=0", "limit=-1", "limit=x", "unread=maybe", "received_before=x", "received_after=-1", "fields=all", "page_token=zz", "search_query_native=ALL", "metadata_pair=key1:a",
+		"limit=0", "limit=-1", "limit=x", "unread=maybe", "received_before=x", "received_after=-1", "fields=all", "page_token=zz", "search_query_native=ALL", "metadata_pair=key6:a", "metadata_pair=key1", "metadata_pair=key1:a,key1:b",
 		"subject=" + strings.Repeat("x", 2000), "subject=%00", "subject=%ff", "any_email=" + strings.Repeat("a@x,", 26),
 	} {
 		v, _ := url.ParseQuery(bad)

@@ -1,6 +1,7 @@
 package v3
 
 import (
+	"encoding/json"
 	"io"
 	"strings"
 	"unicode"
@@ -14,19 +15,25 @@ type MessageUpdate struct {
 	Unread  *bool     `json:"unread"`
 	Starred *bool     `json:"starred"`
 	Folders *[]string `json:"folders"`
+
+	Metadata *map[string]string `json:"-"` // replaces what is kept; empty removes it
 }
 
 // ParseMessageUpdate reads and checks a MessageUpdate. It fails with Invalid.
 func ParseMessageUpdate(body io.Reader) (MessageUpdate, error) {
 	var u struct {
 		MessageUpdate
-		Metadata *map[string]any `json:"metadata"`
+		Metadata json.RawMessage `json:"metadata"`
 	}
 	if err := DecodeJSON(body, &u); err != nil {
 		return MessageUpdate{}, err
 	}
-	if u.Metadata != nil {
-		return MessageUpdate{}, invalid("read body", "metadata is not supported")
+	md, given, err := ParseMetadata(u.Metadata)
+	if err != nil {
+		return MessageUpdate{}, err
+	}
+	if given {
+		u.MessageUpdate.Metadata = &md
 	}
 	if u.Folders != nil && len(*u.Folders) != 1 {
 		return MessageUpdate{}, invalid("read body", "folders must hold exactly one folder: over IMAP a message is moved to it")

@@ -197,6 +197,7 @@ CREATE TABLE messages(
   body_state bigint NOT NULL,           -- mail.BodyState
   trouble text,
   partial bigint NOT NULL DEFAULT 0,
+  metadata text,                        -- JSON object: what applications keep with the message
   seq bigint NOT NULL,                  -- of the last change
   PRIMARY KEY(account_id, id),
   UNIQUE(account_id, public)
@@ -214,6 +215,14 @@ CREATE TABLE message_addresses(         -- exact-address filters: one row per me
   message_id bigint NOT NULL,
   PRIMARY KEY(account_id, key, message_id)
 );
+
+CREATE TABLE message_metadata(          -- metadata_pair filters: one row per indexed pair of a message
+  account_id uuid NOT NULL,
+  key bigint NOT NULL,                  -- keyed hash of name and value
+  message_id bigint NOT NULL,
+  PRIMARY KEY(account_id, key, message_id)
+);
+CREATE INDEX message_metadata_message ON message_metadata(account_id, message_id);
 
 CREATE TABLE placements(
   account_id uuid NOT NULL,

@@ -75,6 +75,7 @@ CREATE TABLE messages(
   body_state INTEGER NOT NULL,          -- mail.BodyState
   trouble TEXT,
   partial INTEGER NOT NULL DEFAULT 0,
+  metadata TEXT,                        -- JSON object: what applications keep with the message
   seq INTEGER NOT NULL                  -- of the last change
 ) STRICT;
 CREATE INDEX messages_thread ON messages(thread_id, id);
@@ -89,6 +90,13 @@ CREATE TABLE message_addresses(         -- exact-address filters: one row per me
   message_id INTEGER NOT NULL,
   PRIMARY KEY(key, message_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE message_metadata(          -- metadata_pair filters: one row per indexed pair of a message
+  key INTEGER NOT NULL,                 -- keyed hash of name and value
+  message_id INTEGER NOT NULL,
+  PRIMARY KEY(key, message_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX message_metadata_message ON message_metadata(message_id);
 
 CREATE TABLE placements(
   folder_id INTEGER NOT NULL,

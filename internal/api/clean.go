@@ -1,0 +1,68 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
+	"github.com/posthorn/posthorn/internal/v3"
+)
+
+// cleanMessages answers with what people wrote in messages. What is HTML is sanitised as well: it is made to be shown.
+func (a *API) cleanMessages(c *call) error {
+	req, err := v3.ParseClean(c.r.Body)
+	if err != nil {
+		return err
+	}
+	acct, mb, err := c.mailbox()
+	if err != nil {
+		return err
+	}
+	o := mime.DefaultCleanOptions()
+	for _, x := range []struct {
+		given *bool
+		to    *bool
+	}{
+		{req.IgnoreLinks, &o.IgnoreLinks}, {req.IgnoreImages, &o.IgnoreImages}, {req.ImagesAsMarkdown, &o.ImagesAsMarkdown}, {req.IgnoreTables, &o.IgnoreTables},
+		{req.RemoveConclusionPhrases, &o.RemoveConclusionPhrases}, {req.HTMLAsMarkdown, &o.HTMLAsMarkdown},
+	} {
+		if x.given != nil {
+			*x.to = *x.given
+		}
+	}
+	ctx := c.r.Context()
+	out := make([]v3.CleanMessage, 0, len(req.Messages))
+	total := 0
+	for _, id := range req.Messages {
+		m, err := mb.Message(ctx, id)
+		if mail.IsKind(err, mail.NotFound) {
+			c.error(http.StatusNotFound, v3.Error{Type: v3.TypePartial, Message: "some of the messages do not exist"})
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if m.Body != mail.BodyHeld {
+			return &mail.Error{Op: "clean messages", Kind: mail.Unavailable, After: 5 * time.Second, Msg: "a message was not fetched from the server yet; try again soon"}
+		}
+		shown, err := mb.Display(ctx, id)
+		if err != nil {
+			return err
+		}
+		d := shown[id]
+		v := v3.CleanMessage{Message: v3.MessageOf(m, acct.ID)}
+		if v.Body = d.Body; !d.HTML && d.Body != "" {
+			v.Body = mime.TextToHTML(d.Body)
+		}
+		if total += len(v.Body); total > pageBytes {
+			return mail.E(mail.Invalid, "clean messages", "the messages are too large together: ask for fewer at once", nil)
+		}
+		cleaned := mime.CleanBody(m.Subject, d.Body, d.HTML, o)
+		if v.Conversation = cleaned.Conversation; cleaned.HTML {
+			v.Conversation = mime.Sanitize(v.Conversation, mime.SanitizeOptions{Remote: !o.IgnoreImages})
+		}
+		out = append(out, v)
+	}
+	return c.page(v3.Select{}, out, "")
+}
