@@ -10,16 +10,19 @@ import (
 	"unicode/utf8"
 )
 
-// allocated returns the bytes that fn allocates, short of what fits into memory handed out before.
-func allocated(fn func()) uint64 {
-	read := func() uint64 {
+// allocated returns the bytes that fn allocates, short of what fits into memory handed out before. Others of the process
+// may allocate meanwhile: where that matters it is asked again.
+func allocated(fn func(), enough uint64) uint64 {
+	least := uint64(1 << 62)
+	for i := 0; i < 5 && least > enough; i++ {
 		m := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 		metrics.Read(m)
-		return m[0].Value.Uint64()
+		before := m[0].Value.Uint64()
+		fn()
+		metrics.Read(m)
+		least = min(least, m[0].Value.Uint64()-before)
 	}
-	before := read()
-	fn()
-	return read() - before
+	return least
 }
 
 // fuzzKind fuzzes what reads one kind of response, behind the word that names it. What is allocated must stay in
@@ -33,18 +36,18 @@ func fuzzKind(f *testing.F, read func(t *testing.T, p *parser), seeds ...string)
 			t.Skip()
 		}
 		var p parser
-		b := bytes.Clone(data)
+		most := uint64(256<<10 + 100*len(data))
 		used := allocated(func() {
-			p.reset(frame{b: b}, 64)
+			p.reset(frame{b: bytes.Clone(data)}, 64)
 			read(t, &p)
-		})
+		}, most)
 		if p.i < 0 || p.i > len(p.full) {
 			t.Errorf("at %d of %d", p.i, len(p.full))
 		}
 		if p.depth < 0 || p.depth > 64 {
 			t.Errorf("depth %d", p.depth)
 		}
-		if most := uint64(256<<10 + 100*len(data)); used > most {
+		if used > most {
 			t.Errorf("%d bytes allocated for %d", used, len(data))
 		}
 	})
