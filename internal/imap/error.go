@@ -214,7 +214,7 @@ func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
 				return Permanent, 0
 			}
 		}
-		for _, w := range [...]string{"doesn't exist", "does not exist", "unknown mailbox", "no such mailbox"} {
+		for _, w := range [...]string{"doesn't exist", "does not exist", "unknown mailbox", "no such mailbox", "mailbox already exists"} {
 			if strings.Contains(low, w) {
 				return Permanent, 0
 			}

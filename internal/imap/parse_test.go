@@ -201,3 +201,24 @@ func TestLine(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusData(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, text, raw, id string }{
+		{"plain", `INBOX (MESSAGES 3)`, "INBOX", ""},
+		{"id last", `INBOX (MESSAGES 3 MAILBOXID (F1))`, "INBOX", "F1"},
+		{"id first, Cyrus", `INBOX (MAILBOXID (F1) MESSAGES 3)`, "INBOX", "F1"},
+		{"blanks and parentheses in the name", `a b (c) (MESSAGES 3)`, "a b (c)", ""},
+		{"and an id in the middle", `a (b) c (SIZE 1 MAILBOXID (F1) MESSAGES 3)`, "a (b) c", "F1"},
+		{"parenthesis that nothing closes", `a ( b (MESSAGES 3)`, "a ( b", ""},
+		{"quoted", `"a (b)" (MAILBOXID (F1) MESSAGES 3)`, "a (b)", "F1"},
+		{"nothing behind the name", `x(MESSAGES 3)`, "x", ""},
+	} {
+		var p parser
+		p.reset(frame{b: []byte(c.text + " \r\n")}, 64)
+		raw, d, err := parseStatusData(&p)
+		if err != nil || raw != c.raw || d.MailboxID != c.id || d.Messages != 3 {
+			t.Errorf("%s: %q %+v, %v", c.name, raw, d, err)
+		}
+	}
+}

@@ -189,11 +189,15 @@ func (s *Session) room(n int) bool {
 func parseStatusData(p *parser) (raw string, d StatusData, err error) {
 	// The name may stand there unquoted and with blanks: the list that ends the response is what follows it.
 	rest := p.b[p.i:]
-	open := bytes.LastIndexByte(rest, '(')
-	if i := bytes.LastIndex(rest, []byte(" (")); i >= 0 {
-		open = i + 1
-		if j := bytes.LastIndex(rest[:i], []byte(" (")); j >= 0 && bytes.HasSuffix(rest, []byte("))")) {
-			open = j + 1 // MAILBOXID (id) at the end
+	open, depth := -1, 0
+	for i := len(rest) - 1; i >= 0 && open < 0; i-- {
+		switch rest[i] {
+		case ')':
+			depth++
+		case '(':
+			if depth--; depth == 0 {
+				open = i
+			}
 		}
 	}
 	switch p.peek() {

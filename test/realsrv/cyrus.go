@@ -106,7 +106,7 @@ func (c *Cyrus) prepare() error {
 		}
 		c.user = name
 	}
-	for _, sub := range []string{"conf", "mail", "run", "ssl"} {
+	for _, sub := range []string{"conf", "conf/socket", "mail", "run", "ssl"} {
 		if err := os.Mkdir(c.path(sub), 0o755); err != nil {
 			return err
 		}
@@ -160,9 +160,9 @@ func (c *Cyrus) configure() error {
 	set("duplicatesuppression", "no")
 	set("skiplist_unsafe", "yes") // no fsync
 	set("maxlogins_per_user", 0)
-	for key, file := range map[string]string{"proc_path": "proc", "mboxname_lockpath": "lock", "lmtpsocket": "lmtp", "idlesocket": "idle", "notifysocket": "notify"} {
-		set(key, filepath.Join(c.Dir, "run", file))
-	}
+	set("proc_path", c.path("run/proc"))
+	set("mboxname_lockpath", c.path("run/lock"))
+	set("idlesocket", c.path("conf/socket/idle")) // each imapd puts its own beside it
 	if len(c.opts.CapsDrop) > 0 {
 		set("suppress_capabilities", strings.Join(c.opts.CapsDrop, " "))
 	}

@@ -15,9 +15,9 @@ import (
 const withZlib = "mail_plugins = $mail_plugins zlib\nprotocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}\n"
 
 // filled logs in to a mailbox with n messages.
-func filled(t testing.TB, d *realsrv.Dovecot, user string, n int, unilateral func(Unilateral)) *Session {
+func filled(t testing.TB, d *realsrv.IMAP, user string, n int, unilateral func(Unilateral)) *Session {
 	t.Helper()
-	s := dovecot(t, d, user, unilateral)
+	s := login(t, d, user, unilateral)
 	ms := make([]AppendMessage, n)
 	for i := range ms {
 		ms[i] = text(message(i + 1))
@@ -26,12 +26,15 @@ func filled(t testing.TB, d *realsrv.Dovecot, user string, n int, unilateral fun
 	return s
 }
 
-func TestDovecotQResync(t *testing.T) {
+func TestServerQResync(t *testing.T) {
 	t.Parallel()
-	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
+	onServers(t, realsrv.DovecotOptions{}, resyncsWithServer)
+}
+
+func resyncsWithServer(t *testing.T, d server) {
 	ctx := context.Background()
 	var gone []string
-	s := filled(t, d, "resync", 20, func(u Unilateral) {
+	s := filled(t, d.IMAP, "resync", 20, func(u Unilateral) {
 		if u.Kind == KindVanished {
 			gone = append(gone, u.UIDs.String())
 		}
@@ -44,7 +47,7 @@ func TestDovecotQResync(t *testing.T) {
 		t.Errorf("plain select %+v", before)
 	}
 	// Another session changes things.
-	o := dovecot(t, d, "resync", nil)
+	o := login(t, d.IMAP, "resync", nil)
 	must[*Selected](t)(o.Select(ctx, "INBOX", SelectOptions{}))
 	must[Stored](t)(o.Store(ctx, UIDs(3, 4, 5, 18), StoreAdd, []string{`\Deleted`}, StoreOptions{}))
 	must[UIDSet](t)(o.Expunge(ctx, Range(1, Star)))
@@ -109,25 +112,26 @@ func TestDovecotQResync(t *testing.T) {
 	gone = nil
 	must[Stored](t)(s.Store(ctx, UIDs(20), StoreAdd, []string{`\Deleted`}, StoreOptions{}))
 	must[UIDSet](t)(s.Expunge(ctx, UIDs(20)))
-	must[Copied](t)(s.Move(ctx, UIDs(19), "Trash2"+must[string](t)(s.Create(ctx, "Trash2"))))
+	must[string](t)(s.Create(ctx, "Trash2"))
+	must[Copied](t)(s.Move(ctx, UIDs(19), "Trash2"))
 	if !slices.Equal(gone, []string{"20", "19"}) {
 		t.Errorf("vanished %q", gone)
 	}
 }
 
-func TestDovecotCompress(t *testing.T) {
+func TestServerCompress(t *testing.T) {
 	t.Parallel()
-	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{Extra: withZlib})
+	onServers(t, realsrv.DovecotOptions{Extra: withZlib}, compressesWithServer)
+}
+
+func compressesWithServer(t *testing.T, d server) {
 	ctx := context.Background()
 	heard := make(chan Unilateral, 100)
-	s := filled(t, d, "press", 50, func(u Unilateral) {
+	s := filled(t, d.IMAP, "press", 50, func(u Unilateral) {
 		if u.Kind == KindExists || u.Kind == KindExpunge {
 			heard <- u
 		}
 	})
-	if !s.Caps().Has("COMPRESS=DEFLATE") {
-		t.Skip("this Dovecot has no imap_zlib")
-	}
 	check(t, s.Compress(ctx))
 	if err := s.Compress(ctx); ClassOf(err) != Permanent || s.Err() != nil || !s.Compressed() {
 		t.Errorf("compressed twice: %v", err)
@@ -150,7 +154,7 @@ func TestDovecotCompress(t *testing.T) {
 	ictx, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.Idle(ictx) }()
-	o := dovecot(t, d, "press", nil)
+	o := login(t, d.IMAP, "press", nil)
 	must[Appended](t)(o.Append(ctx, "INBOX", text(message(52))))
 	if u := <-heard; u.Kind != KindExists || u.Num != 52 {
 		t.Errorf("heard %+v", u)
@@ -160,14 +164,14 @@ func TestDovecotCompress(t *testing.T) {
 	check(t, s.Logout(ctx))
 }
 
-func TestDovecotInflateLimit(t *testing.T) {
+func TestServerInflateLimit(t *testing.T) {
 	t.Parallel()
-	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{Extra: withZlib})
+	onServers(t, realsrv.DovecotOptions{Extra: withZlib}, inflatesFromServer)
+}
+
+func inflatesFromServer(t *testing.T, d server) {
 	ctx := context.Background()
-	s := dovecot(t, d, "bomb", nil)
-	if !s.Caps().Has("COMPRESS=DEFLATE") {
-		t.Skip("this Dovecot has no imap_zlib")
-	}
+	s := login(t, d.IMAP, "bomb", nil)
 	big := message(1) + strings.Repeat(strings.Repeat("a", 998)+"\r\n", 5_000)
 	must[Appended](t)(s.Append(ctx, "INBOX", text(big)))
 	s.o.Limits.Inflate = 100_000
@@ -184,7 +188,7 @@ func TestDovecotNotify(t *testing.T) {
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
 	ctx := context.Background()
 	heard := make(chan string, 1000)
-	s := filled(t, d, "notify", 3, func(u Unilateral) {
+	s := filled(t, &d.IMAP, "notify", 3, func(u Unilateral) {
 		switch u.Kind {
 		case KindMailboxStatus:
 			heard <- fmt.Sprintf("status %s %d", u.Mailbox.Name, u.Mailbox.Status.Messages)
@@ -212,7 +216,7 @@ func TestDovecotNotify(t *testing.T) {
 		NotifyGroup{Filter: NotifySelectedDelayed, Events: []NotifyEvent{NotifyNew, NotifyExpunge, NotifyFlags}, Fetch: &FetchOptions{Flags: true}},
 		NotifyGroup{Filter: NotifyPersonal, Events: []NotifyEvent{NotifyNew, NotifyExpunge, NotifyMailboxName}}))
 	await("status Work 0")
-	o := dovecot(t, d, "notify", nil)
+	o := login(t, &d.IMAP, "notify", nil)
 	for i, listen := range []func(context.Context) error{s.Idle, s.Listen} {
 		lctx, stop := context.WithCancel(ctx)
 		done := make(chan error, 1)
@@ -245,11 +249,14 @@ func TestDovecotNotify(t *testing.T) {
 	check(t, s.Logout(ctx))
 }
 
-func TestDovecotSections(t *testing.T) {
+func TestServerSections(t *testing.T) {
 	t.Parallel()
-	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
+	onServers(t, realsrv.DovecotOptions{}, takesSections)
+}
+
+func takesSections(t *testing.T, d server) {
 	ctx := context.Background()
-	s := dovecot(t, d, "pieces", nil)
+	s := login(t, d.IMAP, "pieces", nil)
 	msg := "From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
 		"--b\r\nContent-Type: text/plain\r\n\r\nfirst part\r\n--b\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
 		"AAECAwQA\r\n--b--\r\n"
@@ -324,7 +331,7 @@ func TestDovecotSearchSave(t *testing.T) {
 	t.Parallel()
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
 	ctx := context.Background()
-	s := filled(t, d, "saver", 10, nil)
+	s := filled(t, &d.IMAP, "saver", 10, nil)
 	must[*Selected](t)(s.Select(ctx, "INBOX", SelectOptions{}))
 	must[Stored](t)(s.Store(ctx, UIDs(2, 4, 8), StoreAdd, []string{`\Flagged`}, StoreOptions{}))
 	check(t, s.SearchSave(ctx, "FLAGGED"))
@@ -341,32 +348,91 @@ func TestDovecotSearchSave(t *testing.T) {
 	}
 }
 
-func TestDovecotQuota(t *testing.T) {
+func TestServerQuota(t *testing.T) {
 	t.Parallel()
-	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{Extra: "mail_plugins = $mail_plugins quota\nprotocol imap {\n  mail_plugins = $mail_plugins imap_quota\n}\n" +
-		"plugin {\n  quota = maildir:User quota\n  quota_rule = *:storage=1G:messages=1000\n  quota_max_mail_size = 1M\n}\n"})
-	ctx := context.Background()
-	s := filled(t, d, "limited", 3, nil)
-	if !s.Caps().Has("QUOTA") {
-		t.Skip("this Dovecot has no imap_quota")
-	}
-	got := must[[]Quota](t)(s.Quotas(ctx, "INBOX"))
-	if !slices.Contains(got, Quota{"User quota", "MESSAGE", 3, 1000}) || !slices.ContainsFunc(got, func(q Quota) bool {
-		return q.Resource == "STORAGE" && q.Limit == 1<<20
-	}) {
-		t.Errorf("quotas %+v", got)
-	}
-	// A refusal that comes while or before the message is sent, with the session alive after it.
 	big := message(1) + strings.Repeat("line of sixteen\r\n", 100_000)
-	if _, err := s.Append(ctx, "INBOX", text(big)); ClassOf(err) != Permanent || s.Err() != nil {
-		t.Errorf("too big: %v, dead: %v", err, s.Err())
+	limited := func(t *testing.T, d *realsrv.IMAP, want ...Quota) {
+		ctx := context.Background()
+		s := filled(t, d, "limited", 3, nil)
+		got := must[[]Quota](t)(s.Quotas(ctx, "INBOX"))
+		for _, w := range want {
+			if !slices.ContainsFunc(got, func(q Quota) bool { return q.Root == w.Root && q.Resource == w.Resource && q.Limit == w.Limit && q.Usage >= w.Usage }) {
+				t.Errorf("quotas %+v, want %+v", got, w)
+			}
+		}
+		// A refusal that comes while or before the message is sent, with the session alive after it.
+		if _, err := s.Append(ctx, "INBOX", text(big)); ClassOf(err) != Permanent || s.Err() != nil {
+			t.Errorf("too big: %v, dead: %v", err, s.Err())
+		}
+		check(t, s.Noop(ctx))
 	}
-	check(t, s.Noop(ctx))
+	t.Run("dovecot", func(t *testing.T) {
+		t.Parallel()
+		d := realsrv.StartDovecot(t, realsrv.DovecotOptions{Extra: "mail_plugins = $mail_plugins quota\nprotocol imap {\n  mail_plugins = $mail_plugins imap_quota\n}\n" +
+			"plugin {\n  quota = maildir:User quota\n  quota_rule = *:storage=1G:messages=1000\n  quota_max_mail_size = 1M\n}\n"})
+		limited(t, &d.IMAP, Quota{"User quota", "MESSAGE", 3, 1000}, Quota{"User quota", "STORAGE", 0, 1 << 20})
+	})
+	t.Run("cyrus", func(t *testing.T) {
+		t.Parallel()
+		c := realsrv.StartCyrus(t, realsrv.CyrusOptions{Quota: 1000})
+		limited(t, &c.IMAP, Quota{"INBOX", "STORAGE", 0, 1000})
+	})
 }
 
-func TestDovecotSASL(t *testing.T) {
+// What only Cyrus has: ids that outlive moves (RFC 8474), and uses of new folders (RFC 6154 3).
+func TestCyrusObjects(t *testing.T) {
 	t.Parallel()
-	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{Password: "pencil", Extra: "auth_mechanisms = plain login scram-sha-256 scram-sha-1\n"})
+	c := realsrv.StartCyrus(t, realsrv.CyrusOptions{})
+	ctx := context.Background()
+	s := login(t, &c.IMAP, "ann", nil)
+	first := "Message-ID: <1@example.org>\r\nSubject: thread\r\n\r\none\r\n"
+	reply := "Message-ID: <2@example.org>\r\nIn-Reply-To: <1@example.org>\r\nReferences: <1@example.org>\r\nSubject: Re: thread\r\n\r\ntwo\r\n"
+	must[Appended](t)(s.AppendAll(ctx, "INBOX", []AppendMessage{text(first), text(reply), text(message(3))}))
+	ids := func() (out []Row) {
+		check(t, s.Fetch(ctx, Range(1, Star), FetchOptions{ObjectID: true}, func(r *Row) error {
+			out = append(out, *r.Clone())
+			return r.Err
+		}))
+		return out
+	}
+	in := must[*Selected](t)(s.Select(ctx, "INBOX", SelectOptions{}))
+	st := must[StatusData](t)(s.Status(ctx, "INBOX", StatusMailboxID, StatusMessages, StatusSize, StatusHighestModSeq))
+	if in.MailboxID == "" || st.MailboxID != in.MailboxID || st.Has&(HasSize|HasHighestModSeq) != HasSize|HasHighestModSeq {
+		t.Errorf("selected %+v, status %+v", in, st)
+	}
+	before := ids()
+	if len(before) != 3 || before[0].EmailID == "" || before[0].EmailID == before[1].EmailID || before[0].ThreadID == "" ||
+		before[0].ThreadID != before[1].ThreadID || before[0].ThreadID == before[2].ThreadID {
+		t.Fatalf("ids %+v", before)
+	}
+	must[string](t)(s.Create(ctx, "Keep", `\Important`))
+	if list := must[[]Mailbox](t)(s.List(ctx, ListOptions{Pattern: "Keep", SpecialUse: true})); len(list) != 1 || !strings.Contains(strings.ToLower(fmt.Sprint(list[0].Attrs)), `\important`) {
+		t.Errorf("made for a use: %+v", list)
+	}
+	id := must[string](t)(s.Create(ctx, "Elsewhere"))
+	must[Copied](t)(s.Move(ctx, UIDs(before[1].UID), "Elsewhere"))
+	check(t, s.Rename(ctx, "Elsewhere", "There"))
+	if got := must[*Selected](t)(s.Select(ctx, "There", SelectOptions{})); got.MailboxID != id {
+		t.Errorf("folder %s is %s now", id, got.MailboxID)
+	}
+	if got := ids(); len(got) != 1 || got[0].EmailID != before[1].EmailID || got[0].ThreadID != before[1].ThreadID {
+		t.Errorf("after the move %+v, before %+v", got, before[1])
+	}
+	// Bytes that no text may hold (RFC 3516 4.4).
+	raw := "Subject: binary\r\nContent-Transfer-Encoding: binary\r\nContent-Type: application/octet-stream\r\nMIME-Version: 1.0\r\n\r\na\xff\xfe\r\n"
+	m := text(raw)
+	m.Binary = true
+	must[Appended](t)(s.Append(ctx, "There", m))
+	check(t, s.Logout(ctx))
+}
+
+func TestServerSASL(t *testing.T) {
+	t.Parallel()
+	onServers(t, realsrv.DovecotOptions{Password: "pencil", Extra: "auth_mechanisms = plain login scram-sha-256 scram-sha-1\n"}, authenticates)
+}
+
+func authenticates(t *testing.T, d server) {
+	d.AddUser(t, "ann")
 	ctx := context.Background()
 	open := func() *Session {
 		t.Helper()
@@ -379,9 +445,6 @@ func TestDovecotSASL(t *testing.T) {
 	}
 	for _, m := range []Mechanism{SCRAMSHA256("ann", "pencil"), SASLPlain("ann", "pencil")} {
 		s := open()
-		if !s.Caps().Has("AUTH=" + m.Name()) {
-			t.Skipf("no %s here", m.Name())
-		}
 		if err := s.Authenticate(ctx, OAuthBearer("ann", "token", "")); ClassOf(err) != Permanent {
 			t.Errorf("not offered: %v", err)
 		}
