@@ -356,7 +356,9 @@ func TestServerQuota(t *testing.T) {
 		s := filled(t, d, "limited", 3, nil)
 		got := must[[]Quota](t)(s.Quotas(ctx, "INBOX"))
 		for _, w := range want {
-			if !slices.ContainsFunc(got, func(q Quota) bool { return q.Root == w.Root && q.Resource == w.Resource && q.Limit == w.Limit && q.Usage >= w.Usage }) {
+			if !slices.ContainsFunc(got, func(q Quota) bool {
+				return q.Root == w.Root && q.Resource == w.Resource && q.Limit == w.Limit && q.Usage >= w.Usage
+			}) {
 				t.Errorf("quotas %+v, want %+v", got, w)
 			}
 		}
