@@ -12,6 +12,8 @@ const (
 	OpRemove       OpKind = "message.remove" // remove for good
 	OpDraftSave    OpKind = "draft.save"     // put Blob among the drafts, and remove what it takes the place of
 	OpDraftDelete  OpKind = "draft.delete"   // remove for good
+	OpFile         OpKind = "message.file"   // put the message of a send into Sent, unless it lies there
+	OpLook         OpKind = "message.look"   // look whether it lies there; fails with NotFound if not
 	OpFolderCreate OpKind = "folder.create"
 	OpFolderRename OpKind = "folder.rename"
 	OpFolderDelete OpKind = "folder.delete"
@@ -36,6 +38,7 @@ type Operation struct {
 	Set, Clear Flags       `json:",omitempty"`         // of Messages: \Seen and \Flagged
 	Folder     FolderID    `json:"folder,omitempty"`   // where Messages shall lie; the folder to rename or delete; after a create, the new one
 	Name       string      `json:"name,omitempty"`     // decoded full path of a folder to be
+	Send       string      `json:"send,omitempty"`     // id of the send
 	Tried      bool        `json:"tried,omitempty"`    // may have been carried out already, without us knowing
 	Attempts   int         `json:"attempts,omitempty"` // so far
 	Reason     string      `json:"reason,omitempty"`   // why it failed, or waits, in words

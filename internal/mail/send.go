@@ -12,6 +12,7 @@ const (
 	SendSending   SendState = "sending"   // written before the server can take it: from here on it may have been sent
 	SendSent      SendState = "sent"      // the server took it; the copy in Sent is not confirmed yet
 	SendFiled     SendState = "filed"     // and its copy lies in Sent
+	SendUnfiled   SendState = "unfiled"   // sent, but its copy could not be put into Sent
 	SendUncertain SendState = "uncertain" // the answer was lost: it may have been sent or not
 	SendFailed    SendState = "failed"
 	SendCanceled  SendState = "canceled"
@@ -19,7 +20,7 @@ const (
 
 // Ended tells whether nothing more will happen.
 func (s SendState) Ended() bool {
-	return s == SendFiled || s == SendUncertain || s == SendFailed || s == SendCanceled
+	return s == SendFiled || s == SendUnfiled || s == SendUncertain || s == SendFailed || s == SendCanceled
 }
 
 // RecipientState is what became of a send for one recipient.
@@ -61,11 +62,13 @@ type Send struct {
 	SendAt     time.Time   `json:"at,omitzero"`     // asked for; zero: at once
 
 	Attempts int    `json:"tries,omitempty"`
-	Promised bool   `json:"promised,omitempty"` // somebody was told that it will go out, so that a refused login is waited out
-	Code     int    `json:"code,omitempty"`     // the server's last reply that was no success
-	Reason   string `json:"why,omitempty"`      // why it waits, failed or is uncertain, in words of our own
-	Why      Kind   `json:"kind,omitempty"`     // of one that failed
-	Filing   string `json:"filing,omitempty"`   // id of the operation that puts, or looks for, the copy in Sent
+	Code     int    `json:"code,omitempty"`   // the server's last reply that was no success
+	Reason   string `json:"why,omitempty"`    // why it waits, failed or is uncertain, in words of our own
+	Why      Kind   `json:"kind,omitempty"`   // of one that failed
+	Filing   string `json:"filing,omitempty"` // id of the operation that puts, or looks for, the copy in Sent
+
+	Undrafting string    `json:"undraft,omitempty"` // id of the operation that removes Draft
+	LostAt     time.Time `json:"lost,omitzero"`     // since when it is not known whether the server took it
 
 	CreatedAt time.Time `json:"-"`
 	NextTry   time.Time `json:"-"`             // of one that waits: not before

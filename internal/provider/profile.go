@@ -25,6 +25,8 @@ type Profile struct {
 	HintURL string
 	OAuth   bool // passwords are refused altogether
 
+	FilesSent bool // puts what is sent by SMTP into Sent by itself
+
 	Limits Limits
 }
 
@@ -61,11 +63,11 @@ func Profiles() []Profile {
 			Key: "gmail", Name: "Gmail", Family: "google", IMAP: imaps("imap.gmail.com"), SMTP: smtps("smtp.gmail.com"),
 			Domains: []string{"gmail.com", "googlemail.com"}, MX: []string{"google.com", "googlemail.com"}, IMAPSuffix: []string{"imap.googlemail.com"},
 			Hint:    "Google refuses the account's password: switch on 2-Step Verification and make an app password. In a Workspace the administrator may have switched app passwords off.",
-			HintURL: "https://myaccount.google.com/apppasswords",
-			Limits:  Limits{Conns: 15, BytesPerDay: 2500 << 20, Cooldown: 10 * time.Minute},
+			HintURL: "https://myaccount.google.com/apppasswords", FilesSent: true,
+			Limits: Limits{Conns: 15, BytesPerDay: 2500 << 20, Cooldown: 10 * time.Minute},
 		},
 		{
-			Key: "microsoft", Name: "Microsoft 365 or Outlook.com", Family: "microsoft", OAuth: true,
+			Key: "microsoft", Name: "Microsoft 365 or Outlook.com", Family: "microsoft", OAuth: true, FilesSent: true,
 			IMAP: imaps("outlook.office365.com"), SMTP: submission("smtp.office365.com"),
 			Domains:    []string{"outlook.*", "hotmail.*", "live.*", "msn.com", "passport.com"},
 			MX:         []string{"mail.protection.outlook.com", "olc.protection.outlook.com", "mx.microsoft"},

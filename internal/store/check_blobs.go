@@ -27,7 +27,7 @@ func (c *checker) checkSends() error {
 		}
 		told, known := c.replayed.sends[s.ID]
 		is := s.State
-		if is == mail.SendFiled {
+		if is == mail.SendFiled || is == mail.SendUnfiled {
 			is = mail.SendSent // the copy is told as a message
 		}
 		if is == mail.SendScheduled || is == mail.SendSending { // on the way to something that will be told

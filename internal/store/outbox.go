@@ -27,7 +27,8 @@ const (
 
 // Enqueue stores a send, which is from then on sure to be tried, and tells it as send_accepted. State must be queued, or
 // scheduled with SendAt. created is false if there is a send with this Key that is less than an hour old: that one is
-// returned, and s.Blob is not used. It fails with Limited if ten thousand sends are waiting.
+// returned, and s.Blob is not used. It fails with Limited if ten thousand sends are waiting, and with Conflict if s.Draft is
+// being sent already.
 func (m *Mailbox) Enqueue(ctx context.Context, s mail.Send) (out mail.Send, created bool, err error) {
 	var id [15]byte
 	rand.Read(id[:]) // never fails
@@ -72,8 +73,10 @@ func (m *Mailbox) Enqueue(ctx context.Context, s mail.Send) (out mail.Send, crea
 		if open >= maxOpenSends {
 			return &mail.Error{Op: "send", Kind: mail.Limited, After: time.Minute, Msg: "too many messages of this mailbox are waiting to be sent"}
 		}
-		if _, err := t.exec(ctx, "INSERT INTO outbox({ai}public, key, state, version, raw_blob, created_at, next_try, data) VALUES({av}?, ?, ?, ?, ?, ?, ?, ?)",
-			s.ID, text(s.Key), string(s.State), s.Version, number(s.Blob), now, s.NextTry.UnixMilli(), clean(string(data))); err != nil {
+		if _, err := t.exec(ctx, "INSERT INTO outbox({ai}public, key, draft, state, version, raw_blob, created_at, next_try, data) VALUES({av}?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			s.ID, text(s.Key), text(string(s.Draft)), string(s.State), s.Version, number(s.Blob), now, s.NextTry.UnixMilli(), clean(string(data))); isUnique(err) {
+			return mail.E(mail.Conflict, "send", "this draft is being sent already", err)
+		} else if err != nil {
 			return err
 		}
 		out, created = s, true
@@ -230,4 +233,13 @@ func (m *Mailbox) ThreadOf(ctx context.Context, keys mime.Threading) (id mail.Th
 		return nil
 	})
 	return id, err
+}
+
+// HasHeaderID tells whether a folder holds a message with this Message-ID that the server received after a time.
+func (m *Mailbox) HasHeaderID(ctx context.Context, folder mail.FolderID, id string, after time.Time) (has bool, err error) {
+	err = m.db.read(ctx, func(t *tx) error {
+		return t.row(ctx, `SELECT EXISTS(SELECT 1 FROM messages m JOIN placements p ON {a:p}p.message_id = m.id JOIN folders f ON {a:f}f.id = p.folder_id
+			WHERE {a:m}m.id >= ? AND m.header_id = ? AND f.public = ? AND p.vanished_at IS NULL)`, rowAt(after), id, string(folder)).Scan(&has)
+	})
+	return has, err
 }

@@ -89,6 +89,7 @@ func (c *Conn) Send(m Message) (Report, error) {
 	}
 	w, err := c.c.Data()
 	if err != nil {
+		_ = c.c.Reset() // if that fails too, so will what comes next
 		return r, c.bounded(err)
 	}
 	if _, err = io.Copy(w, m.Body); err == nil {

@@ -136,7 +136,7 @@ func (a *account) understand(ctx context.Context, batch []fetched) ([]store.Body
 		c.DisplayHTML, c.Size = html, f.raw.n
 		c.Snippet = mime.Snippet(m.Text, m.HTML)
 		c.Partial = m.Partial
-		c.Attachments, c.Listed = parts(m.Attachments)
+		c.Attachments, c.Listed = Parts(m.Attachments)
 		m.Text, m.HTML, m.TextAll, m.HTMLAll = "", "", "", ""
 		c.Head = m
 	}
@@ -164,7 +164,8 @@ func (a *account) parseBlob(ctx context.Context, ref store.BlobRef) (*mime.Messa
 	return mime.Parse(r, mime.Options{})
 }
 
-func parts(in []mime.Attachment) (out []mail.Part, listed bool) {
+// Parts maps what the parser says of attachments; listed tells whether one of them is not inline.
+func Parts(in []mime.Attachment) (out []mail.Part, listed bool) {
 	for _, p := range in {
 		listed = listed || !p.Inline
 		out = append(out, mail.Part{

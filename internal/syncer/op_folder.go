@@ -11,25 +11,6 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// changeFolder carries out one operation on a folder.
-func (a *account) changeFolder(ctx context.Context, s *session, op mail.Operation) error {
-	var err error
-	switch op.Kind {
-	case mail.OpFolderCreate:
-		op.Folder, err = a.createFolder(ctx, s, &op)
-	case mail.OpFolderRename:
-		err = a.renameFolder(ctx, s, op)
-	case mail.OpFolderDelete:
-		err = a.deleteFolder(ctx, s, op)
-	default:
-		err = mail.E(mail.Invalid, "operate", "no such kind of operation", nil)
-	}
-	if err != nil {
-		return a.postpone(ctx, op, err)
-	}
-	return a.end(ctx, op, 0, "")
-}
-
 func (a *account) folderNamed(ctx context.Context, name string) (mail.Folder, bool, error) {
 	folders, err := a.mbox.Folders(ctx)
 	if err != nil {

@@ -105,10 +105,11 @@ func (a *account) wishes(ctx context.Context, s *session, ops []mail.Operation) 
 	var trash mail.FolderID
 	for _, op := range ops {
 		if op.Kind == mail.OpTrash && trash == "" {
-			var err error
-			if trash, err = a.trash(ctx, s); err != nil {
+			f, err := a.folderFor(ctx, s, mail.RoleTrash, "Trash")
+			if err != nil {
 				return nil, nil, err
 			}
+			trash = f.ID
 		}
 		for _, id := range op.Messages {
 			w := out[id]
@@ -136,28 +137,6 @@ func (a *account) wishes(ctx context.Context, s *session, ops []mail.Operation) 
 		}
 	}
 	return out, order, nil
-}
-
-// trash returns the folder for deleted messages.
-func (a *account) trash(ctx context.Context, s *session) (mail.FolderID, error) {
-	for range 2 {
-		folders, err := a.mbox.Folders(ctx)
-		if err != nil {
-			return "", err
-		}
-		for _, f := range folders {
-			if f.Role == mail.RoleTrash {
-				return f.ID, nil
-			}
-		}
-		if _, err := s.Create(ctx, s.NameFor("Trash")); err != nil && !exists(err) {
-			return "", err
-		}
-		if _, err := a.listFolders(ctx, s); err != nil {
-			return "", err
-		}
-	}
-	return "", mail.E(mail.Refused, "", "the mailbox has no trash folder, and none could be made", nil)
 }
 
 // plan turns wishes into visits. A message that shall lie in one folder and has several copies keeps one.

@@ -167,13 +167,34 @@ func (a *account) carryOut(ctx context.Context, s *session, ops []mail.Operation
 			}
 		} else {
 			n = 1
-			if err := a.changeFolder(ctx, s, ops[0]); err != nil {
+			if err := a.alone(ctx, s, ops[0]); err != nil {
 				return err
 			}
 		}
 		ops = ops[n:]
 	}
 	return nil
+}
+
+// alone carries out one operation that shares nothing with others.
+func (a *account) alone(ctx context.Context, s *session, op mail.Operation) error {
+	var err error
+	switch op.Kind {
+	case mail.OpFile, mail.OpLook:
+		err = a.fileCopy(ctx, s, &op)
+	case mail.OpFolderCreate:
+		op.Folder, err = a.createFolder(ctx, s, &op)
+	case mail.OpFolderRename:
+		err = a.renameFolder(ctx, s, op)
+	case mail.OpFolderDelete:
+		err = a.deleteFolder(ctx, s, op)
+	default:
+		err = mail.E(mail.Invalid, "operate", "no such kind of operation", nil)
+	}
+	if err != nil {
+		return a.postpone(ctx, op, err)
+	}
+	return a.end(ctx, op, 0, "")
 }
 
 func aboutMessages(k mail.OpKind) bool {

@@ -341,6 +341,7 @@ CREATE TABLE outbox(                    -- what applications send, until a while
   id bigint GENERATED ALWAYS AS IDENTITY, -- order of acceptance
   public text NOT NULL,
   key text,                             -- Idempotency-Key, NULL when there is none any more
+  draft text,                           -- mail.MessageID of the draft that it was
   state text NOT NULL,                  -- mail.SendState
   version bigint NOT NULL,              -- counts the writes
   raw_blob bigint,                      -- the message; NULL once it was released
@@ -353,3 +354,4 @@ CREATE TABLE outbox(                    -- what applications send, until a while
   UNIQUE(account_id, key)
 );
 CREATE INDEX outbox_open ON outbox(account_id, next_try) WHERE ended_at IS NULL;
+CREATE UNIQUE INDEX outbox_draft ON outbox(account_id, draft) WHERE ended_at IS NULL AND draft IS NOT NULL;

@@ -177,6 +177,7 @@ CREATE TABLE outbox(                    -- what applications send, until a while
   id INTEGER PRIMARY KEY,               -- order of acceptance
   public TEXT NOT NULL UNIQUE,
   key TEXT UNIQUE,                      -- Idempotency-Key, NULL when there is none any more
+  draft TEXT,                           -- mail.MessageID of the draft that it was
   state TEXT NOT NULL,                  -- mail.SendState
   version INTEGER NOT NULL,             -- counts the writes
   raw_blob INTEGER,                     -- the message; NULL once it was released
@@ -186,3 +187,4 @@ CREATE TABLE outbox(                    -- what applications send, until a while
   data TEXT NOT NULL                    -- JSON of mail.Send
 ) STRICT;
 CREATE INDEX outbox_open ON outbox(next_try) WHERE ended_at IS NULL;
+CREATE UNIQUE INDEX outbox_draft ON outbox(draft) WHERE ended_at IS NULL AND draft IS NOT NULL;

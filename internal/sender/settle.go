@@ -1,0 +1,136 @@
+package sender
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/provider"
+)
+
+const (
+	// patience is how long a provider that files sent mail by itself may take until the copy is there.
+	patience = 2 * time.Minute
+	// lookAgain is the time between two looks.
+	lookAgain = 15 * time.Second
+	// operationWait is how long one operation is waited for before others have their turn.
+	operationWait = 30 * time.Second
+)
+
+// settle brings sends to their end of which the server has, or may have, the message: the copy in Sent, the draft it was,
+// or what became of it. It works beside the sending of others, as it waits for another server.
+func (w *worker) settle(sends []mail.Send) {
+	if w.settling != nil {
+		return
+	}
+	ended := make(chan struct{}, 1)
+	w.settling = ended
+	mb := w.mb
+	w.s.wg.Go(func() {
+		defer func() {
+			if v := recover(); v != nil {
+				w.s.o.Events.Panic()
+				w.s.o.Log.Error("panic while filing a sent message", "account", w.id, "op", "file", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			}
+			ended <- struct{}{}
+		}()
+		for _, s := range sends {
+			if w.ctx.Err() != nil {
+				return
+			}
+			next, kind, err := w.advance(w.ctx, s)
+			if w.ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				w.s.o.Log.Warn("a sent message could not be filed yet", "account", w.id, "op", "file", "send", s.ID, "err", err)
+				next, kind = s, 0
+				next.NextTry = w.s.o.Now().Add(time.Minute)
+			}
+			if _, err := mb.PutSend(w.s.hard, next, kind); err != nil {
+				w.s.o.Log.Warn("a sent message could not be settled", "account", w.id, "op", "file", "send", s.ID, "err", err)
+			} else if next.State.Ended() {
+				w.s.o.Events.Ended(next.State)
+			}
+		}
+	})
+}
+
+// advance takes one step with a send in SendSending or SendSent and returns what it is then.
+func (w *worker) advance(ctx context.Context, s mail.Send) (mail.Send, mail.ChangeKind, error) {
+	acct, err := w.s.o.Store.Account(ctx, "", w.id)
+	if err != nil {
+		return s, 0, err
+	}
+	now := w.s.o.Now()
+	files := provider.For(acct).FilesSent
+	lost := s.State == mail.SendSending
+	since := s.SentAt
+	if lost {
+		if s.LostAt.IsZero() {
+			s.LostAt = now
+		}
+		since = s.LostAt
+	}
+	mayCome := files && now.Sub(since) < patience // the provider's own copy
+	kind := mail.OpFile
+	if lost || mayCome {
+		kind = mail.OpLook
+	}
+	op, err := w.operation(ctx, s.Filing, mail.Operation{Kind: kind, Send: s.ID})
+	if err != nil {
+		return s, 0, err
+	}
+	s.Filing = op.ID
+	switch {
+	case op.State == mail.OpPending:
+		s.NextTry = now.Add(lookAgain)
+		return s, 0, nil
+	case op.State == mail.OpFailed && mayCome:
+		s.Filing, s.NextTry = "", now.Add(lookAgain)
+		return s, 0, nil
+	case lost:
+		found := mail.RecipientUncertain
+		if op.State == mail.OpDone {
+			found = mail.RecipientSent
+		}
+		s.Filing = ""
+		settle(&s, mail.RecipientInFlight, found)
+		return s, conclude(&s, now), nil
+	}
+	if s.Draft != "" {
+		op, err := w.operation(ctx, s.Undrafting, mail.Operation{Kind: mail.OpRemove, Messages: []mail.MessageID{s.Draft}})
+		if err != nil {
+			return s, 0, err
+		}
+		s.Undrafting = op.ID
+		if op.State == mail.OpPending {
+			s.NextTry = now.Add(lookAgain)
+			return s, 0, nil
+		}
+	}
+	s.State = mail.SendFiled
+	if op.State == mail.OpFailed {
+		s.State = mail.SendUnfiled
+		s.Reason = "it was sent, but its copy could not be put into the folder of sent messages: " + op.Reason
+	}
+	return s, 0, nil
+}
+
+// operation begins an operation, or goes on with the one of this id, and waits a while for its end.
+func (w *worker) operation(ctx context.Context, id string, op mail.Operation) (mail.Operation, error) {
+	if id != "" {
+		have, err := w.mb.Operation(ctx, id)
+		if err == nil && have.Kind == op.Kind {
+			return have, nil
+		}
+		if err != nil && !mail.IsKind(err, mail.NotFound) {
+			return have, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, operationWait)
+	defer cancel()
+	return w.s.o.Operator.Do(ctx, w.id, op)
+}

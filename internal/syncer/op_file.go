@@ -1,0 +1,103 @@
+package syncer
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+// fileCopy looks for the message of a send in Sent, and with OpFile puts it there if it is not.
+func (a *account) fileCopy(ctx context.Context, s *session, op *mail.Operation) error {
+	send, err := a.mbox.Send(ctx, op.Send)
+	if mail.IsKind(err, mail.NotFound) || err == nil && send.State.Ended() {
+		return nil // settled otherwise
+	}
+	if err != nil {
+		return err
+	}
+	sent, err := a.folderFor(ctx, s, mail.RoleSent, "Sent")
+	if err != nil {
+		return err
+	}
+	there, err := a.holds(ctx, s, sent, send)
+	if err != nil {
+		return err
+	}
+	if !there && op.Kind == mail.OpLook {
+		return mail.E(mail.NotFound, "", "it is not in the folder of sent messages", nil)
+	}
+	if !there {
+		if err := a.appendSend(ctx, s, sent, send); err != nil {
+			return err
+		}
+	}
+	if sent, err = a.mbox.Folder(ctx, sent.ID); err != nil {
+		return err
+	}
+	if _, err := a.syncFolder(ctx, s, sent, false); err != nil {
+		return err
+	}
+	return a.firstBodies(ctx, s, sent)
+}
+
+// folderFor returns the folder with a role, and makes one if there is none.
+func (a *account) folderFor(ctx context.Context, s *session, role mail.Role, name string) (mail.Folder, error) {
+	for range 2 {
+		folders, err := a.mbox.Folders(ctx)
+		if err != nil {
+			return mail.Folder{}, err
+		}
+		for _, f := range folders {
+			if f.Role == role {
+				return f, nil
+			}
+		}
+		if err := s.deselect(ctx); err != nil {
+			return mail.Folder{}, err
+		}
+		if _, err := s.Create(ctx, s.NameFor(name)); err != nil && !exists(err) {
+			return mail.Folder{}, err
+		}
+		if _, err := a.listFolders(ctx, s); err != nil {
+			return mail.Folder{}, err
+		}
+	}
+	return mail.Folder{}, mail.E(mail.Refused, "", "the mailbox has no folder for this ("+name+"), and none could be made", nil)
+}
+
+// holds tells whether the message of a send lies in a folder. Servers' searches miss messages, so that ours is asked too,
+// after it was brought up to date; unless the folder has not been read so far.
+func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mail.Send) (bool, error) {
+	id := send.Summary.HeaderMessageID
+	if _, err := s.examine(ctx, f); err != nil {
+		return false, err
+	}
+	if !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+		found, err := s.Search(ctx, `HEADER MESSAGE-ID "<`+id+`>"`)
+		if err == nil && !found.Empty() {
+			return true, nil
+		}
+		if err != nil && s.Err() != nil {
+			return false, err
+		}
+	}
+	if f.HeadersDone {
+		if _, err := a.syncFolder(ctx, s, f, false); err != nil {
+			return false, err
+		}
+	}
+	return a.mbox.HasHeaderID(ctx, f.ID, id, send.CreatedAt.Add(-24*time.Hour))
+}
+
+func (a *account) appendSend(ctx context.Context, s *session, f mail.Folder, send mail.Send) error {
+	body, err := a.mbox.OpenBlob(ctx, send.Blob)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = s.Append(ctx, f.RawName, imap.AppendMessage{Flags: mail.FlagSeen.Names(), Date: send.SentAt, Body: body, Size: send.Size, UTF8: send.UTF8})
+	return err
+}
