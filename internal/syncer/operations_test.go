@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
+	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/test/realsrv"
 )
 
@@ -255,4 +257,58 @@ func replaceMaildirFile(t *testing.T, d *realsrv.Dovecot, maildir, marker string
 		}
 	}
 	t.Fatalf("no file with %s", marker)
+}
+
+// TestFile: the copy of a sent message is put into Sent once, and is the message that was announced; a folder is made for it
+// if there is none.
+func TestFile(t *testing.T) {
+	t.Parallel()
+	for name, drop := range map[string][]string{
+		"everything":         nil,
+		"nothing but basics": {"CONDSTORE", "QRESYNC", "IDLE", "LIST-STATUS", "LIST-EXTENDED", "ESEARCH", "SPECIAL-USE", "UNSELECT", "LITERAL+", "ENABLE", "MOVE", "UIDPLUS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := realsrv.StartDovecot(t, realsrv.DovecotOptions{CapsDrop: drop})
+			b := setup(t, d, "ann")
+			b.fill(3)
+			b.live()
+			ctx := t.Context()
+			raw := []byte("Message-ID: <send.1@example.test>\r\nDate: Mon, 05 Jan 2026 10:00:00 +0000\r\nFrom: ann@example.test\r\nTo: bob@example.test\r\nBcc: eve@example.test\r\nSubject: sent\r\n\r\nbody\r\n")
+			refs, err := b.mbox.PutBlobs(ctx, []store.BlobData{{Kind: store.BlobOther, Data: raw}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fp, _ := mime.Fingerprint(mime.ParseHeader(raw))
+			id := mail.MessageID(b.mbox.IDKey().MessageID(fp))
+			at := time.Date(2026, 1, 5, 10, 0, 3, 0, time.UTC)
+			send, _, err := b.mbox.Enqueue(ctx, mail.Send{State: mail.SendQueued, Blob: refs[0].ID, Size: refs[0].Size, SentAt: at, Summary: mail.Message{ID: id, HeaderMessageID: "send.1@example.test"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.fails(mail.Operation{Kind: mail.OpLook, Send: send.ID}, mail.NotFound)
+			for range 3 { // asked again, as after an answer that was lost
+				b.do(mail.Operation{Kind: mail.OpFile, Send: send.ID})
+			}
+			b.do(mail.Operation{Kind: mail.OpLook, Send: send.ID})
+			sent := b.folder("Sent")
+			if sent.Total != 1 || sent.Unread != 0 {
+				t.Errorf("Sent holds %d messages, %d unread", sent.Total, sent.Unread)
+			}
+			if m := b.message(id); !slices.Equal(m.Folders, []mail.FolderID{sent.ID}) || m.Body != mail.BodyHeld || !m.Date.Equal(at) {
+				t.Errorf("the copy: %+v", m)
+			}
+			b.equal()
+			send.State = mail.SendSent
+			if send, err = b.mbox.PutSend(ctx, send, mail.SendSucceeded); err != nil {
+				t.Fatal(err)
+			}
+			send.State = mail.SendFiled
+			if _, err := b.mbox.PutSend(ctx, send, 0); err != nil {
+				t.Fatal(err)
+			}
+			b.do(mail.Operation{Kind: mail.OpFile, Send: send.ID}) // nothing is left to do
+			b.equal()
+		})
+	}
 }
