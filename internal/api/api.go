@@ -57,6 +57,7 @@ type API struct {
 	buffers sync.Pool // *bytes.Buffer
 	gzips   sync.Pool // *gzip.Writer
 	spec    spec
+	waiters waiters
 }
 
 // New makes the handler of the API.
@@ -68,6 +69,7 @@ func New(d Deps) *API {
 		d.Now = time.Now
 	}
 	a := &API{Deps: d, mux: http.NewServeMux(), spec: newSpec()}
+	a.waiters.closed, a.waiters.write = make(chan struct{}), streamWrite
 	a.buffers.New = func() any { return new(bytes.Buffer) }
 	a.gzips.New = func() any {
 		w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails for unknown levels only

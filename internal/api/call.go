@@ -206,8 +206,11 @@ func (c *call) error(status int, e v3.Error) {
 }
 
 // account returns the account that the path names. Another application's is as unknown as none.
-func (c *call) account() (mail.Account, error) {
-	id, ctx := c.r.PathValue("grant"), c.r.Context()
+func (c *call) account() (mail.Account, error) { return c.grant(c.r.PathValue("grant")) }
+
+// grant returns the account of an id or address as paths have it.
+func (c *call) grant(id string) (mail.Account, error) {
+	ctx := c.r.Context()
 	unknown := mail.E(mail.NotFound, "find grant", "there is no such grant", nil)
 	if id == "me" {
 		return mail.Account{}, mail.E(mail.Invalid, "find grant", "me is the grant of an access token; with an API key name the grant by its id or address", nil)

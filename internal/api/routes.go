@@ -43,12 +43,19 @@ func (a *API) allRoutes() []route {
 
 		{"GET /v3/grants/{grant}/operations/{operation}", a.getOperation, false},
 
+		{"GET /v3/events", a.events, false},
+		{"GET /v3/grants/{grant}/events", a.events, false},
+
 		{"GET /v3/webhooks", a.listWebhooks, false},
 		{"POST /v3/webhooks", a.createWebhook, false},
 		{"GET /v3/webhooks/{webhook}", a.getWebhook, false},
 		{"PUT /v3/webhooks/{webhook}", a.updateWebhook, false},
 		{"DELETE /v3/webhooks/{webhook}", a.deleteWebhook, false},
 		{"GET /v3/webhooks/{webhook}/deliveries", a.listDeliveries, false},
+		{"POST /v3/webhooks/{webhook}/{action}", a.webhookAction, false}, // replay; beside rotate-secret/{webhook} it cannot be spelt out
+		{"GET /v3/webhooks/{webhook}/replays", a.listReplays, false},
+		{"GET /v3/webhooks/{webhook}/replays/{replay}", a.getReplay, false},
+		{"DELETE /v3/webhooks/{webhook}/replays/{replay}", a.cancelReplay, false},
 		{"PUT /v3/webhooks/{webhook}/rotate-secret", a.rotateSecret, false},
 		{"POST /v3/webhooks/rotate-secret/{webhook}", a.rotateSecret, false},
 		{"GET /v3/webhooks/ip-addresses", a.listAddresses, false},

@@ -11,10 +11,14 @@ import (
 	"github.com/posthorn/posthorn/internal/v3"
 )
 
-// Notifier is the part of the delivery that applications ask directly.
+// Notifier reads the change log for applications, and delivers to them.
 type Notifier interface {
 	Challenge(ctx context.Context, url string) error
 	Try(ctx context.Context, app mail.AppID, kind, url string) error
+	Replay(ctx context.Context, app mail.AppID, r store.Replay) (store.Replay, error)
+	Begin(ctx context.Context, app mail.AppID, account mail.AccountID, from notify.Start) (store.Place, error)
+	Page(ctx context.Context, r notify.Reading) (notify.Page, error)
+	Await(ctx context.Context, r notify.Reading, wait time.Duration) (notify.Page, error)
 }
 
 // webhook maps a webhook; its secret is shown only right after it was made.

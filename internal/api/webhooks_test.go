@@ -16,7 +16,10 @@ import (
 )
 
 // asker refuses endpoints with "bad" in their URL and remembers what it was asked.
-type asker struct{ told []string }
+type asker struct {
+	Notifier
+	told []string
+}
 
 func (a *asker) Challenge(_ context.Context, url string) error {
 	a.told = append(a.told, "challenge "+url)

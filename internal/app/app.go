@@ -28,14 +28,15 @@ import (
 
 // App is one running server.
 type App struct {
-	log    *slog.Logger
-	store  *store.Store
-	engine *syncer.Engine
-	notify *notify.Notifier
-	api    *http.Server
-	admin  *http.Server // nil: turned off
-	ready  atomic.Bool
-	failed chan error
+	log      *slog.Logger
+	store    *store.Store
+	engine   *syncer.Engine
+	notify   *notify.Notifier
+	api      *http.Server
+	admin    *http.Server // nil: turned off
+	closeAPI func()
+	ready    atomic.Bool
+	failed   chan error
 
 	apiListener, adminListener net.Listener
 
@@ -46,6 +47,9 @@ type App struct {
 
 	stop sync.Once
 }
+
+// leastRetention is longer than the time in which a delivery is tried again.
+const leastRetention = 96 * time.Hour
 
 // Version is what the server calls itself; set at build time by -ldflags.
 var Version = "dev"
@@ -89,6 +93,9 @@ func masterKey(c Config, readOnly bool) (*vault.Keyring, string, error) {
 
 // New opens the store, makes sure there is an API key, and opens the listeners. Nothing answers before Start.
 func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
+	if c.EventRetention != 0 && c.EventRetention < leastRetention {
+		return nil, fmt.Errorf("POSTHORN_EVENT_RETENTION: %v is too short, %v is the least", c.EventRetention, leastRetention)
+	}
 	allow, err := c.egress()
 	if err != nil {
 		return nil, err
@@ -112,9 +119,10 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	guard := provider.Guard{Allow: allow, Ports: provider.MailPorts()}
 	m := newMetrics(a)
 	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Events: m.events()})
-	a.notify = notify.New(notify.Options{Store: a.store, Guard: provider.Guard{Allow: allow}, TLS: tlsConfig, Log: log, Panic: m.deliveryPanics.Inc})
+	a.notify = notify.New(notify.Options{Store: a.store, Guard: provider.Guard{Allow: allow}, TLS: tlsConfig, Log: log, Keep: c.EventRetention, Panic: m.deliveryPanics.Inc})
 	authority := auth.New(auth.Options{Store: a.store, Guard: guard, TLS: tlsConfig, Resolver: net.DefaultResolver, Log: log})
 	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Notify: a.notify, Log: log, Version: Version, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
+	a.closeAPI = handler.Close
 	if a.apiListener, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("POSTHORN_LISTEN: %w", err)
 	}
@@ -163,6 +171,7 @@ func (a *App) Stop(ctx context.Context) {
 	a.stop.Do(func() {
 		a.ready.Store(false)
 		if a.api != nil {
+			a.closeAPI() // or what waits for events would be waited for
 			if err := a.api.Shutdown(ctx); err != nil {
 				_ = a.api.Close() // the requests had their time
 			}

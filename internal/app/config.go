@@ -6,20 +6,22 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"time"
 )
 
 // Config is every setting of a server. The struct tags are the one table from which flags, environment variables, the
 // configuration file and the reference page come.
 type Config struct {
-	Data        string `name:"data" env:"POSTHORN_DATA" default:"./posthorn-data" type:"path" help:"Directory for the store and the keys."`
-	Listen      string `name:"listen" env:"POSTHORN_LISTEN" default:"127.0.0.1:8025" help:"Address of the API."`
-	AdminListen string `name:"admin-listen" env:"POSTHORN_ADMIN_LISTEN" default:"127.0.0.1:8026" help:"Address of /livez, /readyz, /metrics and pprof; empty turns it off."`
-	DatabaseURL string `name:"database-url" env:"POSTHORN_DATABASE_URL" help:"postgres://… keeps the store in PostgreSQL instead of files; see also POSTHORN_DATABASE_URL_FILE."`
-	BlobURL     string `name:"blob-url" env:"POSTHORN_BLOB_URL" help:"s3://… or file://…: where message bytes are kept; empty keeps them beside the rest; see also POSTHORN_BLOB_URL_FILE."`
-	EgressAllow string `name:"egress-allow" env:"POSTHORN_EGRESS_ALLOW" help:"Comma-separated networks (CIDR) that mail connections may reach although they are private."`
-	TLSCA       string `name:"tls-ca" env:"POSTHORN_TLS_CA" help:"PEM file with certificate authorities to trust beside the system's."`
-	LogLevel    string `name:"log-level" env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
-	LogFormat   string `name:"log-format" env:"POSTHORN_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
+	Data           string        `name:"data" env:"POSTHORN_DATA" default:"./posthorn-data" type:"path" help:"Directory for the store and the keys."`
+	Listen         string        `name:"listen" env:"POSTHORN_LISTEN" default:"127.0.0.1:8025" help:"Address of the API."`
+	AdminListen    string        `name:"admin-listen" env:"POSTHORN_ADMIN_LISTEN" default:"127.0.0.1:8026" help:"Address of /livez, /readyz, /metrics and pprof; empty turns it off."`
+	DatabaseURL    string        `name:"database-url" env:"POSTHORN_DATABASE_URL" help:"postgres://… keeps the store in PostgreSQL instead of files; see also POSTHORN_DATABASE_URL_FILE."`
+	BlobURL        string        `name:"blob-url" env:"POSTHORN_BLOB_URL" help:"s3://… or file://…: where message bytes are kept; empty keeps them beside the rest; see also POSTHORN_BLOB_URL_FILE."`
+	EgressAllow    string        `name:"egress-allow" env:"POSTHORN_EGRESS_ALLOW" help:"Comma-separated networks (CIDR) that mail connections may reach although they are private."`
+	TLSCA          string        `name:"tls-ca" env:"POSTHORN_TLS_CA" help:"PEM file with certificate authorities to trust beside the system's."`
+	EventRetention time.Duration `name:"event-retention" env:"POSTHORN_EVENT_RETENTION" default:"720h" help:"How long events can be read and replayed, and deliveries are listed; at least 96h, so that a webhook can be away for a weekend."`
+	LogLevel       string        `name:"log-level" env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
+	LogFormat      string        `name:"log-format" env:"POSTHORN_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
 
 	// Secrets come from the environment or a file only: arguments are visible to every process.
 	APIKey    string `kong:"-"`

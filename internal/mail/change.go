@@ -23,6 +23,7 @@ const (
 	SendSucceeded  ChangeKind = 41 // the mail server took it, for at least one recipient
 	SendNotDone    ChangeKind = 42 // failed or uncertain, Data.Reason says why
 	SendStopped    ChangeKind = 43 // canceled before its time
+	MessageBounced ChangeKind = 50 // Object is a sent message, Data.From the message that reports that it was not delivered
 )
 
 var kindNames = map[ChangeKind]string{
@@ -30,6 +31,7 @@ var kindNames = map[ChangeKind]string{
 	FolderCreated: "folder.created", FolderUpdated: "folder.updated", FolderDeleted: "folder.deleted", FolderReset: "folder.reset",
 	ThreadMerged: "thread.merged", AccountState: "grant.updated", SyncDone: "grant.imap_sync_completed", SyncGap: "sync.gap",
 	SendAccepted: "message.send_accepted", SendSucceeded: "message.send_success", SendNotDone: "message.send_failed", SendStopped: "message.send_canceled",
+	MessageBounced: "message.bounce_detected",
 }
 
 // String returns the event name that applications see.

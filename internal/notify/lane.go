@@ -34,7 +34,7 @@ type entry struct {
 }
 
 // run delivers what comes after the lane's cursor, at most a turn of it.
-func (n *Notifier) run(ctx context.Context, l lane, shown map[string]mail.Seq) (then, error) {
+func (n *Notifier) run(ctx context.Context, l lane, shown ahead) (then, error) {
 	w, err := n.o.Store.Webhook(ctx, "", l.webhook)
 	if err != nil || !w.Status.Delivers() {
 		return then{off: true}, err
@@ -59,17 +59,7 @@ func (n *Notifier) run(ctx context.Context, l lane, shown map[string]mail.Seq) (
 		if ctx.Err() != nil {
 			break
 		}
-		if last, ok := shown[e.object]; ok && last <= e.seq {
-			delete(shown, e.object)
-			if e.update && last == e.seq {
-				skip(e)
-				continue
-			}
-		} else if ok && e.update {
-			skip(e)
-			continue
-		}
-		if e.kind == "" || !slices.Contains(w.Triggers, e.kind) {
+		if shown.covers(e) || e.kind == "" || !slices.Contains(w.Triggers, e.kind) {
 			skip(e)
 			continue
 		}
@@ -89,9 +79,7 @@ func (n *Notifier) run(ctx context.Context, l lane, shown map[string]mail.Seq) (
 			return next, err
 		}
 		was = cur.Seq
-		if v.shows > e.seq && len(shown) < maxShown {
-			shown[e.object] = v.shows
-		}
+		shown.add(e, v)
 		if w, err = n.o.Store.Webhook(ctx, "", l.webhook); err != nil || !w.Status.Delivers() { // paused, rotated or deleted meanwhile
 			return then{off: true}, err
 		}
@@ -110,8 +98,7 @@ func (n *Notifier) read(ctx context.Context, w store.Webhook, l lane) ([]entry, 
 		list, err := n.o.Store.GrantEvents(ctx, w.App, cur.Seq, turn)
 		var out []entry
 		for _, g := range list {
-			e := entry{seq: g.Seq, at: g.At, kind: "grant." + g.Kind, object: string(g.Account),
-				view: func(ctx context.Context) (view, bool, error) { return grantNote(ctx, n.o.Store, w.App, g) }}
+			e := n.grantEntry(w.App, g)
 			if fresh && g.At.Before(w.Since) {
 				e.kind = ""
 			}
@@ -142,13 +129,43 @@ func (n *Notifier) read(ctx context.Context, w store.Webhook, l lane) ([]entry, 
 		cur = store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: oldest - 1}
 		list, err = mb.Changes(ctx, cur.Seq, turn)
 	}
-	var out []entry
-	for _, c := range list {
-		out = append(out, entry{seq: c.Seq, at: c.At, kind: trigger(c), object: c.Object,
-			update: c.Kind == mail.MessageUpdated || c.Kind == mail.FolderUpdated, create: c.Kind == mail.MessageCreated,
-			view: func(ctx context.Context) (view, bool, error) { return render(ctx, acct, mb, c) }})
+	return entriesOf(acct, mb, list, false), cur, err
+}
+
+func entriesOf(acct mail.Account, mb *store.Mailbox, list []mail.Change, history bool) []entry {
+	out := make([]entry, len(list))
+	for i, c := range list {
+		out[i] = entry{seq: c.Seq, at: c.At, kind: trigger(c, history), object: c.Object,
+			update: c.Kind == mail.MessageUpdated || c.Kind == mail.FolderUpdated, create: c.Kind == mail.MessageCreated && c.Origin != mail.OriginInitial,
+			view: func(ctx context.Context) (view, bool, error) { return render(ctx, acct, mb, c) }}
 	}
-	return out, cur, err
+	return out
+}
+
+func (n *Notifier) grantEntry(app mail.AppID, g store.GrantEvent) entry {
+	return entry{seq: g.Seq, at: g.At, kind: "grant." + g.Kind, object: string(g.Account),
+		view: func(ctx context.Context) (view, bool, error) { return grantNote(ctx, n.o.Store, app, g) }}
+}
+
+// ahead are the objects that were shown ahead of their turn, each with the last change that was shown.
+type ahead map[string]mail.Seq
+
+// covers tells whether what an entry tells was shown already.
+func (s ahead) covers(e entry) bool {
+	last, ok := s[e.object]
+	if !ok {
+		return false
+	}
+	if last <= e.seq {
+		delete(s, e.object)
+	}
+	return e.update && last >= e.seq
+}
+
+func (s ahead) add(e entry, v view) {
+	if v.shows > e.seq && len(s) < maxShown {
+		s[e.object] = v.shows
+	}
 }
 
 // deliver makes one attempt and records it. ok: the cursor has moved and the lane goes on.

@@ -21,10 +21,10 @@ const (
 	// poll is the time between two looks at all logs, in case that a hint was lost; they never take more than a
 	// twentieth of the time.
 	poll = 5 * time.Second
-	// keep is how long attempts and grant events are kept.
-	keep = 30 * 24 * time.Hour
-	// pruneEvery is how often older ones are forgotten.
-	pruneEvery = time.Hour
+	// Keep is how long events, attempts and ended replays are kept, if nothing else is asked for.
+	Keep = 30 * 24 * time.Hour
+	// tidyEvery is how often older ones are forgotten.
+	tidyEvery = 6 * time.Hour
 )
 
 // Options are what a Notifier stands on. Store is needed.
@@ -35,6 +35,7 @@ type Options struct {
 	Log   *slog.Logger
 	Panic func() // a delivery panicked; it is tried again
 	Poll  time.Duration
+	Keep  time.Duration // how long events are kept; 0: Keep
 
 	Now   func() time.Time
 	Timer func(time.Duration) (fires <-chan time.Time, stop func())
@@ -42,18 +43,21 @@ type Options struct {
 
 // Notifier delivers notifications to webhooks.
 type Notifier struct {
-	o      Options
-	client *client
+	o       Options
+	client  *client
+	feeds   feeds
+	tidying sync.Mutex
 
-	mu      sync.Mutex
-	cancel  context.CancelFunc // nil: not running
-	wg      sync.WaitGroup
-	unwatch func()
-	wake    chan struct{}               // something is in hinted or due
-	hinted  map[mail.AccountID]struct{} // "": the control store
-	queues  map[string]*queue           // of the webhooks that deliver
-	due     timers
-	dueAt   map[lane]time.Time // of the entries of due that count
+	mu        sync.Mutex
+	cancel    context.CancelFunc // nil: not running
+	wg        sync.WaitGroup
+	unwatch   func()
+	wake      chan struct{}               // something is in hinted or due
+	hinted    map[mail.AccountID]struct{} // "": the control store
+	queues    map[string]*queue           // of the webhooks that deliver
+	due       timers
+	dueAt     map[lane]time.Time       // of the entries of due that count
+	replaying map[string]chan struct{} // webhooks whose replays are at work, and what wakes them
 }
 
 // lane is one webhook's reading of one log: an account's, or the application's (then account is its id).
@@ -68,8 +72,8 @@ type queue struct {
 	ready   []mail.AccountID
 	state   map[mail.AccountID]laneState
 	workers int
-	off     bool                                   // does not deliver now; kept while a worker is left
-	shown   map[mail.AccountID]map[string]mail.Seq // the last change of an object that was shown ahead of its turn
+	off     bool                     // does not deliver now; kept while a worker is left
+	shown   map[mail.AccountID]ahead // the last change of an object that was shown ahead of its turn
 }
 
 type laneState int
@@ -95,6 +99,9 @@ func New(o Options) *Notifier {
 	if o.Panic == nil {
 		o.Panic = func() {}
 	}
+	if o.Keep == 0 {
+		o.Keep = Keep
+	}
 	if o.Poll == 0 {
 		o.Poll = poll
 	}
@@ -117,6 +124,7 @@ func (n *Notifier) Start(ctx context.Context) {
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	n.wake = make(chan struct{}, 1)
 	n.hinted, n.queues, n.due, n.dueAt = map[mail.AccountID]struct{}{}, map[string]*queue{}, nil, map[lane]time.Time{}
+	n.replaying = map[string]chan struct{}{}
 	n.unwatch = n.o.Store.Watch(n.hint)
 	n.wg.Go(func() { n.dispatch(ctx) })
 }
@@ -136,6 +144,7 @@ func (n *Notifier) Stop() {
 }
 
 func (n *Notifier) hint(id mail.AccountID) {
+	n.feeds.hint(id)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.hinted[id] = struct{}{}
@@ -154,21 +163,22 @@ func (n *Notifier) nudge() {
 func (n *Notifier) dispatch(ctx context.Context) {
 	seen := map[mail.AccountID]mail.Seq{} // what the last look found; a lane was woken for all of it
 	owner := map[mail.AccountID]mail.AppID{}
-	var look, prune time.Time // next
+	var look, tidy time.Time // next
 	for ctx.Err() == nil {
 		fresh, err := n.relist(ctx, seen)
 		if err != nil && ctx.Err() == nil {
 			n.o.Log.Warn("the webhooks cannot be listed", "op", "notify", "err", err)
 		}
+		if err := n.startReplays(ctx); err != nil && ctx.Err() == nil {
+			n.o.Log.Warn("the replays cannot be listed", "op", "notify", "err", err)
+		}
 		if now := n.o.Now(); fresh || !now.Before(look) {
 			n.look(ctx, seen, owner)
 			look = n.o.Now().Add(max(n.o.Poll, 20*n.o.Now().Sub(now)))
 		}
-		if now := n.o.Now(); !now.Before(prune) {
-			prune = now.Add(pruneEvery)
-			if err := n.o.Store.PruneDeliveries(ctx, now.Add(-keep)); err != nil && ctx.Err() == nil {
-				n.o.Log.Warn("old deliveries cannot be removed", "op", "notify", "err", err)
-			}
+		if now := n.o.Now(); !now.Before(tidy) {
+			tidy = now.Add(tidyEvery)
+			n.wg.Go(func() { n.tidy(ctx) })
 		}
 		for again := false; !again; {
 			at := n.next(look)
@@ -261,7 +271,7 @@ func (n *Notifier) relist(ctx context.Context, seen map[mail.AccountID]mail.Seq)
 		there[w.ID] = true
 		q := n.queues[w.ID]
 		if q == nil {
-			q = &queue{state: map[mail.AccountID]laneState{}, shown: map[mail.AccountID]map[string]mail.Seq{}}
+			q = &queue{state: map[mail.AccountID]laneState{}, shown: map[mail.AccountID]ahead{}}
 			n.queues[w.ID] = q
 			fresh = true
 		}
@@ -357,7 +367,7 @@ func (n *Notifier) work(ctx context.Context, q *queue) {
 		q.state[l.account] = laneRunning
 		shown := q.shown[l.account]
 		if shown == nil {
-			shown = map[string]mail.Seq{}
+			shown = ahead{}
 		}
 		n.mu.Unlock()
 
@@ -388,7 +398,7 @@ type then struct {
 	off bool // the webhook does not deliver now: whoever activates it has to wake all lanes
 }
 
-func (n *Notifier) runSafely(ctx context.Context, l lane, shown map[string]mail.Seq) (next then) {
+func (n *Notifier) runSafely(ctx context.Context, l lane, shown ahead) (next then) {
 	defer func() {
 		if p := recover(); p != nil {
 			n.o.Panic()

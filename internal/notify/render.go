@@ -22,13 +22,14 @@ const (
 	bodyWait = 30 * time.Second
 )
 
-// trigger returns the name under which a change is announced, "" if it is not.
-func trigger(c mail.Change) string {
+// trigger returns the name under which a change is announced, "" if it is not. What the initial sync found is announced
+// only to those who want history.
+func trigger(c mail.Change, history bool) string {
 	switch {
 	case c.Kind == mail.AccountState && c.Data.State == mail.StateReauth:
 		return "grant.expired"
 	case c.Kind == mail.SyncDone:
-	case c.Origin == mail.OriginInitial:
+	case c.Origin == mail.OriginInitial && !history:
 		return ""
 	}
 	return c.Kind.String()
@@ -51,11 +52,14 @@ type view struct {
 
 // render makes the notification of a change of an account; false if there is nothing to tell.
 func render(ctx context.Context, acct mail.Account, mb *store.Mailbox, c mail.Change) (v view, ok bool, err error) {
-	kind := trigger(c)
+	kind := trigger(c, true)
 	if kind == "" {
 		return v, false, nil
 	}
 	v.note = v3.Notification{SpecVersion: "1.0", Type: kind, Source: v3.SourceMail, ID: noteID(acct.ID, c.Seq), Time: c.At.Unix(), Data: v3.NotificationData{ApplicationID: acct.App}}
+	if c.Origin == mail.OriginInitial {
+		v.note.Source = v3.SourceHistory
+	}
 	v.shows = c.Seq
 	switch c.Kind {
 	case mail.MessageCreated, mail.MessageUpdated:

@@ -84,6 +84,7 @@ type letter struct {
 	secrets    []mail.Secret // the first signs everything, the others webhook-signature only
 	compressed bool
 	at         time.Time
+	replay     string // "": it is none
 }
 
 // post makes one attempt. Its status decides; the rest of the answer is not waited for.
@@ -107,6 +108,9 @@ func (c *client) post(ctx context.Context, l letter) outcome {
 	h.Set("Content-Type", "application/json")
 	if l.compressed {
 		h.Set("Content-Encoding", "gzip")
+	}
+	if l.replay != "" {
+		h.Set(ReplayHeader, l.replay)
 	}
 	sign(h, l, body)
 	res, err := c.do(req)

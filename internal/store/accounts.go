@@ -479,7 +479,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id mail.AccountID) error {
 		return noAccount(nil)
 	}
 	err := s.control.write(ctx, func(t *tx) error {
-		for _, table := range []string{"account_keys", "account_secrets", "webhook_cursors", "webhook_deliveries"} {
+		for _, table := range []string{"account_keys", "account_secrets", "webhook_cursors", "webhook_deliveries", "webhook_replays", "feed_logs", "feed"} {
 			if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE account_id=?", string(id)); err != nil {
 				return err
 			}
@@ -532,7 +532,7 @@ func (s *Store) eraseObjects(ctx context.Context, id mail.AccountID) error {
 }
 
 // accountTables are the PostgreSQL tables with rows of one account, state last: its row says that there is more to erase.
-var accountTables = []string{"outbox", "operations", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "message_metadata", "messages", "folders", "state"}
+var accountTables = []string{"outbox", "operations", "bounces", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "message_metadata", "messages", "folders", "state"}
 
 func (s *Store) erasePostgres(ctx context.Context, id mail.AccountID) error {
 	if err := s.eraseObjects(ctx, id); err != nil {

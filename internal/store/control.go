@@ -94,7 +94,9 @@ func (s *Store) checkControl(ctx context.Context) ([]Problem, []mail.AccountID, 
 				problems = append(problems, Problem{What: fmt.Sprintf("%d %s", n, what)})
 			}
 		}
-		return nil
+		more, err := checkFeed(ctx, t)
+		problems = append(problems, more...)
+		return err
 	})
 	return problems, ids, err
 }

@@ -207,7 +207,7 @@ func (s *Store) DeleteWebhook(ctx context.Context, app mail.AppID, id string) er
 		if err == nil && n == 0 {
 			return noWebhook()
 		}
-		for _, table := range []string{"webhook_cursors", "webhook_deliveries"} {
+		for _, table := range []string{"webhook_cursors", "webhook_deliveries", "webhook_replays"} {
 			if err == nil {
 				_, err = t.exec(ctx, "DELETE FROM "+table+" WHERE webhook_id=?", clean(id))
 			}

@@ -120,13 +120,20 @@ func (s *Store) Deliveries(ctx context.Context, webhook string, before int64, li
 	return out, err
 }
 
-// PruneDeliveries forgets attempts and grant events before a time..
+// PruneDeliveries forgets attempts, ended replays and grant events before a time; not the events that somebody has still to
+// be told.
 func (s *Store) PruneDeliveries(ctx context.Context, before time.Time) error {
 	return s.control.write(ctx, func(t *tx) error {
 		if _, err := t.exec(ctx, "DELETE FROM webhook_deliveries WHERE at < ?", before.UnixNano()); err != nil {
 			return err
 		}
-		_, err := t.exec(ctx, "DELETE FROM grant_events WHERE at < ?", before.UnixMilli())
+		if _, err := t.exec(ctx, "DELETE FROM webhook_replays WHERE state <> 'running' AND updated_at < ?", before.UnixMilli()); err != nil {
+			return err
+		}
+		_, err := t.exec(ctx, `DELETE FROM grant_events WHERE at < ?
+			AND NOT EXISTS(SELECT 1 FROM feed f WHERE f.account_id=grant_events.app_id AND f.from_seq <= grant_events.seq)
+			AND NOT EXISTS(SELECT 1 FROM webhooks w WHERE w.app_id=grant_events.app_id AND w.status IN ('active', 'failing') AND w.since <= grant_events.at
+				AND NOT EXISTS(SELECT 1 FROM webhook_cursors c WHERE c.webhook_id=w.id AND c.account_id=w.app_id AND c.seq >= grant_events.seq))`, before.UnixMilli())
 		return err
 	})
 }

@@ -79,3 +79,11 @@ type TruncatedMessage struct {
 	Message
 	Body *string `json:"body,omitempty"` // nil; hides that of Message
 }
+
+// EventPage is a page of events. Unlike lists it always has a cursor: there may be more later.
+type EventPage struct {
+	RequestID  string         `json:"request_id"`
+	Data       []Notification `json:"data"`
+	NextCursor string         `json:"next_cursor"`
+	More       bool           `json:"has_more"` // at once
+}

@@ -163,3 +163,53 @@ func ParsePage(q url.Values, kind CursorKind) (Page, error) {
 	p := r.page(kind, 50, 200)
 	return p, r.err
 }
+
+// Replay is a repeated delivery of what happened, and how far it is.
+type Replay struct {
+	ID        string `json:"id"`
+	WebhookID string `json:"webhook_id"`
+	GrantID   string `json:"grant_id,omitempty"`
+	ObjectID  string `json:"object_id,omitempty"`
+	State     string `json:"state"` // running, done, cancelled or failed
+	Reason    string `json:"reason,omitempty"`
+	Sent      int64  `json:"sent"`
+	Done      int64  `json:"done"` // of Total: changes of a grant, or groups of changes of all grants
+	Total     int64  `json:"total"`
+	Attempts  int    `json:"attempts,omitempty"`
+	NextTry   int64  `json:"next_try,omitempty"`
+	CreatedAt int64  `json:"created_at"`
+	UpdatedAt int64  `json:"updated_at"`
+}
+
+// ReplayRequest is the body of starting a replay.
+type ReplayRequest struct {
+	Cursor   string `json:"cursor"`
+	Since    int64  `json:"since"`
+	ObjectID string `json:"object_id"`
+	GrantID  string `json:"grant_id"`
+}
+
+// ParseReplay reads the body of starting a replay.
+func ParseReplay(body io.Reader) (ReplayRequest, error) {
+	var r ReplayRequest
+	if err := DecodeJSON(body, &r); err != nil {
+		return r, err
+	}
+	n := 0
+	for _, given := range []bool{r.Cursor != "", r.Since != 0, r.ObjectID != ""} {
+		if given {
+			n++
+		}
+	}
+	switch {
+	case n != 1:
+		return r, invalid("read replay", "give exactly one of cursor, since and object_id")
+	case r.Since < 0 || r.Since > 1<<40:
+		return r, invalid("read replay", "since must be a time in Unix seconds")
+	case r.ObjectID != "" && r.GrantID == "":
+		return r, invalid("read replay", "object_id needs grant_id")
+	case len(r.ObjectID) > 256 || len(r.Cursor) > 1024 || len(r.GrantID) > 1024:
+		return r, invalid("read replay", "an id or a cursor is too long")
+	}
+	return r, nil
+}

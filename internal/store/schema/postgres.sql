@@ -10,6 +10,8 @@ CREATE TABLE apps(
   id uuid PRIMARY KEY,
   name text NOT NULL,
   event_seq bigint NOT NULL DEFAULT 0, -- number of the last grant event
+  feed_pos bigint NOT NULL DEFAULT 0,   -- of the last row of feed
+  feed_min bigint NOT NULL DEFAULT 1,   -- rows from here on are kept
   created_at bigint NOT NULL
 );
 
@@ -110,6 +112,42 @@ CREATE TABLE webhook_deliveries(        -- every attempt
 );
 CREATE INDEX webhook_deliveries_account ON webhook_deliveries(account_id);
 CREATE INDEX webhook_deliveries_at ON webhook_deliveries(at);
+
+CREATE TABLE webhook_replays(           -- what is told a webhook once more
+  id text PRIMARY KEY,
+  webhook_id text NOT NULL,
+  account_id text NOT NULL,             -- whose log; '': the application's feed
+  object text NOT NULL,                 -- only of this one; '': all
+  state text NOT NULL,                  -- ReplayState
+  reason text NOT NULL,                 -- of the state
+  start text NOT NULL,                  -- JSON of Place
+  place text NOT NULL,                  -- JSON of Place: up to where it is done
+  goal text NOT NULL,                   -- JSON of Place: where it ends
+  sent bigint NOT NULL,
+  attempts bigint NOT NULL,             -- failed ones of the next notification
+  next_at bigint,                       -- not again before
+  created_at bigint NOT NULL,
+  updated_at bigint NOT NULL
+);
+CREATE INDEX webhook_replays_webhook ON webhook_replays(webhook_id, created_at, id);
+
+CREATE TABLE feed(                      -- one order over the logs of an application's accounts, in which /v3/events tells them
+  app_id uuid NOT NULL,
+  pos bigint NOT NULL,                  -- ascending
+  at bigint NOT NULL,                   -- never falling
+  account_id uuid NOT NULL,             -- or the application's id: grant_events
+  from_seq bigint NOT NULL,
+  to_seq bigint NOT NULL,
+  PRIMARY KEY(app_id, pos)
+);
+CREATE INDEX feed_account ON feed(account_id, from_seq);
+CREATE INDEX feed_at ON feed(app_id, at);
+
+CREATE TABLE feed_logs(                 -- how much of a log is in the feed
+  account_id uuid PRIMARY KEY,
+  app_id uuid NOT NULL,
+  seq bigint NOT NULL
+);
 
 CREATE TABLE grant_events(              -- accounts that came and went, which no account's own log can tell
   app_id uuid NOT NULL,
@@ -321,6 +359,16 @@ CREATE TABLE chunks(
   data bytea NOT NULL,
   PRIMARY KEY(account_id, id)
 );
+
+CREATE TABLE bounces(                   -- reports that mail could not be delivered
+  account_id uuid NOT NULL,
+  report bytea NOT NULL,                -- public id of the message that is the report
+  header_id text NOT NULL,              -- Message-ID of what could not be delivered
+  at bigint NOT NULL,
+  told bigint NOT NULL,                 -- 0: what it names was not among the sent messages so far
+  PRIMARY KEY(account_id, report)
+);
+CREATE INDEX bounces_waiting ON bounces(account_id, header_id) WHERE told = 0;
 
 CREATE TABLE operations(                -- what applications asked for, until a while after its end
   account_id uuid NOT NULL,

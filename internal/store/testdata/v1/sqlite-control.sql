@@ -5,6 +5,8 @@ CREATE TABLE apps(
   id TEXT PRIMARY KEY,
   name TEXT NOT NULL,
   event_seq INTEGER NOT NULL DEFAULT 0, -- number of the last grant event
+  feed_pos INTEGER NOT NULL DEFAULT 0,  -- of the last row of feed
+  feed_min INTEGER NOT NULL DEFAULT 1,  -- rows from here on are kept
   created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -105,6 +107,42 @@ CREATE TABLE webhook_deliveries(        -- every attempt
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX webhook_deliveries_account ON webhook_deliveries(account_id);
 CREATE INDEX webhook_deliveries_at ON webhook_deliveries(at);
+
+CREATE TABLE webhook_replays(           -- what is told a webhook once more
+  id TEXT PRIMARY KEY,
+  webhook_id TEXT NOT NULL,
+  account_id TEXT NOT NULL,             -- whose log; '': the application's feed
+  object TEXT NOT NULL,                 -- only of this one; '': all
+  state TEXT NOT NULL,                  -- ReplayState
+  reason TEXT NOT NULL,                 -- of the state
+  start TEXT NOT NULL,                  -- JSON of Place
+  place TEXT NOT NULL,                  -- JSON of Place: up to where it is done
+  goal TEXT NOT NULL,                   -- JSON of Place: where it ends
+  sent INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,            -- failed ones of the next notification
+  next_at INTEGER,                      -- not again before
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX webhook_replays_webhook ON webhook_replays(webhook_id, created_at, id);
+
+CREATE TABLE feed(                      -- one order over the logs of an application's accounts, in which /v3/events tells them
+  app_id TEXT NOT NULL,
+  pos INTEGER NOT NULL,                 -- ascending
+  at INTEGER NOT NULL,                  -- never falling
+  account_id TEXT NOT NULL,             -- or the application's id: grant_events
+  from_seq INTEGER NOT NULL,
+  to_seq INTEGER NOT NULL,
+  PRIMARY KEY(app_id, pos)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX feed_account ON feed(account_id, from_seq);
+CREATE INDEX feed_at ON feed(app_id, at);
+
+CREATE TABLE feed_logs(                 -- how much of a log is in the feed
+  account_id TEXT PRIMARY KEY,
+  app_id TEXT NOT NULL,
+  seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE grant_events(              -- accounts that came and went, which no account's own log can tell
   app_id TEXT NOT NULL,

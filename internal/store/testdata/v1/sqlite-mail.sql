@@ -162,6 +162,14 @@ CREATE TABLE changes(
   data TEXT NOT NULL                    -- JSON of mail.ChangeData
 ) STRICT;
 
+CREATE TABLE bounces(                   -- reports that mail could not be delivered
+  report BLOB PRIMARY KEY,              -- public id of the message that is the report
+  header_id TEXT NOT NULL,              -- Message-ID of what could not be delivered
+  at INTEGER NOT NULL,
+  told INTEGER NOT NULL                 -- 0: what it names was not among the sent messages so far
+) STRICT;
+CREATE INDEX bounces_waiting ON bounces(header_id) WHERE told = 0;
+
 CREATE TABLE operations(                -- what applications asked for, until a while after its end
   id INTEGER PRIMARY KEY,
   public TEXT NOT NULL UNIQUE,
