@@ -25,10 +25,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bench is a store and an engine beside a Dovecot, with one account.
+// bench is a store and an engine beside a mail server, with one account.
 type bench struct {
 	t      *testing.T
-	d      *realsrv.Dovecot
+	d      *realsrv.IMAP
 	user   string
 	store  *store.Store
 	engine *syncer.Engine
@@ -39,8 +39,9 @@ type bench struct {
 
 const patience = 90 * time.Second
 
-func setup(t *testing.T, d *realsrv.Dovecot, user string) *bench {
+func setup(t *testing.T, d *realsrv.IMAP, user string) *bench {
 	t.Helper()
+	d.AddUser(t, user)
 	b := &bench{t: t, d: d, user: user, id: "6b8e0f52-7c1d-4f0e-9a51-0d6a3f1c2b11", news: make(chan struct{}, 1)}
 	keys, err := vault.NewKeyring(make([]byte, vault.KeySize))
 	if err != nil {
@@ -222,26 +223,43 @@ func TestStory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := realsrv.StartDovecot(t, realsrv.DovecotOptions{CapsDrop: drop})
-			story(t, d)
+			story(t, server{&d.IMAP, d, d.Resume})
 		})
 	}
+	t.Run("Cyrus", func(t *testing.T) {
+		t.Parallel()
+		c := realsrv.StartCyrus(t, realsrv.CyrusOptions{})
+		story(t, server{&c.IMAP, nil, c.Resume})
+	})
 }
 
-func story(t *testing.T, d *realsrv.Dovecot) {
+type server struct {
+	*realsrv.IMAP
+	dovecot *realsrv.Dovecot // nil: it is another
+	resume  func() error
+}
+
+func story(t *testing.T, d server) {
 	const user = "ann"
 	s := d.Login(t, user)
 	for i := range 120 {
 		s.Append("INBOX", message(i), nil, day.Add(time.Duration(i)*time.Second))
 	}
-	d.CreateFolder(t, user, "Archive")
+	if d.dovecot != nil {
+		d.CreateFolder(t, user, "Archive")
+	}
 	d.CreateFolder(t, user, "Zürich")
 	s.Append("Zürich", message(1000), []string{`\Seen`, "$Label1"}, day)
-	s.Append("Zürich", []byte("no header at all"), nil, day)
+	if d.dovecot != nil {
+		s.Append("Zürich", []byte("no header at all"), nil, day)
+	} else { // Cyrus refuses such
+		s.Append("Zürich", []byte("X-Nothing: of use\r\n\r\n"), nil, day)
+	}
 	s.Append("Zürich", []byte("Subject: no Message-ID\r\n\r\none"), nil, day)
 	s.Append("Zürich", []byte("Subject: no Message-ID\r\n\r\ntwo"), nil, day)
 	s.Append("Archive", message(3), nil, day.Add(3*time.Second)) // a copy of the same bytes
 
-	b := setup(t, d, user)
+	b := setup(t, d.IMAP, user)
 	b.live()
 	b.equal()
 	counts, err := b.mbox.Counts(t.Context())
@@ -301,7 +319,9 @@ func story(t *testing.T, d *realsrv.Dovecot) {
 
 	// A new UIDVALIDITY changes no id.
 	kept := b.messageAt("Zürich", 1)
-	d.Doveadm(t, "mailbox", "update", "-u", user, "--uid-validity", "4711", "Zürich")
+	if d.dovecot != nil {
+		d.dovecot.Doveadm(t, "mailbox", "update", "-u", user, "--uid-validity", "4711", "Zürich")
+	}
 	b.equal()
 	if got := b.messageAt("Zürich", 1); got != kept {
 		t.Errorf("after a new UIDVALIDITY %s is %s", kept, got)
@@ -311,7 +331,7 @@ func story(t *testing.T, d *realsrv.Dovecot) {
 	if err := d.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Resume(); err != nil {
+	if err := d.resume(); err != nil {
 		t.Fatal(err)
 	}
 	s = d.Login(t, user)
@@ -330,7 +350,7 @@ func story(t *testing.T, d *realsrv.Dovecot) {
 func TestALargeLossIsBelievedOnlyInAnotherSession(t *testing.T) {
 	t.Parallel()
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
-	b := setup(t, d, "ann")
+	b := setup(t, &d.IMAP, "ann")
 	b.fill(60)
 	b.equal()
 	sawDoubt := false

@@ -69,12 +69,16 @@ func TestOperations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			operations(t, realsrv.StartDovecot(t, realsrv.DovecotOptions{CapsDrop: drop}))
+			operations(t, &realsrv.StartDovecot(t, realsrv.DovecotOptions{CapsDrop: drop}).IMAP)
 		})
 	}
+	t.Run("Cyrus", func(t *testing.T) {
+		t.Parallel()
+		operations(t, &realsrv.StartCyrus(t, realsrv.CyrusOptions{}).IMAP)
+	})
 }
 
-func operations(t *testing.T, d *realsrv.Dovecot) {
+func operations(t *testing.T, d *realsrv.IMAP) {
 	ctx := t.Context()
 	b := setup(t, d, "ann")
 	b.fill(40)
@@ -169,7 +173,7 @@ func operations(t *testing.T, d *realsrv.Dovecot) {
 func TestAnOperationNeverHitsAnotherMessage(t *testing.T) {
 	t.Parallel()
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
-	b := setup(t, d, "ann")
+	b := setup(t, &d.IMAP, "ann")
 	b.fill(3)
 	b.live()
 	b.equal()
@@ -195,7 +199,7 @@ func TestAnOperationNeverHitsAnotherMessage(t *testing.T) {
 func TestOperationsWaitForTheServer(t *testing.T) {
 	t.Parallel()
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
-	b := setup(t, d, "ann")
+	b := setup(t, &d.IMAP, "ann")
 	b.fill(2)
 	b.live()
 	b.equal()
