@@ -58,27 +58,6 @@ func threeMessages() (transcript string, bodies []string) {
 	return b.String(), bodies
 }
 
-// The connection is cut behind every byte: what is reported as whole is whole, and nothing hangs.
-func TestCutAtEveryByte(t *testing.T) {
-	t.Parallel()
-	text, bodies := threeMessages()
-	for _, sink := range []bool{false, true} {
-		t.Run(fmt.Sprint("sink=", sink), func(t *testing.T) {
-			t.Parallel()
-			lengths := make(chan int, 1)
-			addr := pipeServer(t, func(c net.Conn) {
-				_, _ = io.WriteString(c, text[:<-lengths])
-				_ = c.(*net.TCPConn).CloseWrite()
-				_, _ = io.Copy(io.Discard, c)
-			})
-			for n := range len(text) + 1 {
-				lengths <- n
-				cutOnce(t, addr, n, len(text), sink, bodies)
-			}
-		})
-	}
-}
-
 func cutOnce(t *testing.T, addr string, n, whole int, sink bool, bodies []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
