@@ -274,7 +274,7 @@ func TestFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := realsrv.StartDovecot(t, realsrv.DovecotOptions{CapsDrop: drop})
-			b := setup(t, d, "ann")
+			b := setup(t, &d.IMAP, "ann")
 			b.fill(3)
 			b.live()
 			ctx := t.Context()
