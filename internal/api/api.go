@@ -46,7 +46,9 @@ type Deps struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 	Version string
-	Events  Events
+	// MaxMessage is what a message to be saved or sent may hold, attachments decoded, in bytes; 0 means 40 MiB.
+	MaxMessage int64
+	Events     Events
 }
 
 // API answers /v3 and /openapi.yaml, and everything else with a JSON 404.

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -33,6 +34,7 @@ type call struct {
 	app   mail.AppID
 	route string
 
+	body   io.ReadCloser // without the bound of r.Body
 	status int
 	bytes  int64
 }
@@ -91,7 +93,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.unrouted(clean)
 		return
 	}
-	if clean.Body != nil {
+	if c.body = clean.Body; clean.Body != nil {
 		clean.Body = http.MaxBytesReader(w, clean.Body, maxBody)
 	}
 	a.mux.ServeHTTP(c, clean)
@@ -182,6 +184,11 @@ func (c *call) fail(err error) {
 	var tooBig *http.MaxBytesError
 	if errors.As(err, &tooBig) {
 		c.error(http.StatusRequestEntityTooLarge, v3.Error{Type: v3.TypeInvalid, Message: fmt.Sprintf("the request body is larger than %d bytes", tooBig.Limit)})
+		return
+	}
+	var large *tooLarge
+	if errors.As(err, &large) {
+		c.error(http.StatusRequestEntityTooLarge, v3.Error{Type: v3.TypeInvalid, Message: large.Error()})
 		return
 	}
 	status, e := v3.ErrorOf(err)

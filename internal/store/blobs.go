@@ -366,6 +366,9 @@ func (m *Mailbox) PutBlobs(ctx context.Context, items []BlobData) ([]BlobRef, er
 	return m.db.blobs.put(ctx, items)
 }
 
+// DropBlobs removes blobs that nothing names. If it fails, they are garbage, which CollectGarbage removes.
+func (m *Mailbox) DropBlobs(ctx context.Context, ids ...int64) { m.free(ctx, ids) }
+
 // OpenBlob returns a reader over a stored blob that reads ranges without reading what is before. NotFound: there is none.
 // The reader is good until ctx is done, and not for concurrent use.
 func (m *Mailbox) OpenBlob(ctx context.Context, id int64) (io.ReadSeekCloser, error) {
