@@ -17,7 +17,7 @@ type MessageWrite struct {
 	Headers                    *[]Header
 	Attachments                *[]AttachmentWrite
 	Starred, Unread            *bool
-	Metadata                   json.RawMessage // as given; nil none
+	Metadata                   *map[string]string
 	SendAt                     *int64
 	UseDraft                   *bool
 	Tracking                   json.RawMessage // as given; nil none
@@ -74,7 +74,7 @@ func ParseMessageWrite(body io.Reader) (MessageWrite, error) {
 	w := MessageWrite{
 		From: in.From, To: in.To, Cc: in.Cc, Bcc: in.Bcc, ReplyTo: in.ReplyTo, Subject: in.Subject, Body: in.Body, Plain: in.Plain,
 		ReplyToMessage: in.ReplyToMessage, Headers: in.Headers, Attachments: in.Attachments, Starred: in.Starred, Unread: in.Unread,
-		Metadata: in.Metadata, SendAt: in.SendAt, UseDraft: in.UseDraft, Tracking: in.Tracking,
+		SendAt: in.SendAt, UseDraft: in.UseDraft, Tracking: in.Tracking,
 	}
 	recipients := 0
 	for _, l := range []*[]mail.Address{w.From, w.To, w.Cc, w.Bcc, w.ReplyTo} {
@@ -103,7 +103,11 @@ func ParseMessageWrite(body io.Reader) (MessageWrite, error) {
 			(*w.Attachments)[i].ContentID = strings.Trim(a.ContentID, "<> ")
 		}
 	}
-	return w, nil
+	metadata, given, err := ParseMetadata(in.Metadata)
+	if given {
+		w.Metadata = &metadata
+	}
+	return w, err
 }
 
 // FieldContentID returns the Content-ID that some clients give as the field name of a file in a multipart form; "" if it
