@@ -175,7 +175,7 @@ func TestHeaderFields(t *testing.T) {
 		t.Error("a stray line is not reported")
 	}
 
-	m = ParseHeader([]byte("Message-ID: <a@b>\nIn-Reply-To: c@d\nReferences: <x@y>\n <c@d> junk <no good> <>\nFrom: A <a@b>\nSender: s@b\nReply-To: r@b\nBcc: z@b\nDate: Mon, 2 Mar 2026 10:11:10 +0100\n"))
+	m = ParseHeader([]byte("Message-ID: <a@b>\nIn-Reply-To: c@d\nReferences: <x@y>\n <c@\td> junk <no good> <Your note of 2 March to a@b> <>\nFrom: A <a@b>\nSender: s@b\nReply-To: r@b\nBcc: z@b\nDate: Mon, 2 Mar 2026 10:11:10 +0100\n"))
 	if m.MessageID != "a@b" || strings.Join(m.InReplyTo, " ") != "c@d" || strings.Join(m.References, " ") != "x@y c@d" {
 		t.Errorf("ids %q %q %q", m.MessageID, m.InReplyTo, m.References)
 	}

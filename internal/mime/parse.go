@@ -407,8 +407,8 @@ func (t texts) idList(v string) []string {
 			id = id[k+1:]
 		}
 		s = s[j+1:]
-		if id = strings.Trim(id, " \t\r\n"); id != "" && !strings.ContainsAny(id, " \t\r\n") {
-			out = append(out, t.plain(id))
+		if f := strings.Fields(id); len(f) == 1 || len(f) == 2 && strings.Contains(id, "@") { // one blank is left of folding, more make words
+			out = append(out, t.plain(strings.Join(f, "")))
 		}
 	}
 	if len(out) == 0 {

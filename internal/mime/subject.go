@@ -8,7 +8,7 @@ import (
 // Subject is a subject taken apart for threading.
 type Subject struct {
 	Base  string // folded: lower case, one space between words, without prefixes, tags and "(was: …)"
-	Was   string // the folded base of X in "(was: X)", "" if there is none
+	Was   string // the folded base of X in "(was: X)", or of what is named after a "re:" inside; "" if there is none
 	Reply bool   // it has a prefix of a reply or forward, or "(was: …)"
 
 	Series bool // it has a tag with a number and a total, such as "[PATCH 2/7]"
@@ -31,6 +31,9 @@ func BaseSubject(s string) Subject {
 	}
 	base, reply := strip(s)
 	out.Base = base
+	if was == "" {
+		out.Was = inner(base)
+	}
 	out.Series = isSeries(s)
 	out.Reply = out.Reply || reply
 	return out
@@ -88,6 +91,18 @@ func cutWas(s string) (rest, was string) {
 		return strings.TrimSpace(s[:i] + tail), was
 	}
 	return s, ""
+}
+
+// inner returns the base of Y in "X re: Y" and "X (re: Y)". That is weaker than "(was: Y)", people write so of anything: it
+// neither shortens the base nor declares a reply.
+func inner(base string) string {
+	for _, mark := range []string{"(re: ", "[re: ", " re: "} {
+		if i := strings.LastIndex(base, mark); i > 0 {
+			y, _ := strip(strings.TrimRight(base[i+len(mark):], ")]"))
+			return y
+		}
+	}
+	return ""
 }
 
 // strip removes prefixes, tags and trailers from a folded subject.

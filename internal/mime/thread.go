@@ -54,10 +54,13 @@ const maxReferences = 200
 //     all differ;
 //   - index(GUID, S) from Thread-Index, which Outlook writes where References are missing;
 //   - the fingerprint, if there is no usable Message-ID;
-//   - own(id, X) for parent and references if the subject says "(was: X)".
+//   - own(id, X) for parent and references if the subject says "(was: X)" or, inside, "re: X".
+//
+// Subjects count without their blanks: some programs lose one, or make two of one, where a long line was folded.
 func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
 	h := newKeyed(k)
 	subject := BaseSubject(m.threadSubject())
+	subject.Base, subject.Was = strings.ReplaceAll(subject.Base, " ", ""), strings.ReplaceAll(subject.Was, " ", "")
 	t := Threading{IsReply: subject.Reply}
 	if subject.Base != "" {
 		s := h.sum("subject", subject.Base)

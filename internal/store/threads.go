@@ -86,12 +86,12 @@ func (a *applier) thread() error {
 	for _, m := range a.order {
 		switch {
 		case m.void():
-		case m.stored:
+		case m.stored && (!m.rejoins || m.gone):
 			nums = append(nums, m.threadNum)
-			if m.rejoins && !m.gone {
-				fresh = append(fresh, m)
-			}
 		default:
+			if m.stored {
+				nums = append(nums, m.threadNum)
+			}
 			fresh = append(fresh, m)
 			for k := m.keys; len(k) > 0; k = k[12:] {
 				if _, ok := keys[[12]byte(k)]; !ok {
