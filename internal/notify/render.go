@@ -70,6 +70,8 @@ func render(ctx context.Context, acct mail.Account, mb *store.Mailbox, c mail.Ch
 		v.note.Data.Object = v3.Gone{ID: c.Object, GrantID: acct.ID, Object: "message"}
 	case mail.FolderDeleted, mail.FolderReset:
 		v.note.Data.Object = v3.Gone{ID: c.Object, GrantID: acct.ID, Object: "folder"}
+	case mail.MessageBounced:
+		err = v.bounce(ctx, acct, mb, c)
 	case mail.ThreadMerged:
 		v.note.Data.Object = v3.Merged{ID: c.Object, MergedID: c.Data.From, GrantID: acct.ID, Object: "thread"}
 	case mail.SyncGap:

@@ -133,6 +133,7 @@ type applier struct {
 	apart   []int64   // threads that are taken apart, sorted
 	oldKeys []rehomed // keys of theirs
 	newKeys []newKey
+	reports []report
 	changes []mail.Change
 	freed   []int64 // blobs of deleted messages, to be removed after the commit
 }
@@ -207,6 +208,9 @@ func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
 	a.quarantine(b.Quarantine)
 	a.moveCursors(b.Cursors)
 	if err := a.settle(); err != nil {
+		return Result{}, err
+	}
+	if err := a.tellBounces(); err != nil {
 		return Result{}, err
 	}
 	a.tellGoneFolders()

@@ -332,6 +332,9 @@ func (a *applier) fill(m *messageRow, p *placementRow, c *Content) {
 		return
 	}
 	m.digest, m.content, m.hasAtt = c.Digest[:], true, c.Listed
+	if id := clean(c.Bounced); id != "" {
+		a.reports = append(a.reports, report{m, id})
+	}
 	f := m.facts
 	f.size, f.raw, f.display, f.displayHTML = c.Size, c.Raw.ID, c.Display.ID, c.DisplayHTML
 	f.snippet, f.partial = clean(c.Snippet), c.Partial

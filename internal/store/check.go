@@ -238,7 +238,7 @@ func (c *checker) replayChange(r *replay, ch mail.Change) error {
 	case mail.MessageTagged:
 		p, ok := parseMessageID(mail.MessageID(ch.Object))
 		m, exists := r.messages[p]
-		if !ok || !exists {
+		if !ok || !exists && !r.begun {
 			return c.bad("change %d is %v for message %s, which at that time did not exist", ch.Seq, ch.Kind, ch.Object)
 		}
 		m.seq, m.metadata = ch.Seq, c.tags(ch.Data.Metadata)

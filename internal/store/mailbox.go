@@ -82,6 +82,7 @@ type Content struct {
 	Attachments  []mail.Part
 	Listed       bool          // has at least one attachment that is not inline
 	Partial      bool          // the parser could read only part of it
+	Bounced      string        // Message-ID, without <>, of the message that this one reports as not delivered; "" if it does not
 	Head         *mime.Message // fuller header facts than at header time; nil: those stay
 }
 

@@ -136,6 +136,9 @@ func (a *account) understand(ctx context.Context, batch []fetched) ([]store.Body
 		c.DisplayHTML, c.Size = html, f.raw.n
 		c.Snippet = mime.Snippet(m.Text, m.HTML)
 		c.Partial = m.Partial
+		if d := m.Delivery; d != nil && d.Failed() && d.Returned != nil {
+			c.Bounced = d.Returned.MessageID
+		}
 		c.Attachments, c.Listed = Parts(m.Attachments)
 		m.Text, m.HTML, m.TextAll, m.HTMLAll = "", "", "", ""
 		c.Head = m

@@ -17,8 +17,9 @@ type Notification struct {
 
 // NotificationData says whose object it is, and how it is now.
 type NotificationData struct {
-	ApplicationID mail.AppID `json:"application_id"`
-	Object        any        `json:"object"`
+	ApplicationID mail.AppID     `json:"application_id"`
+	GrantID       mail.AccountID `json:"grant_id,omitempty"` // of sends; else it is in the object
+	Object        any            `json:"object"`
 }
 
 // The values of Notification.Source.
@@ -26,6 +27,7 @@ const (
 	SourceMail    = "/imap/emails/realtime"
 	SourceHistory = "/imap/emails/historic"
 	SourceSystem  = "/nylas/system"
+	SourceSend    = "/nylas/send"
 )
 
 // Gone names an object that is no longer there, or of which no more is to be told.
