@@ -1,7 +1,5 @@
 package imap
 
-import "strings"
-
 // bodyStructure reads BODY and BODYSTRUCTURE (RFC 3501 7.4.2), with missing and superfluous values.
 func (p *parser) bodyStructure() (*BodyStructure, error) {
 	if p.acceptNIL() {
@@ -55,7 +53,7 @@ func (p *parser) multipart(b *BodyStructure) error {
 	if err := p.lower(&b.Subtype); err != nil {
 		return err
 	}
-	if err := p.params(&b.Params); err != nil {
+	if err := p.parameters(&b.Params); err != nil {
 		return err
 	}
 	return p.tail(b)
@@ -68,7 +66,7 @@ func (p *parser) singlePart(b *BodyStructure) error {
 	if err := p.lower(&b.Subtype); err != nil {
 		return err
 	}
-	if err := p.params(&b.Params); err != nil {
+	if err := p.parameters(&b.Params); err != nil {
 		return err
 	}
 	for _, f := range [...]*string{&b.ID, &b.Description} {
@@ -120,7 +118,7 @@ func (p *parser) tail(b *BodyStructure) error {
 		if err := p.lower(&b.Disposition); err != nil {
 			return err
 		}
-		if err := p.params(&b.DispositionParams); err != nil {
+		if err := p.parameters(&b.DispositionParams); err != nil {
 			return err
 		}
 		if p.space(); !p.accept(')') {
@@ -159,13 +157,17 @@ func (p *parser) textOr(dst *string) error {
 		return err
 	}
 	b, _, err := p.str()
-	*dst = string(b)
+	*dst = p.text(b)
 	return err
 }
 
+// lower is textOr in lower case.
 func (p *parser) lower(dst *string) error {
-	err := p.textOr(dst)
-	*dst = strings.ToLower(*dst)
+	if !p.more() || p.peek() == '(' {
+		return p.textOr(dst)
+	}
+	b, _, err := p.str()
+	*dst = p.text(lowerASCII(b))
 	return err
 }
 
@@ -179,7 +181,11 @@ func (p *parser) size(dst *int64) error {
 	return err
 }
 
-func (p *parser) params(dst *map[string]string) error {
+// maxParams bounds the parameters of a part.
+const maxParams = 100
+
+// parameters reads `("name" "value" ...)`.
+func (p *parser) parameters(dst *Params) error {
 	if !p.more() {
 		return nil
 	}
@@ -187,14 +193,25 @@ func (p *parser) params(dst *map[string]string) error {
 		var none string
 		return p.textOr(&none) // NIL, or a string where a list belongs
 	}
-	kv, err := p.texts(200)
-	if err != nil || len(kv) < 2 {
+	from := len(p.params)
+	var name string
+	odd := false
+	err := p.list(func() error {
+		b, _, err := p.str()
+		switch odd = !odd; {
+		case err != nil:
+		case odd:
+			name = p.text(lowerASCII(b))
+		case len(p.params)-from < maxParams:
+			if p.params == nil {
+				p.params = make([]Param, 0, 4)
+			}
+			p.params = append(p.params, Param{name, p.text(b)})
+		}
 		return err
+	})
+	if err == nil && len(p.params) > from {
+		*dst = p.params[from:len(p.params):len(p.params)]
 	}
-	m := make(map[string]string, len(kv)/2)
-	for i := 0; i+1 < len(kv); i += 2 {
-		m[strings.ToLower(kv[i])] = kv[i+1]
-	}
-	*dst = m
-	return nil
+	return err
 }

@@ -47,7 +47,7 @@ func (p *parser) envelope() (*Envelope, error) {
 			if err != nil {
 				return nil, err
 			}
-			*f = string(b)
+			*f = p.text(b)
 		case *[]Address:
 			a, err := p.addresses()
 			if err != nil {
@@ -64,7 +64,8 @@ func (p *parser) addresses() ([]Address, error) {
 		_, err := p.quoted()
 		return nil, err
 	}
-	var out []Address
+	// The list shares its memory with those of the same row.
+	from := len(p.addrs)
 	err := p.list(func() error {
 		if p.acceptNIL() {
 			return nil
@@ -73,16 +74,22 @@ func (p *parser) addresses() ([]Address, error) {
 		i := 0
 		err := p.list(func() error {
 			b, _, err := p.str()
-			if i < len(part) {
-				part[i] = string(b)
+			if i < len(part) && i != 1 { // 1 is a source route
+				part[i] = p.text(b)
 			}
 			i++
 			return err
 		})
-		if err == nil && len(out) < maxAddresses {
-			out = append(out, Address{Name: part[0], Mailbox: part[2], Host: part[3]})
+		if err == nil && len(p.addrs)-from < maxAddresses {
+			if p.addrs == nil {
+				p.addrs = make([]Address, 0, 6)
+			}
+			p.addrs = append(p.addrs, Address{Name: part[0], Mailbox: part[2], Host: part[3]})
 		}
 		return err
 	})
-	return out, err
+	if len(p.addrs) == from {
+		return nil, err
+	}
+	return p.addrs[from:len(p.addrs):len(p.addrs)], err
 }

@@ -163,7 +163,7 @@ func FuzzTokens(f *testing.F) {
 		try(func(p *parser) error { _, err := p.number(); return err })
 		try(func(p *parser) error { _, err := p.envelope(); return err })
 		try(func(p *parser) error { _, err := p.bodyStructure(); return err })
-		try(func(p *parser) error { _, err := p.texts(10); return err })
+		try(func(p *parser) error { _, err := p.stringsAndNILs(10); return err })
 		try(func(p *parser) error { _, _, err := parseStatusData(p); return err })
 		try(func(p *parser) error { _, err := parseQuota(p); return err })
 		try(func(p *parser) error { _, err := parseVanished(p); return err })

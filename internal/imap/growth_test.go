@@ -49,7 +49,7 @@ func readAll(data []byte) {
 			_, err := parseQuota(p)
 			return true, err
 		case "ID":
-			_, err := p.texts(64)
+			_, err := p.stringsAndNILs(64)
 			return true, err
 		case "NAMESPACE":
 			var ns []Namespace

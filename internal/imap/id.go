@@ -30,7 +30,7 @@ func (s *Session) ID(ctx context.Context, id map[string]string) (map[string]stri
 		if kind != "ID" {
 			return false, nil
 		}
-		kv, err := p.texts(64)
+		kv, err := p.stringsAndNILs(64)
 		if err != nil {
 			return false, err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"sort"
+	"strings"
 )
 
 // A parser reads the tokens of one response (RFC 3501 9). What it returns are views into the frame, valid as long
@@ -17,6 +18,12 @@ type parser struct {
 	streamed []streamed
 	depth    int  // how much deeper lists may nest
 	utf8     bool // names are in UTF-8 (RFC 6855)
+
+	// What an ENVELOPE and a BODYSTRUCTURE are made of, allocated together: their many small texts and lists would
+	// otherwise be most of the work of reading a row.
+	texts  strings.Builder
+	addrs  []Address
+	params []Param
 }
 
 var (
@@ -347,8 +354,8 @@ func (p *parser) strings(limit int) ([]string, error) {
 	return out, err
 }
 
-// texts is strings with NILs kept as empty texts.
-func (p *parser) texts(limit int) ([]string, error) {
+// stringsAndNILs is strings with NILs kept as empty texts.
+func (p *parser) stringsAndNILs(limit int) ([]string, error) {
 	var out []string
 	err := p.list(func() error {
 		s, _, err := p.str()
@@ -358,4 +365,77 @@ func (p *parser) texts(limit int) ([]string, error) {
 		return err
 	})
 	return out, err
+}
+
+// keepTexts bounds how much is allocated at once for texts that are likely to come.
+const keepTexts = 2048
+
+// text keeps b as a text of its own.
+func (p *parser) text(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	if w := known(b); w != "" {
+		return w
+	}
+	if p.texts.Cap()-p.texts.Len() < len(b) {
+		p.texts = strings.Builder{}
+		p.texts.Grow(len(b) + min(len(p.b)-p.i, keepTexts))
+	}
+	at := p.texts.Len()
+	p.texts.Write(b)
+	return p.texts.String()[at:]
+}
+
+// known returns the words that nearly every message brings, "" for others.
+func known(b []byte) string {
+	switch string(b) {
+	case "text":
+		return "text"
+	case "plain":
+		return "plain"
+	case "html":
+		return "html"
+	case "charset":
+		return "charset"
+	case "utf-8":
+		return "utf-8"
+	case "us-ascii":
+		return "us-ascii"
+	case "boundary":
+		return "boundary"
+	case "alternative":
+		return "alternative"
+	case "mixed":
+		return "mixed"
+	case "related":
+		return "related"
+	case "7bit":
+		return "7bit"
+	case "8bit":
+		return "8bit"
+	case "base64":
+		return "base64"
+	case "quoted-printable":
+		return "quoted-printable"
+	case "attachment":
+		return "attachment"
+	case "inline":
+		return "inline"
+	case "filename":
+		return "filename"
+	case "name":
+		return "name"
+	}
+	return ""
+}
+
+// lowerASCII makes b lower case in place.
+func lowerASCII(b []byte) []byte {
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + ('a' - 'A')
+		}
+	}
+	return b
 }

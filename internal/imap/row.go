@@ -115,8 +115,8 @@ type Address struct{ Name, Mailbox, Host string }
 
 // BodyStructure is the server's reading of a message's parts (RFC 3501 7.4.2). Servers are often wrong about it.
 type BodyStructure struct {
-	Type, Subtype     string            // lower case
-	Params            map[string]string // keys in lower case
+	Type, Subtype     string // lower case
+	Params            Params
 	ID, Description   string
 	Encoding          string // lower case
 	Size              int64
@@ -125,7 +125,23 @@ type BodyStructure struct {
 	Envelope          *Envelope        // of message/rfc822
 	MD5               string
 	Disposition       string // lower case
-	DispositionParams map[string]string
+	DispositionParams Params
 	Language          []string
 	Location          string
+}
+
+// Params are the parameters of a part, in the server's order.
+type Params []Param
+
+// Param is one of them; its name is in lower case.
+type Param struct{ Name, Value string }
+
+// Get returns the value of the first parameter of that name, given in lower case, or "".
+func (p Params) Get(name string) string {
+	for _, x := range p {
+		if x.Name == name {
+			return x.Value
+		}
+	}
+	return ""
 }

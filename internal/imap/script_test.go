@@ -223,7 +223,11 @@ func (p *player) row(r *Row) {
 		fmt.Fprintf(&b, " envelope %q", fmt.Sprint(*r.Envelope))
 	}
 	if r.BodyStructure != nil {
-		fmt.Fprintf(&b, " structure %s/%s %d parts %v %d", r.BodyStructure.Type, r.BodyStructure.Subtype, len(r.BodyStructure.Parts), r.BodyStructure.Params, r.BodyStructure.Size)
+		params := map[string]string{}
+		for _, x := range r.BodyStructure.Params {
+			params[x.Name] = x.Value
+		}
+		fmt.Fprintf(&b, " structure %s/%s %d parts %v %d", r.BodyStructure.Type, r.BodyStructure.Subtype, len(r.BodyStructure.Parts), params, r.BodyStructure.Size)
 	}
 	if r.Body.Has {
 		fmt.Fprintf(&b, " body %q", r.Body.Bytes)

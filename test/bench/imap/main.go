@@ -1,0 +1,224 @@
+// Command imap measures our IMAP client beside others and beside a raw socket that throws everything away, all on one
+// private Dovecot in one run:
+//
+//	cd test/bench/imap && go run . -n 20000,100000
+//
+// Each measurement is a process of its own, so that CPU and memory are its own. Every client has to look at each item that
+// it asked for; their counts must agree. The machine's speed and noise touch all of them alike, so the ratios are what to
+// look at.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/posthorn/posthorn/test/realsrv"
+	"github.com/posthorn/posthorn/test/seed"
+)
+
+const user, password = "bench", "pass"
+
+// clients in the order of the table. A client reads the folders and tells what it saw.
+var clients = []struct {
+	name string
+	run  func(addr string, folders []string, task string) (seen, error)
+}{
+	{"raw drain", drain},
+	{"posthorn", ours},
+	{"go-imap v2", goImap},
+	{"mox", mox},
+}
+
+var tasks = []string{"flags", "metadata", "headers", "bodies"}
+
+// seen is what a client has read; the drain reads nothing.
+type seen struct {
+	Rows  int
+	UIDs  int64 // their sum
+	Bytes int64 // of headers and bodies
+	Texts int64 // bytes of subjects, sizes of parts: what shows that the rest was understood
+}
+
+// result is one measurement.
+type result struct {
+	seen
+	Wall, CPU time.Duration
+	Allocs    uint64
+	RSS       int64
+}
+
+func main() {
+	counts := flag.String("n", "20000", "messages, several with commas")
+	rounds := flag.Int("rounds", 3, "rounds; the table shows medians")
+	only := flag.String("tasks", strings.Join(tasks, ","), "what is fetched")
+	child := flag.String("child", "", "internal: client/task")
+	addr := flag.String("addr", "", "internal: the server")
+	flag.Parse()
+	if *child != "" {
+		if err := measure(*child, *addr); err != nil {
+			fmt.Fprintln(os.Stderr, *child+":", err)
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	for _, s := range strings.Split(*counts, ",") {
+		n, err := strconv.Atoi(s)
+		if err == nil {
+			err = compare(ctx, n, *rounds, strings.Split(*only, ","))
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+// measure is one run in this process; the folders come on stdin.
+func measure(what, addr string) error {
+	name, task, _ := strings.Cut(what, "/")
+	var folders []string
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		folders = append(folders, in.Text())
+	}
+	i := slices.IndexFunc(clients, func(c struct {
+		name string
+		run  func(string, []string, string) (seen, error)
+	}) bool {
+		return c.name == name
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	cpu, start := cpuTime(), time.Now()
+	s, err := clients[i].run(addr, folders, task)
+	if err != nil {
+		return err
+	}
+	r := result{seen: s, Wall: time.Since(start), CPU: cpuTime() - cpu}
+	runtime.ReadMemStats(&after)
+	r.Allocs = after.Mallocs - before.Mallocs
+	r.RSS, err = peak()
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// peak is the most memory this program had. The kernel's ru_maxrss would count the parent's, too.
+func peak() (int64, error) {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	var kb int64
+	_, err = fmt.Sscan(rest, &kb)
+	return kb << 10, err
+}
+
+func compare(ctx context.Context, n, rounds int, tasks []string) error {
+	d, err := realsrv.NewDovecot(realsrv.DovecotOptions{Password: password})
+	if err != nil {
+		return err
+	}
+	defer d.Stop()
+	dir := d.MaildirPath(user)
+	fmt.Fprintf(os.Stderr, "making %d messages\n", n)
+	if _, err := seed.Maildir(dir, 1, n); err != nil {
+		return err
+	}
+	if err := d.Chown(dir); err != nil {
+		return err
+	}
+	folders := []string{"INBOX"}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if name, ok := strings.CutPrefix(e.Name(), "."); ok && e.IsDir() {
+			if _, err := os.Stat(filepath.Join(dir, e.Name(), "cur")); err == nil {
+				folders = append(folders, strings.ReplaceAll(name, ".", "/"))
+			}
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	run := func(client, task string) (r result, err error) {
+		cmd := exec.CommandContext(ctx, self, "-child", client+"/"+task, "-addr", d.Addr)
+		cmd.Stdin, cmd.Stderr = strings.NewReader(strings.Join(folders, "\n")), os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return r, fmt.Errorf("%s, %s: %w", client, task, err)
+		}
+		return r, json.Unmarshal(out, &r)
+	}
+	fmt.Printf("%d messages, %d folders; medians of %d rounds; %s, %d CPUs; %s\n\n", n, len(folders), rounds, runtime.Version(), runtime.NumCPU(), time.Now().Format(time.DateOnly))
+	fmt.Println("| what | client | wall | to the drain | CPU | to ours | allocations a row | peak RSS |\n|---|---|---|---|---|---|---|---|")
+	for _, task := range tasks {
+		// Once unmeasured, so that the server's index and the page cache are warm for everybody.
+		if _, err := run("raw drain", task); err != nil {
+			return err
+		}
+		all := map[string][]result{}
+		for round := range rounds {
+			fmt.Fprintf(os.Stderr, "%s, round %d of %d\n", task, round+1, rounds)
+			for _, c := range clients {
+				r, err := run(c.name, task)
+				if err != nil {
+					return err
+				}
+				all[c.name] = append(all[c.name], r)
+				if mine := all["posthorn"]; c.name != "raw drain" && (r.Rows != n || r.UIDs != mine[0].UIDs || r.Bytes != mine[0].Bytes) {
+					return fmt.Errorf("%s, %s: saw %+v, we saw %+v", c.name, task, r.seen, mine[0].seen)
+				}
+			}
+		}
+		for _, c := range clients {
+			rs := all[c.name]
+			wall := func(r result) float64 { return r.Wall.Seconds() }
+			cpu := func(r result) float64 { return r.CPU.Seconds() }
+			allocs := "-"
+			if c.name != "raw drain" {
+				allocs = fmt.Sprintf("%.1f", median(rs, func(r result) float64 { return float64(r.Allocs) / float64(n) }))
+			}
+			fmt.Printf("| %s | %s | %.3f s | %.2f | %.3f s | %.2f | %s | %.1f MB |\n", task, c.name, median(rs, wall), median(rs, wall)/median(all["raw drain"], wall),
+				median(rs, cpu), median(rs, cpu)/median(all["posthorn"], cpu), allocs, slices.MaxFunc(rs, func(a, b result) int { return int(a.RSS - b.RSS) }).rss())
+		}
+	}
+	fmt.Println()
+	return nil
+}
+
+func (r result) rss() float64 { return float64(r.RSS) / 1e6 }
+
+func median(rs []result, of func(result) float64) float64 {
+	var v []float64
+	for _, r := range rs {
+		v = append(v, of(r))
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
