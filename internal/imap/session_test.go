@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -287,6 +288,30 @@ func TestNoSecretLeaks(t *testing.T) {
 		if !strings.Contains(trace.String(), "NOOP") {
 			t.Errorf("trace is empty: %q", trace.String())
 		}
+	}
+}
+
+// What mail says is nobody's business, whichever response or command it stands in.
+func TestTraceKeepsMailPrivate(t *testing.T) {
+	t.Parallel()
+	var trace strings.Builder
+	addr := pipeServer(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1] hi\r\n")
+		for n, answer := range []string{
+			"* 1 FETCH (UID 7 ENVELOPE (NIL \"private\" NIL))\r\n* 7 UIDFETCH (ENVELOPE (NIL \"private\" NIL) BODYSTRUCTURE (\"private\"))\r\n* 8 UIDFETCH (ENVELOPE (NIL private NIL))\r\n* 9 fetch (BODY[HEADER] {7}\r\nprivate)\r\n",
+			"* SEARCH 7\r\n",
+		} {
+			_, _ = r.ReadString('\n')
+			_, _ = fmt.Fprintf(c, "%sP%d OK done\r\n", answer, n+1)
+		}
+	})
+	s := open(t, Options{Addr: addr, Security: Plain, Trace: &trace})
+	check(t, s.Fetch(context.Background(), Range(1, 9), FetchOptions{Envelope: true}, func(*Row) error { return nil }))
+	_, err := s.Search(context.Background(), `HEADER Message-ID "private"`)
+	check(t, err)
+	if got := trace.String(); strings.Contains(got, "private") || !strings.Contains(got, "UIDFETCH (ENVELOPE") || !strings.Contains(got, "UID SEARCH HEADER") {
+		t.Errorf("trace:\n%s", got)
 	}
 }
 

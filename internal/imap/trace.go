@@ -20,7 +20,24 @@ func (s *Session) traceOut(l *line, from int) {
 			b = append(append([]byte(nil), s.wbuf[:bytes.IndexByte(s.wbuf, ' ')+1+l.nameEnd]...), " (hidden)"...)
 		}
 	}
+	if l.nameEnd > 0 && string(l.b[:l.nameEnd]) == "UID SEARCH" { // criteria may quote mail
+		if i := bytes.IndexByte(b, '"'); i >= 0 {
+			b = append(b[:i:i], "(hidden)"...)
+		}
+	}
 	s.trace("C: ", b)
+}
+
+// private returns where what a mail says may begin in a FETCH: at the first string, or behind the name of an item that tells
+// of content, whose texts sloppy servers write without quotes. -1: nowhere.
+func private(b []byte) int {
+	at := bytes.IndexByte(b, '"')
+	for _, item := range [...]string{"ENVELOPE", "BODYSTRUCTURE", "BODY[", "BODY ", "PREVIEW", "SNIPPET"} {
+		if i := bytes.Index(b, []byte(item)); i >= 0 && (at < 0 || i+len(item) < at) {
+			at = i + len(item)
+		}
+	}
+	return at
 }
 
 // traceIn writes what was received: of FETCH only the start and no strings, of literals nothing.
@@ -32,9 +49,9 @@ func (s *Session) traceIn(f frame) {
 	if b[0] == '+' && s.secretText != "" {
 		b, more = []byte("+ (hidden)"), false // salt and proof are enough to guess passwords with
 	}
-	if _, rest, ok := untaggedNumber(b); ok && hasPrefixFold(rest, "FETCH") {
-		if i := bytes.IndexByte(b, '"'); i >= 0 {
-			b, more = b[:i], true
+	if _, rest, ok := untaggedNumber(b); ok && (hasPrefixFold(rest, "FETCH") || hasPrefixFold(rest, "UIDFETCH")) {
+		if i := private(rest); i >= 0 {
+			b, more = b[:len(b)-len(rest)+i], true
 		}
 	}
 	s.trace("S: ", b)

@@ -8,10 +8,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +30,7 @@ type options struct {
 	requests int
 	skipSync bool
 	profile  string
+	clients  bool
 }
 
 const user, password = "bench", "pass"
@@ -41,11 +44,16 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; the table shows medians")
 	flag.IntVar(&o.requests, "requests", 400, "API requests of each kind")
 	flag.BoolVar(&o.skipSync, "client-only", false, "only the floor and our IMAP client")
+	flag.BoolVar(&o.clients, "clients", false, "our IMAP client beside others, instead: needs modules that the program does not")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the sync")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	measure := run
+	if o.clients {
+		measure = clients
+	}
+	if err := measure(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -130,6 +138,13 @@ func run(ctx context.Context, o options) error {
 		runtime.Version(), runtime.NumCPU(), time.Now().Format(time.DateOnly))
 	t.print()
 	return nil
+}
+
+// clients runs the comparison in test/bench/imap, a module of its own.
+func clients(ctx context.Context, o options) error {
+	cmd := exec.CommandContext(ctx, "go", "run", ".", "-n", strconv.Itoa(o.n), "-rounds", strconv.Itoa(o.rounds))
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "test/bench/imap", os.Stdout, os.Stderr
+	return cmd.Run()
 }
 
 // listFolders reads the folder names off a Maildir++.
