@@ -54,12 +54,14 @@ type Operation struct {
 // DraftWork is what an operation on a draft knows of the copies at the server. Each version that we write carries a
 // Revision of its own in its header: by it a version is recognised whatever UID the server gave it.
 type DraftWork struct {
-	HeaderID string   `json:"id,omitempty"`    // Message-ID, without <>, the same in all versions
-	Revision string   `json:"rev,omitempty"`   // of the version to be written
-	Replaces []Copy   `json:"old,omitempty"`   // the copies that the caller had seen
-	Bases    []string `json:"bases,omitempty"` // revisions that go with them: of earlier operations whose place this one takes
-	Folder   FolderID `json:"in,omitempty"`    // where the version is put; known once Tried
-	From     Copy     `json:"from,omitzero"`   // where it can lie if it was put there already: this UID or later
+	Revision string            `json:"rev,omitempty"`   // of the version to be written
+	Old      MessageID         `json:"of,omitempty"`    // the message whose copies Replaces are
+	Replaces []Copy            `json:"old,omitempty"`   // the copies that the caller had seen
+	Bases    []string          `json:"bases,omitempty"` // revisions that go with them: of earlier operations whose place this one takes
+	From     Copy              `json:"from,omitzero"`   // once Tried: where the version can lie, at this UID or later
+	Metadata map[string]string `json:"md,omitempty"`    // to be kept with the draft
+	Tagged   bool              `json:"tag,omitempty"`   // Metadata was given
+	UTF8     bool              `json:"utf8,omitempty"`  // the header of the version is in UTF-8
 }
 
 // Copy names one copy of a message at the server.

@@ -52,6 +52,9 @@ func (e *ComposeError) Error() string { return e.Field + ": " + e.Msg }
 var ownFields = []string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Subject", "Date", "Message-ID", "In-Reply-To", "References",
 	"Thread-Topic", "Thread-Index", "MIME-Version", "Received", "Return-Path", "DKIM-Signature"}
 
+// RevisionField is a header field of the drafts that we write: each version has a value of its own.
+const RevisionField = "X-Posthorn-Revision"
+
 // The bounds of what is written. A line never exceeds 998 bytes (RFC 5322 2.1.1).
 const (
 	maxFieldName = 70

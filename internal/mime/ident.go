@@ -42,6 +42,13 @@ func Fingerprint(m *Message) (fp [16]byte, strong bool) {
 	return [16]byte(sum[:16]), validID(m.MessageID)
 }
 
+// DraftFingerprint identifies a draft by its Message-ID alone, which programs keep when they save a new version of it: all
+// versions of a draft are one message.
+func DraftFingerprint(messageID string) [16]byte {
+	sum := sha256.Sum256([]byte("posthorn draft fingerprint 1\n" + messageID))
+	return [16]byte(sum[:16])
+}
+
 // appendNormal appends a raw value with every run of white space and line ends as one space, and none at the ends.
 func appendNormal(dst []byte, v string) []byte {
 	space, any := false, false

@@ -24,11 +24,15 @@ import (
 //
 // Of several messages with one fingerprint, the first whose bytes were seen has the plain id. No two messages share both
 // fingerprint and digest.
+//
+// A draft is otherwise: all its versions have one fingerprint. The newest copy whose bytes were seen has the plain id, and
+// when a newer one comes the message becomes that; an older version that still lies at the server is split off.
 type messageRow struct {
 	row    int64 // 0 until giveRows
 	public publicID
 	fp     [16]byte
 	split  bool
+	draft  bool
 	digest []byte // nil: no bytes yet
 	threading
 	content bool   // content or header facts are to be written
@@ -72,13 +76,13 @@ type facts struct {
 	partial      bool
 }
 
-const messageRowColumns = "id, public, fingerprint, split, digest, thread_id, thread_keys, thread_subject, flags, keywords, body_state, trouble, has_att, seq"
+const messageRowColumns = "id, public, fingerprint, split, digest, thread_id, thread_keys, thread_subject, flags, keywords, body_state, trouble, has_att, seq, draft"
 
 func scanMessageRow(r *sql.Rows) (*messageRow, error) {
 	m := &messageRow{stored: true}
 	var public, fp sql.RawBytes
 	var keywords, trouble sql.NullString
-	err := r.Scan(&m.row, &public, &fp, &m.split, &m.digest, &m.threadNum, &m.keys, &m.topic, &m.flags, &keywords, &m.body, &trouble, &m.hasAtt, &m.seq)
+	err := r.Scan(&m.row, &public, &fp, &m.split, &m.digest, &m.threadNum, &m.keys, &m.topic, &m.flags, &keywords, &m.body, &trouble, &m.hasAtt, &m.seq, &m.draft)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +196,9 @@ func (a *applier) addNew(list []NewMessage) error {
 		if p != nil && !p.removed {
 			if p.vanishedAt == 0 {
 				if n.Content != nil && !p.held {
-					a.addContent(p, n.Content)
+					if err := a.addContent(p, n.Content); err != nil {
+						return err
+					}
 				}
 				continue
 			}
@@ -201,7 +207,9 @@ func (a *applier) addNew(list []NewMessage) error {
 				p.setFlags(n.Flags, n.Keywords, n.ModSeq)
 				a.replaceVanished(p.msg, p)
 				if n.Content != nil && !p.held {
-					a.addContent(p, n.Content)
+					if err := a.addContent(p, n.Content); err != nil {
+						return err
+					}
 				}
 				continue
 			}
@@ -217,7 +225,13 @@ func (a *applier) addNew(list []NewMessage) error {
 		p.setFlags(n.Flags, n.Keywords, n.ModSeq)
 
 		if c := n.Content; c != nil {
+			if base := a.byPublic[a.plain(n.FP)]; n.Draft && base != nil {
+				if err := a.revise(base, p, c.Digest); err != nil {
+					return err
+				}
+			}
 			m := a.byContent(n.FP, n.Strong, c.Digest, func() (*facts, threading) { return headFacts(n), threadingOf(&n.Threading) })
+			m.draft = n.Draft
 			a.place(m, p)
 			a.fill(m, p, c)
 			continue
@@ -227,9 +241,10 @@ func (a *applier) addNew(list []NewMessage) error {
 			public := a.plain(n.FP)
 			if m = a.byPublic[public]; m == nil {
 				m = a.create(public, n.FP, false, headFacts(n), threadingOf(&n.Threading))
+				m.draft = n.Draft
 			}
 		}
-		p.held = held && m.digest != nil && !a.splits[n.FP]
+		p.held = held && m.digest != nil && !a.splits[n.FP] && !n.Draft // two versions may share size and date
 		a.place(m, p)
 	}
 	return nil
@@ -302,7 +317,9 @@ func (a *applier) addBodies(list []Body) error {
 	for i := range list {
 		b := &list[i]
 		if p := a.find(b.PlacementRef); p != nil && !p.removed && !p.held {
-			a.addContent(p, &b.Content)
+			if err := a.addContent(p, &b.Content); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -310,19 +327,111 @@ func (a *applier) addBodies(list []Body) error {
 
 // addContent gives a placement the bytes found there: its message gets them, or has them, or the placement is one of
 // another message.
-func (a *applier) addContent(p *placementRow, c *Content) {
+func (a *applier) addContent(p *placementRow, c *Content) error {
 	old := p.msg
+	if old.draft && !old.split {
+		if err := a.revise(old, p, c.Digest); err != nil {
+			return err
+		}
+	}
 	m := a.byContent(old.fp, true, c.Digest, func() (*facts, threading) {
 		f := *old.facts
 		f.received, f.size = time.UnixMilli(p.internaldate), p.size
 		f.raw, f.display, f.displayHTML, f.snippet, f.parts, f.partial = 0, 0, false, "", nil, false
 		return &f, threading{keys: old.keys, topic: old.topic, anchor: old.anchor}
 	})
+	m.draft = old.draft
 	if m != old {
 		a.detach(p)
 		a.place(m, p)
 	}
 	a.fill(m, p, c)
+	return nil
+}
+
+// revise makes room in a draft for the bytes of p, if p is its newest copy: the version that it had goes with the older
+// copies that are at the server, as a message of its own, or is dropped.
+func (a *applier) revise(m *messageRow, p *placementRow, digest [32]byte) error {
+	if m.digest == nil || bytes.Equal(m.digest, digest[:]) || a.byPublic[a.exact(m.fp, digest)] != nil {
+		return nil
+	}
+	var older []*placementRow
+	for _, q := range m.placements {
+		switch {
+		case q == p || q.vanishedAt != 0 || !q.held:
+		case p.newer(q):
+			older = append(older, q)
+		default:
+			return nil // p is an older version itself
+		}
+	}
+	if m.stored {
+		if err := a.loadFacts([]int64{m.row}); err != nil {
+			return err
+		}
+	}
+	f := *m.facts
+	if len(older) > 0 {
+		if m.stored {
+			if err := a.loadBody(m.row, &f); err != nil {
+				return err
+			}
+		}
+		public := a.exact(m.fp, [32]byte(m.digest))
+		split := a.byPublic[public]
+		if split == nil {
+			f.received = time.UnixMilli(older[0].internaldate)
+			split = a.create(public, m.fp, true, &f, m.threading)
+			split.draft, split.digest, split.hasAtt, split.content = true, m.digest, m.hasAtt, true
+		} else {
+			a.drop(&f)
+		}
+		for _, q := range older {
+			a.detach(q)
+			a.place(split, q)
+			q.dirty = true
+		}
+	} else {
+		a.drop(&f)
+	}
+	for _, q := range m.placements { // vanished copies of the version that is gone
+		if q != p && q.held {
+			q.held, q.dirty = false, true
+		}
+	}
+	m.digest, m.facts.raw, m.facts.display = nil, 0, 0
+	return nil
+}
+
+// drop has the bytes removed after the commit.
+func (a *applier) drop(f *facts) {
+	for _, blob := range []int64{f.raw, f.display} {
+		if blob != 0 {
+			a.freed = append(a.freed, blob)
+		}
+	}
+}
+
+// newer tells which of two copies came later.
+func (p *placementRow) newer(q *placementRow) bool {
+	if p.folder == q.folder && p.uidvalidity == q.uidvalidity {
+		return p.uid > q.uid
+	}
+	if p.internaldate != q.internaldate {
+		return p.internaldate > q.internaldate
+	}
+	return p.folder > q.folder
+}
+
+// loadBody reads what loadFacts leaves out: what was found in the bytes.
+func (a *applier) loadBody(row int64, f *facts) error {
+	var parts sql.NullString
+	err := a.t.row(a.ctx, "SELECT snippet, parts, display_html, partial FROM messages WHERE {a}id = ?", row).Scan(&f.snippet, &parts, &f.displayHTML, &f.partial)
+	if err != nil {
+		return err
+	}
+	f.parts, err = parseList[mail.Part](parts)
+	return err
 }
 
 // fill marks the placement as held, and gives the message the content if it had none.
@@ -465,11 +574,7 @@ func (a *applier) writeMessages() error {
 		switch {
 		case m.gone:
 			gone = append(gone, []any{m.row})
-			for _, blob := range []int64{m.facts.raw, m.facts.display} {
-				if blob != 0 {
-					a.freed = append(a.freed, blob)
-				}
-			}
+			a.drop(m.facts)
 			for _, k := range m.addressKeys {
 				dropKeys = append(dropKeys, []any{k, m.row})
 			}
@@ -499,7 +604,7 @@ func (a *applier) writeMessages() error {
 		if m.stored {
 			content = append(content, append(vals, m.row))
 		} else {
-			fresh = append(fresh, append(vals, m.row, m.public[:], m.fp[:], bit(m.split), m.thread.num, m.keys, m.topic, f.received.UnixMilli()))
+			fresh = append(fresh, append(vals, m.row, m.public[:], m.fp[:], bit(m.split), m.thread.num, m.keys, m.topic, f.received.UnixMilli(), bit(m.draft)))
 		}
 		keys := a.m.addressKeys(&f.addresses)
 		for _, k := range keys {
@@ -534,7 +639,7 @@ func (a *applier) writeMessages() error {
 	slices.SortFunc(fresh, func(x, y []any) int { return compareRows(x[21], y[21]) })
 	err := a.t.insertMany(a.ctx, "messages", []string{"flags", "keywords", "body_state", "trouble", "has_att", "seq", "digest", "sent_at", "header_id",
 		"in_reply_to", "refs", "subject", "subject_key", "addresses", "snippet", "size", "parts", "raw_blob", "display_blob", "display_html", "partial",
-		"id", "public", "fingerprint", "split", "thread_id", "thread_keys", "thread_subject", "received_at"}, fresh, "")
+		"id", "public", "fingerprint", "split", "thread_id", "thread_keys", "thread_subject", "received_at", "draft"}, fresh, "")
 	if err != nil {
 		return err
 	}

@@ -145,6 +145,9 @@ func (a *applier) load(b Batch) error {
 		if p := a.find(c.PlacementRef); p != nil && !p.held {
 			publics[a.plain(p.msg.fp)] = true
 			publics[a.exact(p.msg.fp, c.Digest)] = true
+			if p.msg.draft {
+				strong = append(strong, p.msg.fp[:])
+			}
 		}
 		if n := made[c.PlacementRef]; n != nil {
 			publics[a.exact(n.FP, c.Digest)] = true

@@ -388,7 +388,7 @@ func scanChecked(r *sql.Rows) (*checkedMessage, error) {
 	var public, fp []byte
 	var keywords, trouble, addrs, metadata sql.NullString
 	var raw, display sql.NullInt64
-	err := r.Scan(&m.row, &public, &fp, &m.split, &m.digest, &m.threadNum, &m.keys, &m.topic, &m.flags, &keywords, &m.body, &trouble, &m.hasAtt, &m.seq,
+	err := r.Scan(&m.row, &public, &fp, &m.split, &m.digest, &m.threadNum, &m.keys, &m.topic, &m.flags, &keywords, &m.body, &trouble, &m.hasAtt, &m.seq, &m.draft,
 		&m.received, &m.size, &raw, &display, &addrs, &metadata)
 	if err != nil {
 		return nil, err

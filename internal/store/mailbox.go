@@ -68,6 +68,7 @@ type NewMessage struct {
 	Head      *mime.Message  // what the list shows of it
 	FP        [16]byte       // mime.Fingerprint
 	Strong    bool           // FP identifies it; else Content must be given
+	Draft     bool           // FP is mime.DraftFingerprint: of copies with different bytes the newest is the message
 	Threading mime.Threading // mime.IDKey.ThreadKeys
 	Content   *Content       // nil: the bytes were not fetched yet
 }

@@ -205,7 +205,10 @@ func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, u
 		n.Flags, n.Keywords = mail.ParseFlags(r.Flags)
 		n.FP, n.Strong = mime.Fingerprint(n.Head)
 		n.Strong = n.Strong && r.HasHeader
-		if !n.Strong {
+		if n.Draft = n.Strong && n.Flags&mail.FlagDraft != 0; n.Draft {
+			n.FP = mime.DraftFingerprint(n.Head.MessageID)
+		}
+		if !n.Strong || n.Draft { // a version of a draft becomes the message whole, or not yet
 			want.Add(r.UID)
 		}
 		a.dateAndThread(&n)

@@ -264,18 +264,25 @@ func (a *account) verify(ctx context.Context, s *session, f mail.Folder, v *visi
 		uids.Add(uint32(uid))
 	}
 	proven := imap.UIDSet{}
-	prints := map[mail.UID][16]byte{}
+	prints := map[mail.UID][][16]byte{}
 	err := s.Fetch(ctx, uids, imap.FetchOptions{Header: mime.HeaderFieldsForSync()}, func(r *imap.Row) error {
 		if !r.HasHeader {
 			return nil
 		}
-		fp, strong := mime.Fingerprint(mime.ParseHeader(r.Header))
-		if strong && mail.MessageID(a.key.MessageID(fp)) == v.of[mail.UID(r.UID)] {
-			proven.Add(r.UID)
-		} else {
-			doubtful.Add(r.UID)
-			prints[mail.UID(r.UID)] = fp
+		head := mime.ParseHeader(r.Header)
+		fp, strong := mime.Fingerprint(head)
+		could := [][16]byte{fp}
+		if strong {
+			could = append(could, mime.DraftFingerprint(head.MessageID)) // if it was a draft when it was first seen
 		}
+		for _, fp := range could {
+			if strong && mail.MessageID(a.key.MessageID(fp)) == v.of[mail.UID(r.UID)] {
+				proven.Add(r.UID)
+				return nil
+			}
+		}
+		doubtful.Add(r.UID)
+		prints[mail.UID(r.UID)] = could
 		return nil
 	})
 	if err != nil {
@@ -291,8 +298,10 @@ func (a *account) verify(ctx context.Context, s *session, f mail.Folder, v *visi
 				} else {
 					digest = sha256.Sum256(b.raw.buf.Bytes())
 				}
-				if mail.MessageID(a.key.MessageID(mime.WithDigest(prints[b.ref.UID], digest))) == v.of[b.ref.UID] {
-					proven.Add(uint32(b.ref.UID))
+				for _, fp := range prints[b.ref.UID] {
+					if mail.MessageID(a.key.MessageID(mime.WithDigest(fp, digest))) == v.of[b.ref.UID] {
+						proven.Add(uint32(b.ref.UID))
+					}
 				}
 			}
 			return nil

@@ -182,6 +182,8 @@ func (a *account) alone(ctx context.Context, s *session, op mail.Operation) erro
 	switch op.Kind {
 	case mail.OpFile, mail.OpLook:
 		err = a.fileCopy(ctx, s, &op)
+	case mail.OpDraftSave, mail.OpDraftDelete:
+		err = a.changeDraft(ctx, s, &op)
 	case mail.OpFolderCreate:
 		op.Folder, err = a.createFolder(ctx, s, &op)
 	case mail.OpFolderRename:

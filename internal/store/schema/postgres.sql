@@ -211,6 +211,7 @@ CREATE TABLE messages(
   public bytea NOT NULL,                -- 16 bytes, the keyed hash behind mail.MessageID
   fingerprint bytea NOT NULL,           -- 16 bytes, before any digest was mixed in
   split bigint NOT NULL,                -- strong fingerprint, other bytes than the message that has its plain id
+  draft bigint NOT NULL,                -- its Message-ID alone identifies it; the newest copy has the plain id
   digest bytea,                         -- SHA-256 of the raw bytes; NULL until they are held
   thread_id bigint NOT NULL,
   thread_keys bytea NOT NULL,           -- 12 bytes each: what this message contributes to threading

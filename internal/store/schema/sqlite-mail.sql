@@ -51,6 +51,7 @@ CREATE TABLE messages(
   public BLOB NOT NULL UNIQUE,          -- 16 bytes, the keyed hash behind mail.MessageID
   fingerprint BLOB NOT NULL,            -- 16 bytes, before any digest was mixed in
   split INTEGER NOT NULL,               -- strong fingerprint, other bytes than the message that has its plain id
+  draft INTEGER NOT NULL,               -- its Message-ID alone identifies it; the newest copy has the plain id
   digest BLOB,                          -- SHA-256 of the raw bytes; NULL until they are held
   thread_id INTEGER NOT NULL,
   thread_keys BLOB NOT NULL,            -- 12 bytes each: what this message contributes to threading
