@@ -48,7 +48,16 @@ type Deps struct {
 	Version string
 	// MaxMessage is what a message to be saved or sent may hold, attachments decoded, in bytes; 0 means 40 MiB.
 	MaxMessage int64
-	Events     Events
+
+	PublicURL string // where browsers reach this server, without a slash at the end; "": as the request says
+	Limits    Limits
+	Events    Events
+}
+
+// Limits are how many requests a second are answered, with bursts of twice as many; 0 is no limit.
+type Limits struct {
+	Key   int // of one API key or access token
+	Grant int // about one grant
 }
 
 // API answers /v3 and /openapi.yaml, and everything else with a JSON 404.
@@ -60,6 +69,9 @@ type API struct {
 	gzips   sync.Pool // *gzip.Writer
 	spec    spec
 	waiters waiters
+	pages   pages
+	byKey   *limiter
+	byGrant *limiter
 }
 
 // New makes the handler of the API.
@@ -70,7 +82,8 @@ func New(d Deps) *API {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	a := &API{Deps: d, mux: http.NewServeMux(), spec: newSpec()}
+	a := &API{Deps: d, mux: http.NewServeMux(), spec: newSpec(), pages: newPages(d.Now)}
+	a.byKey, a.byGrant = perSecond(d.Now, d.Limits.Key), perSecond(d.Now, d.Limits.Grant)
 	a.waiters.closed, a.waiters.write = make(chan struct{}), streamWrite
 	a.buffers.New = func() any { return new(bytes.Buffer) }
 	a.gzips.New = func() any {

@@ -110,8 +110,19 @@ type answer struct {
 		RequestID  string          `json:"request_id"`
 		Data       json.RawMessage `json:"data"`
 		NextCursor string          `json:"next_cursor"`
-		Error      struct{ Type, Message string }
+		Error      told            `json:"error"`
 	}
+}
+
+// told is what an error says. (The name of an OAuth error is a string in its place.)
+type told struct{ Type, Message string }
+
+func (e *told) UnmarshalJSON(b []byte) error {
+	if b[0] == '"' {
+		return nil
+	}
+	type plain told
+	return json.Unmarshal(b, (*plain)(e))
 }
 
 // do sends a request and checks what every answer must have.

@@ -11,9 +11,11 @@ import (
 	"net/url"
 	"path"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/auth"
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/v3"
@@ -32,11 +34,13 @@ type call struct {
 	r     *http.Request
 	id    string // request id
 	app   mail.AppID
+	only  mail.AccountID // of an access token: the one account it speaks for
 	route string
 
-	body   io.ReadCloser // without the bound of r.Body
-	status int
-	bytes  int64
+	body    io.ReadCloser // without the bound of r.Body
+	counted bool          // against the limit of the grant
+	status  int
+	bytes   int64
 }
 
 func (c *call) WriteHeader(status int) {
@@ -101,16 +105,50 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (c *call) run(r route) {
 	if !r.open {
-		app, err := c.a.Auth.App(c.r.Context(), c.r.Header.Get("Authorization"))
-		if err != nil {
+		if err := c.admit(r); err != nil {
 			c.fail(err)
 			return
 		}
-		c.app = app
 	}
 	if err := r.handle(c); err != nil {
 		c.fail(err)
 	}
+}
+
+// admit finds out who calls, and whether that is allowed to. An access token may do what is about the contents of its
+// grant, and look at the grant; all else takes an API key.
+func (c *call) admit(r route) error {
+	header := c.r.Header.Get("Authorization")
+	who, err := c.a.Auth.Caller(c.r.Context(), header)
+	if err != nil {
+		return err
+	}
+	c.app, c.only = who.App, who.Account
+	if c.only != "" && !strings.HasPrefix(r.pattern, "GET /v3/grants/{grant}") && !strings.Contains(r.pattern, " /v3/grants/{grant}/") {
+		return mail.E(mail.Unauthorized, "authorize", "this takes an API key; an access token is for the contents of its grant", nil)
+	}
+	token, _ := auth.Bearer(header)
+	hash := auth.Hash(token)
+	return c.limit(c.a.byKey, string(hash[:]), "requests with this key")
+}
+
+// limit counts the request.
+func (c *call) limit(l *limiter, name, what string) error {
+	if l == nil {
+		return nil
+	}
+	wait := l.take(name)
+	h := c.Header()
+	left := l.left(name)
+	if was, err := strconv.Atoi(h.Get("RateLimit-Remaining")); err != nil || left < was { // the tighter limit is told
+		h.Set("RateLimit-Limit", strconv.Itoa(l.burst/2))
+		h.Set("RateLimit-Remaining", strconv.Itoa(left))
+		h.Set("RateLimit-Reset", "1")
+	}
+	if wait == 0 {
+		return nil
+	}
+	return &mail.Error{Op: "serve", Kind: mail.Limited, After: max(wait, time.Second), Msg: "too many " + what + "; wait as Retry-After says"}
 }
 
 // normalise removes repeated and trailing slashes without a redirect, which a streamed upload could not follow: base
@@ -212,15 +250,32 @@ func (c *call) error(status int, e v3.Error) {
 	c.send(status, func(b *bytes.Buffer) error { return v3.Select{}.Encode(b, v3.ErrorBody{RequestID: c.id, Error: e}) })
 }
 
-// account returns the account that the path names. Another application's is as unknown as none.
-func (c *call) account() (mail.Account, error) { return c.grant(c.r.PathValue("grant")) }
+// account returns the account that the path names. Another application's is as unknown as none; to an access token so is
+// every other than its own, whether it exists or not.
+func (c *call) account() (mail.Account, error) {
+	acct, err := c.grant(c.r.PathValue("grant"))
+	if c.only != "" && (mail.IsKind(err, mail.NotFound) || err == nil && acct.ID != c.only) {
+		return mail.Account{}, mail.E(mail.Unauthorized, "find grant", "the access token is for another grant", nil)
+	}
+	if err != nil {
+		return mail.Account{}, err
+	}
+	if c.counted {
+		return acct, nil
+	}
+	c.counted = true
+	return acct, c.limit(c.a.byGrant, string(acct.ID), "requests about this grant")
+}
 
 // grant returns the account of an id or address as paths have it.
 func (c *call) grant(id string) (mail.Account, error) {
 	ctx := c.r.Context()
 	unknown := mail.E(mail.NotFound, "find grant", "there is no such grant", nil)
 	if id == "me" {
-		return mail.Account{}, mail.E(mail.Invalid, "find grant", "me is the grant of an access token; with an API key name the grant by its id or address", nil)
+		if c.only == "" {
+			return mail.Account{}, mail.E(mail.Invalid, "find grant", "me is the grant of an access token; with an API key name the grant by its id or address", nil)
+		}
+		return c.a.Store.Account(ctx, c.app, c.only)
 	}
 	if kind, rest, ok := strings.Cut(id, ":"); ok {
 		switch kind {

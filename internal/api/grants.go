@@ -27,6 +27,9 @@ func (a *API) connect(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := a.connectable(c, c.app, req.Provider); err != nil {
+		return err
+	}
 	acct, created, err := a.Auth.Connect(c.r.Context(), c.app, req)
 	if err != nil {
 		return err
@@ -143,22 +146,4 @@ func (a *API) detect(c *call) error {
 		}
 	}
 	return c.one(http.StatusOK, v3.Select{}, out)
-}
-
-func (a *API) application(c *call) error {
-	app, err := a.Store.DefaultApp(c.r.Context())
-	if err != nil {
-		return err
-	}
-	out := v3.Application{
-		ApplicationID: c.app, OrganizationID: string(c.app), Region: "us", Environment: "production",
-		Branding: v3.Branding{Name: "Posthorn"}, CallbackURIs: []string{},
-	}
-	if app.ID == c.app {
-		out.CreatedAt, out.UpdatedAt = app.CreatedAt.Unix(), app.CreatedAt.Unix()
-		if app.Name != "" {
-			out.Branding.Name = app.Name
-		}
-	}
-	return c.tagged(v3.Select{}, out)
 }

@@ -1,6 +1,7 @@
 package api
 
-// route is one line of the API. Every route needs an API key unless it says open.
+// route is one line of the API. Every route needs an API key unless it says open; an access token does for
+// what a grant holds, see call.admit.
 type route struct {
 	pattern string
 	handle  func(*call) error
@@ -11,7 +12,27 @@ func (a *API) allRoutes() []route {
 	return []route{
 		{"POST /v3/connect/custom", a.connect, false},
 		{"POST /v3/providers/detect", a.detect, false},
+		{"GET /v3/connect/auth", a.authorize, true},
+		{"POST /v3/connect/auth", a.authorizeStep, true},
+		{"POST /v3/connect/token", a.token, true},
+		{"POST /v3/connect/revoke", a.revokeToken, true},
+		{"GET /v3/connect/tokeninfo", a.tokenInfo, true},
+
 		{"GET /v3/applications", a.application, false},
+		{"PATCH /v3/applications", a.updateApplication, false},
+		{"GET /v3/applications/redirect-uris", a.listRedirectURIs, false},
+		{"POST /v3/applications/redirect-uris", a.createRedirectURI, false},
+		{"GET /v3/applications/redirect-uris/{redirect}", a.getRedirectURI, false},
+		{"PATCH /v3/applications/redirect-uris/{redirect}", a.updateRedirectURI, false},
+		{"PUT /v3/applications/redirect-uris/{redirect}", a.updateRedirectURI, false},
+		{"DELETE /v3/applications/redirect-uris/{redirect}", a.deleteRedirectURI, false},
+
+		{"GET /v3/connectors", a.listConnectors, false},
+		{"POST /v3/connectors", a.createConnector, false},
+		{"GET /v3/connectors/{provider}", a.getConnector, false},
+		{"PATCH /v3/connectors/{provider}", a.updateConnector, false},
+		{"PUT /v3/connectors/{provider}", a.updateConnector, false},
+		{"DELETE /v3/connectors/{provider}", a.deleteConnector, false},
 
 		{"GET /v3/grants", a.listGrants, false},
 		{"GET /v3/grants/{grant}", a.getGrant, false},

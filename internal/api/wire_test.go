@@ -155,7 +155,7 @@ func TestGrants(t *testing.T) {
 }
 
 // imapServer takes every login with the password "right".
-func imapServer(t *testing.T) int {
+func imapServer(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

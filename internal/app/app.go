@@ -104,6 +104,10 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	public, err := c.publicURL()
+	if err != nil {
+		return nil, err
+	}
 	a = &App{log: log, failed: make(chan error, 2)}
 	defer func() {
 		if err != nil {
@@ -121,7 +125,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Events: m.events()})
 	a.notify = notify.New(notify.Options{Store: a.store, Guard: provider.Guard{Allow: allow}, TLS: tlsConfig, Log: log, Keep: c.EventRetention, Panic: m.deliveryPanics.Inc})
 	authority := auth.New(auth.Options{Store: a.store, Guard: guard, TLS: tlsConfig, Resolver: net.DefaultResolver, Log: log})
-	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Notify: a.notify, Log: log, Version: Version, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
+	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Notify: a.notify, Log: log, Version: Version, PublicURL: public, Limits: api.Limits{Key: c.RateKey, Grant: c.RateGrant}, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
 	a.closeAPI = handler.Close
 	if a.apiListener, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("POSTHORN_LISTEN: %w", err)

@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"os"
 	"reflect"
 	"strings"
@@ -20,6 +21,9 @@ type Config struct {
 	EgressAllow    string        `name:"egress-allow" env:"POSTHORN_EGRESS_ALLOW" help:"Comma-separated networks (CIDR) that mail connections may reach although they are private."`
 	TLSCA          string        `name:"tls-ca" env:"POSTHORN_TLS_CA" help:"PEM file with certificate authorities to trust beside the system's."`
 	EventRetention time.Duration `name:"event-retention" env:"POSTHORN_EVENT_RETENTION" default:"720h" help:"How long events can be read and replayed, and deliveries are listed; at least 96h, so that a webhook can be away for a weekend."`
+	PublicURL      string        `name:"public-url" env:"POSTHORN_PUBLIC_URL" help:"Where browsers reach this server, such as https://mail.example.com; needed behind a proxy that speaks TLS."`
+	RateKey        int           `name:"rate-key" env:"POSTHORN_RATE_KEY" default:"20000" help:"Requests a second with one API key or access token, with bursts of twice as many; 0 is no limit."`
+	RateGrant      int           `name:"rate-grant" env:"POSTHORN_RATE_GRANT" default:"10000" help:"Requests a second about one grant; 0 is no limit."`
 	LogLevel       string        `name:"log-level" env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat      string        `name:"log-format" env:"POSTHORN_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
 
@@ -56,6 +60,18 @@ func (c *Config) LoadSecrets(lookup func(string) (string, bool)) error {
 		}
 	}
 	return nil
+}
+
+// publicURL is PublicURL without a slash at its end.
+func (c *Config) publicURL() (string, error) {
+	if c.PublicURL == "" {
+		return "", nil
+	}
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", fmt.Errorf("POSTHORN_PUBLIC_URL: %q is not an address such as https://mail.example.com", c.PublicURL)
+	}
+	return u.Scheme + "://" + u.Host, nil
 }
 
 func (c *Config) egress() ([]netip.Prefix, error) {

@@ -59,15 +59,17 @@ const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 // NewKey makes an API key: "ph_", 43 characters of randomness (256 bits) and 6 of checksum, by which secret scanners
 // can tell a key from a look-alike. Only its Hash is ever stored.
-func NewKey() string {
+func NewKey() string { return newToken(prefixKey) }
+
+func newToken(prefix string) string {
 	const n = 43 // 62^43 > 2^256
-	out := make([]byte, 0, 3+n+6)
-	out = append(out, "ph_"...)
+	out := make([]byte, 0, len(prefix)+n+6)
+	out = append(out, prefix...)
 	var b [64]byte
-	for len(out) < 3+n {
+	for len(out) < len(prefix)+n {
 		rand.Read(b[:])
 		for _, c := range b {
-			if c < 248 && len(out) < 3+n { // 248 = 4*62: every character equally likely
+			if c < 248 && len(out) < len(prefix)+n { // 248 = 4*62: every character equally likely
 				out = append(out, base62[c%62])
 			}
 		}

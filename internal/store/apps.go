@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -16,7 +17,24 @@ import (
 type App struct {
 	ID        mail.AppID
 	Name      string
+	Details   AppDetails
 	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// AppDetails are what an application says of itself. The JSON objects are opaque here.
+type AppDetails struct {
+	Branding   json.RawMessage      `json:"branding,omitempty"`
+	Hosted     json.RawMessage      `json:"hosted_authentication,omitempty"`
+	Connectors map[string]Connector `json:"connectors,omitempty"` // by provider, those that were changed
+}
+
+// Connector is how mailboxes of one provider are connected.
+type Connector struct {
+	Name     string          `json:"name,omitempty"`
+	Settings json.RawMessage `json:"settings,omitempty"`
+	Scope    []string        `json:"scope,omitempty"`
+	Off      bool            `json:"off,omitempty"` // none of the provider can be connected
 }
 
 // APIKey is what is known of an API key. The key itself is nowhere, only its SHA-256.
@@ -34,22 +52,71 @@ func (s *Store) makeDefaultApp(ctx context.Context) error {
 		if err := t.row(ctx, "SELECT count(*) FROM apps").Scan(&n); err != nil || n > 0 {
 			return err
 		}
-		_, err := t.exec(ctx, "INSERT INTO apps(id, name, created_at) VALUES(?, 'default', ?)", newUUID(), s.now().UnixMilli())
+		_, err := t.exec(ctx, "INSERT INTO apps(id, name, created_at, updated_at) VALUES(?, 'default', ?, ?)", newUUID(), s.now().UnixMilli(), s.now().UnixMilli())
 		return err
 	})
 }
 
-// DefaultApp returns the application that exists from the first start on.
-func (s *Store) DefaultApp(ctx context.Context) (App, error) {
+const appColumns = "id, name, details, created_at, updated_at"
+
+func scanApp(r *sql.Row) (App, error) {
 	var a App
-	var at int64
-	err := s.control.look(ctx, func(t *tx) error {
-		return t.row(ctx, "SELECT id, name, created_at FROM apps ORDER BY created_at, id LIMIT 1").Scan(&a.ID, &a.Name, &at)
-	})
+	var details sql.NullString
+	var created, updated int64
+	err := r.Scan(&a.ID, &a.Name, &details, &created, &updated)
 	if errors.Is(err, sql.ErrNoRows) {
-		return App{}, mail.E(mail.NotFound, "store", "there is no application", nil)
+		return App{}, mail.E(mail.NotFound, "store", "there is no such application", nil)
 	}
-	a.CreatedAt = fromMilli(at)
+	if err == nil && details.Valid {
+		err = json.Unmarshal([]byte(details.String), &a.Details)
+	}
+	a.CreatedAt, a.UpdatedAt = fromMilli(created), fromMilli(updated)
+	return a, err
+}
+
+// DefaultApp returns the application that exists from the first start on.
+func (s *Store) DefaultApp(ctx context.Context) (a App, err error) {
+	err = s.control.look(ctx, func(t *tx) error {
+		a, err = scanApp(t.row(ctx, "SELECT "+appColumns+" FROM apps ORDER BY created_at, id LIMIT 1"))
+		return err
+	})
+	return a, err
+}
+
+// App returns an application; NotFound if there is none of that id.
+func (s *Store) App(ctx context.Context, id mail.AppID) (a App, err error) {
+	if !isUUID(string(id)) {
+		return App{}, mail.E(mail.NotFound, "store", "there is no such application", nil)
+	}
+	err = s.control.look(ctx, func(t *tx) error {
+		a, err = scanApp(t.row(ctx, "SELECT "+appColumns+" FROM apps WHERE id=?", string(id)))
+		return err
+	})
+	return a, err
+}
+
+// UpdateApp lets change do its work on what an application says of itself, and returns the application as it is then. No
+// other change comes between.
+func (s *Store) UpdateApp(ctx context.Context, id mail.AppID, change func(*AppDetails) error) (a App, err error) {
+	err = s.control.write(ctx, func(t *tx) error {
+		lock := ""
+		if t.texts.d == postgres {
+			lock = " FOR UPDATE"
+		}
+		if a, err = scanApp(t.row(ctx, "SELECT "+appColumns+" FROM apps WHERE id=?"+lock, string(id))); err != nil {
+			return err
+		}
+		if err := change(&a.Details); err != nil {
+			return err
+		}
+		data, err := json.Marshal(a.Details)
+		if err != nil {
+			return err
+		}
+		a.UpdatedAt = s.now().Truncate(time.Millisecond)
+		_, err = t.exec(ctx, "UPDATE apps SET details=?, updated_at=? WHERE id=?", clean(string(data)), a.UpdatedAt.UnixMilli(), string(id))
+		return err
+	})
 	return a, err
 }
 

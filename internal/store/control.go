@@ -80,11 +80,13 @@ func (s *Store) checkControl(ctx context.Context) ([]Problem, []mail.AccountID, 
 	}
 	err = s.control.read(ctx, func(t *tx) error {
 		for what, q := range map[string]string{
-			"keys of an account that does not exist":         "SELECT count(*) FROM account_keys k WHERE NOT EXISTS(SELECT 1 FROM accounts a WHERE a.id=k.account_id)",
-			"secrets of an account that does not exist":      "SELECT count(*) FROM account_secrets k WHERE NOT EXISTS(SELECT 1 FROM accounts a WHERE a.id=k.account_id)",
-			"accounts of an application that does not exist": "SELECT count(*) FROM accounts k WHERE NOT EXISTS(SELECT 1 FROM apps a WHERE a.id=k.app_id)",
-			"webhooks of an application that does not exist": "SELECT count(*) FROM webhooks k WHERE NOT EXISTS(SELECT 1 FROM apps a WHERE a.id=k.app_id)",
-			"API keys of an application that does not exist": "SELECT count(*) FROM api_keys k WHERE NOT EXISTS(SELECT 1 FROM apps a WHERE a.id=k.app_id)",
+			"keys of an account that does not exist":          "SELECT count(*) FROM account_keys k WHERE NOT EXISTS(SELECT 1 FROM accounts a WHERE a.id=k.account_id)",
+			"secrets of an account that does not exist":       "SELECT count(*) FROM account_secrets k WHERE NOT EXISTS(SELECT 1 FROM accounts a WHERE a.id=k.account_id)",
+			"accounts of an application that does not exist":  "SELECT count(*) FROM accounts k WHERE NOT EXISTS(SELECT 1 FROM apps a WHERE a.id=k.app_id)",
+			"tokens of an account that does not exist":        "SELECT count(*) FROM tokens k WHERE NOT EXISTS(SELECT 1 FROM accounts a WHERE a.id=k.account_id AND a.app_id=k.app_id)",
+			"redirects of an application that does not exist": "SELECT count(*) FROM redirect_uris k WHERE NOT EXISTS(SELECT 1 FROM apps a WHERE a.id=k.app_id)",
+			"webhooks of an application that does not exist":  "SELECT count(*) FROM webhooks k WHERE NOT EXISTS(SELECT 1 FROM apps a WHERE a.id=k.app_id)",
+			"API keys of an application that does not exist":  "SELECT count(*) FROM api_keys k WHERE NOT EXISTS(SELECT 1 FROM apps a WHERE a.id=k.app_id)",
 		} {
 			var n int
 			if err := t.row(ctx, q).Scan(&n); err != nil {

@@ -23,20 +23,3 @@ type Settings struct {
 	SMTPPort     int           `json:"smtp_port,omitempty"`
 	SMTPSecurity mail.Security `json:"smtp_security,omitempty"`
 }
-
-// Application is the owner of the API key.
-type Application struct {
-	ApplicationID  mail.AppID `json:"application_id"`
-	OrganizationID string     `json:"organization_id"`
-	Region         string     `json:"region"`      // clients know "us" and "eu" only
-	Environment    string     `json:"environment"` // clients know "production" and "staging" only
-	Branding       Branding   `json:"branding"`
-	CallbackURIs   []string   `json:"callback_uris"`
-	CreatedAt      int64      `json:"created_at"`
-	UpdatedAt      int64      `json:"updated_at"`
-}
-
-// Branding names an application to people.
-type Branding struct {
-	Name string `json:"name"`
-}

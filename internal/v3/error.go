@@ -26,6 +26,7 @@ const (
 	TypeUnauthorized = "unauthorized"
 	TypeNotFound     = "not_found_error"
 	TypePartial      = "api.partial_not_found_error"
+	TypeRedirect     = "grant.callback_uri_not_allowed"
 	TypeConflict     = "conflict_error"
 	TypeRateLimit    = "rate_limit_error"
 	TypeProvider     = "provider_error"

@@ -12,7 +12,9 @@ CREATE TABLE apps(
   event_seq bigint NOT NULL DEFAULT 0, -- number of the last grant event
   feed_pos bigint NOT NULL DEFAULT 0,   -- of the last row of feed
   feed_min bigint NOT NULL DEFAULT 1,   -- rows from here on are kept
-  created_at bigint NOT NULL
+  details text,                         -- JSON of AppDetails
+  created_at bigint NOT NULL,
+  updated_at bigint NOT NULL
 );
 
 CREATE TABLE api_keys(
@@ -22,6 +24,31 @@ CREATE TABLE api_keys(
   hash bytea NOT NULL UNIQUE,            -- SHA-256 of the key
   created_at bigint NOT NULL
 );
+
+CREATE TABLE redirect_uris(             -- where an application's users may be sent with a code
+  id text PRIMARY KEY,
+  app_id uuid NOT NULL,
+  url text NOT NULL,
+  platform text NOT NULL,
+  settings text,                        -- JSON, opaque
+  created_at bigint NOT NULL
+);
+CREATE UNIQUE INDEX redirect_uris_url ON redirect_uris(app_id, url, platform);
+
+CREATE TABLE tokens(                    -- codes, access and refresh tokens, each for one account
+  hash bytea PRIMARY KEY,               -- SHA-256 of the token
+  kind text NOT NULL,                   -- TokenKind
+  app_id uuid NOT NULL,
+  account_id uuid NOT NULL,
+  family text NOT NULL,                 -- those of one login end together
+  data text NOT NULL,                   -- JSON of TokenData
+  created_at bigint NOT NULL,
+  expires_at bigint,
+  used_at bigint                          -- of a code
+);
+CREATE INDEX tokens_account ON tokens(account_id);
+CREATE INDEX tokens_family ON tokens(family);
+CREATE INDEX tokens_expires ON tokens(expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE accounts(
   id uuid PRIMARY KEY,

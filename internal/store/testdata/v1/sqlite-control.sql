@@ -7,7 +7,9 @@ CREATE TABLE apps(
   event_seq INTEGER NOT NULL DEFAULT 0, -- number of the last grant event
   feed_pos INTEGER NOT NULL DEFAULT 0,  -- of the last row of feed
   feed_min INTEGER NOT NULL DEFAULT 1,  -- rows from here on are kept
-  created_at INTEGER NOT NULL
+  details TEXT,                         -- JSON of AppDetails
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE api_keys(
@@ -17,6 +19,31 @@ CREATE TABLE api_keys(
   hash BLOB NOT NULL UNIQUE,            -- SHA-256 of the key
   created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE redirect_uris(             -- where an application's users may be sent with a code
+  id TEXT PRIMARY KEY,
+  app_id TEXT NOT NULL,
+  url TEXT NOT NULL,
+  platform TEXT NOT NULL,
+  settings TEXT,                        -- JSON, opaque
+  created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX redirect_uris_url ON redirect_uris(app_id, url, platform);
+
+CREATE TABLE tokens(                    -- codes, access and refresh tokens, each for one account
+  hash BLOB PRIMARY KEY,               -- SHA-256 of the token
+  kind TEXT NOT NULL,                   -- TokenKind
+  app_id TEXT NOT NULL,
+  account_id TEXT NOT NULL,
+  family TEXT NOT NULL,                 -- those of one login end together
+  data TEXT NOT NULL,                   -- JSON of TokenData
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER,
+  used_at INTEGER                          -- of a code
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tokens_account ON tokens(account_id);
+CREATE INDEX tokens_family ON tokens(family);
+CREATE INDEX tokens_expires ON tokens(expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE accounts(
   id TEXT PRIMARY KEY,
