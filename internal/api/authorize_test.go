@@ -94,18 +94,16 @@ func (w *browser) login(password string) *answer {
 
 type tokens struct {
 	v3.Tokens
-	v3.OAuthError
+	failed v3.OAuthError
 }
 
 func (b *bundle) exchange(body string, headers ...string) (int, tokens) {
 	b.t.Helper()
 	a := b.send("POST", "/v3/connect/token", body, append([]string{"Authorization", ""}, headers...)...)
 	var out tokens
-	var flat v3.Tokens
-	if json.Unmarshal(a.Body.Bytes(), &out.OAuthError) != nil || json.Unmarshal(a.Body.Bytes(), &flat) != nil {
+	if json.Unmarshal(a.Body.Bytes(), &out.failed) != nil || json.Unmarshal(a.Body.Bytes(), &out.Tokens) != nil {
 		b.t.Fatalf("%s", a.Body)
 	}
-	out.Tokens = flat
 	return a.Code, out
 }
 
@@ -141,8 +139,8 @@ func TestHostedLogin(t *testing.T) {
 	}
 	bad := func(name string, status int, got tokens, code int) {
 		t.Helper()
-		if code != status || got.Error != name || got.Code != status || got.Description == "" || got.URI == "" || got.OAuthError.RequestID == "" {
-			t.Errorf("%d %+v, want %d %s", code, got.OAuthError, status, name)
+		if e := got.failed; code != status || e.Error != name || e.Code != status || e.Description == "" || e.URI == "" || e.RequestID == "" {
+			t.Errorf("%d %+v, want %d %s", code, e, status, name)
 		}
 	}
 	exchange := `{"grant_type":"authorization_code","client_id":%q,"redirect_uri":%q,"code":%q,"code_verifier":%q}`
