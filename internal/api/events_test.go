@@ -220,6 +220,25 @@ func TestStream(t *testing.T) {
 	}
 }
 
+// awaitWaiting waits until so many requests wait for events.
+func (b *bundle) awaitWaiting(n int) {
+	b.t.Helper()
+	waiting := func() int {
+		b.api.waiters.mu.Lock()
+		defer b.api.waiters.mu.Unlock()
+		return b.api.waiters.n[b.app]
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(20 * time.Second); waiting() != n; {
+		select {
+		case <-tick.C:
+		case <-end:
+			b.t.Fatalf("%d wait, want %d", waiting(), n)
+		}
+	}
+}
+
 // TestSlowStream: who does not read is cut off, and nobody waits for it.
 func TestSlowStream(t *testing.T) {
 	t.Parallel()
@@ -239,31 +258,14 @@ func TestSlowStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Fprintf(c, "GET %s/events?cursor=earliest HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nAccept: text/event-stream\r\n\r\n", m.base, m.key)
-	waiting := func() int {
-		m.api.waiters.mu.Lock()
-		defer m.api.waiters.mu.Unlock()
-		return m.api.waiters.n[m.app]
-	}
-	await := func(n int) {
-		t.Helper()
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for end := time.After(20 * time.Second); waiting() != n; {
-			select {
-			case <-tick.C:
-			case <-end:
-				t.Fatalf("%d wait, want %d", waiting(), n)
-			}
-		}
-	}
-	await(1)
+	m.awaitWaiting(1)
 	quick := m.stream(t.Context(), srv.URL+m.base+"/events?cursor=earliest&types=message.created")
 	for i := range 60 {
 		quick.expect(fmt.Sprint("message.created ", i))
 	}
-	await(1) // the quick one is left
+	m.awaitWaiting(1) // the quick one is left
 	m.api.Close()
-	await(0)
+	m.awaitWaiting(0)
 }
 
 // TestWaitersAreBounded: an application that opens more streams than it needs is told so; others are not touched.
@@ -292,6 +294,14 @@ func TestWaitersAreBounded(t *testing.T) {
 	}
 	if len(m.page("/v3/events?wait=0").Data) == 0 {
 		t.Error("nothing to read")
+	}
+	// When the server stops, who waits is answered.
+	got := make(chan eventPage)
+	go func() { got <- m.page("/v3/events?wait=60&cursor=latest") }()
+	m.awaitWaiting(1)
+	m.api.Close()
+	if p := <-got; len(p.Data) != 0 || p.NextCursor == "" {
+		t.Errorf("%+v", p)
 	}
 }
 

@@ -109,9 +109,10 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 		return nil, err
 	}
 	a = &App{log: log, failed: make(chan error, 2)}
+	made := a // a return with an error clears a
 	defer func() {
 		if err != nil {
-			a.Stop(ctx)
+			made.Stop(ctx)
 		}
 	}()
 	if a.store, a.NewMasterKey, err = OpenStore(ctx, c, log, false); err != nil {
