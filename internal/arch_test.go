@@ -28,12 +28,14 @@ var packages = map[string]struct {
 	"mime":     {1, []string{}, "pure functions over bytes that strangers wrote"},
 	"demo":     {1, []string{}, "a foreign server that happens to run in this process; it must not share our mistakes"},
 	"submit":   {1, []string{"mail"}, "one connection; proven at connect and used to send"},
+	"query":    {1, []string{"mail"}, "one meaning of a query for whoever searches"},
 	"vault":    {1, nil, "sealed bytes; knows nothing of mail's meaning"},
 	"v3":       {1, []string{"mail"}, "shapes only, so that api and notify show the same"},
 	"lease":    {1, nil, "decides who acts; whoever acts is above it"},
 	"provider": {2, nil, "what we know of providers, as data for those who connect"},
-	"store":    {2, []string{"mail", "mime", "vault"}, "all SQL; it is told what happened and asks no server"},
+	"store":    {2, []string{"mail", "mime", "query", "vault"}, "all SQL; it is told what happened and asks no server"},
 	"auth":     {3, nil, "keys and logins, kept in the store"},
+	"indexer":  {3, nil, "reads the change log; never the server"},
 	"notify":   {3, nil, "reads the change log; never the server"},
 	"syncer":   {4, nil, "the only one that brings server and store together"},
 	"sender":   {5, nil, "hands its copies in Sent to the syncer"},
@@ -66,9 +68,10 @@ var borders = []struct {
 
 // pure packages decide or convert: no files, sockets, processes or clocks that block.
 var pure = map[string][]string{
-	"mail": {"net", "os", "net/http"},
-	"mime": {"net", "os", "net/http"},
-	"v3":   {"net", "os"},
+	"mail":  {"net", "os", "net/http"},
+	"mime":  {"net", "os", "net/http"},
+	"query": {"net", "os", "net/http"},
+	"v3":    {"net", "os"},
 }
 
 // maxLines is where a file is asked to become two.

@@ -69,4 +69,5 @@ type ChangeData struct {
 	State    State             `json:"state,omitempty"`
 	Reason   string            `json:"why,omitempty"`
 	Send     SendState         `json:"send,omitempty"`
+	Row      int64             `json:"r,omitempty"` // of a deleted message: what it had, for readers that know messages by it
 }

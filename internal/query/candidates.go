@@ -54,7 +54,7 @@ func (n *node) candidates() Candidates {
 			return Candidates{}
 		}
 		in := Fields(1 << Header)
-		if f, ok := ownField(n.name); ok {
+		if f, ok := OwnField(n.name); ok {
 			in = 1 << f
 		}
 		return terms(n.pieces, in)

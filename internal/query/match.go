@@ -95,8 +95,8 @@ func (n *node) match(d *Doc) bool {
 	return true
 }
 
-// ownField are the header fields whose values are fields of their own.
-func ownField(name string) (Field, bool) {
+// OwnField knows the header fields whose values are fields of their own; names are in lower case.
+func OwnField(name string) (Field, bool) {
 	switch name {
 	case "from":
 		return From, true
@@ -142,7 +142,7 @@ func (d *Doc) header(name, text string) bool {
 			}
 		}
 	}
-	if f, ok := ownField(name); ok && there {
+	if f, ok := OwnField(name); ok && there {
 		return strings.Contains(d.Text[f], text)
 	}
 	return false

@@ -148,6 +148,9 @@ func (q *Query) HasFolders() bool { return q.any(opFolder) }
 // NeedsText tells whether Match looks at anything of Doc.Text or Doc.SentDay.
 func (q *Query) NeedsText() bool { return q.any(opHas, opWords, opHeader, opSent) }
 
+// NeedsRow tells whether Match looks at what is neither Text, SentDay nor Places.
+func (q *Query) NeedsRow() bool { return q.any(opFlag, opKeyword, opReceived, opSize, opAttachment) }
+
 // NeedsPlaces tells whether Match looks at Doc.Places.
 func (q *Query) NeedsPlaces() bool { return q.any(opFolder, opUID) }
 

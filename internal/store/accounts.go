@@ -499,6 +499,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id mail.AccountID) error {
 		return err
 	}
 	s.hint("")
+	s.cache.forget(id)
 	ctx = context.WithoutCancel(ctx) // from here on there is no way back
 	s.mu.Lock()
 	m := s.mailboxes[id]
@@ -516,7 +517,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id mail.AccountID) error {
 	}
 	var files []*sqliteFile
 	if m != nil {
-		files = []*sqliteFile{m.db.src.(*sqliteFile), m.db.blobs.src.(*sqliteFile)}
+		files = []*sqliteFile{m.db.src.(*sqliteFile), m.db.blobs.src.(*sqliteFile), m.db.search.src.(*sqliteFile)}
 	}
 	if err := s.removeFiles(ctx, id, files); err != nil {
 		return err
@@ -532,7 +533,7 @@ func (s *Store) eraseObjects(ctx context.Context, id mail.AccountID) error {
 }
 
 // accountTables are the PostgreSQL tables with rows of one account, state last: its row says that there is more to erase.
-var accountTables = []string{"outbox", "operations", "bounces", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "message_metadata", "messages", "folders", "state"}
+var accountTables = []string{"search_blocks", "search_segments", "search_state", "outbox", "operations", "bounces", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "message_metadata", "messages", "folders", "state"}
 
 func (s *Store) erasePostgres(ctx context.Context, id mail.AccountID) error {
 	if err := s.eraseObjects(ctx, id); err != nil {

@@ -283,7 +283,7 @@ func (a *applier) tellMessages() {
 		data := mail.ChangeData{Thread: threadID(m.thread.public[:]), Flags: m.flags, Keywords: m.keywords}
 		switch {
 		case m.gone:
-			kind, data = mail.MessageDeleted, mail.ChangeData{Thread: data.Thread}
+			kind, data = mail.MessageDeleted, mail.ChangeData{Thread: data.Thread, Row: m.row}
 		case !m.stored:
 			kind = mail.MessageCreated
 		case !m.looksDifferent():

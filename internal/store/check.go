@@ -50,8 +50,10 @@ func (m *Mailbox) Check(ctx context.Context) ([]Problem, error) {
 	if err := m.db.read(ctx, c.run); err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
-	if err := c.checkBlobs(); err != nil && !errors.Is(err, errEnough) {
-		return nil, err
+	for _, step := range []func() error{c.checkBlobs, c.checkSearch} {
+		if err := step(); err != nil && !errors.Is(err, errEnough) {
+			return nil, err
+		}
 	}
 	return c.problems, nil
 }

@@ -39,8 +39,11 @@ func (s *Store) Check(ctx context.Context) ([]Problem, error) {
 			problems = append(problems, Problem{Account: id, What: "the mailbox cannot be opened: " + err.Error()})
 			continue
 		}
-		for _, src := range []source{m.db.src, m.db.blobs.src} {
+		for _, src := range []source{m.db.src, m.db.blobs.src, m.db.search.src} {
 			found, err := checkFile(ctx, src)
+			if mail.IsKind(err, mail.NotFound) && src == m.db.search.src { // open for reading only, and nothing was indexed yet
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}

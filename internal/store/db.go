@@ -421,11 +421,12 @@ func (d *controlDB) look(ctx context.Context, fn func(*tx) error) error {
 
 // mailDB is one account's mailbox database. Transactions must not be nested.
 type mailDB struct {
-	id    mail.AccountID
-	src   source
-	texts *texts
-	blobs *blobStore
-	turn  chan struct{} // holds one token: one writer of this process at a time
+	id     mail.AccountID
+	src    source
+	texts  *texts
+	blobs  *blobStore
+	search *searchIndex
+	turn   chan struct{} // holds one token: one writer of this process at a time
 }
 
 // write runs fn in a transaction of its own: all or nothing, one at a time for the account, over all servers.
@@ -459,7 +460,7 @@ func (d *mailDB) read(ctx context.Context, fn func(*tx) error) error {
 // retire closes the handle's files for good.
 func (d *mailDB) retire(ctx context.Context) error {
 	var errs []error
-	for _, src := range []source{d.src, d.blobs.src} {
+	for _, src := range []source{d.src, d.blobs.src, d.search.src} {
 		if f, ok := src.(*sqliteFile); ok {
 			errs = append(errs, f.retire(context.WithoutCancel(ctx)))
 		}

@@ -7,6 +7,7 @@
 //	control.db                       applications, API keys, accounts, their wrapped keys and sealed secrets
 //	acct/<xx>/<account>/mail.db      one account's mailbox: rows and change log
 //	acct/<xx>/<account>/blobs.db     its bodies, every chunk sealed
+//	acct/<xx>/<account>/search.db    its search index, every block sealed; can be removed at any time
 //
 // The first two databases are SQLite files encrypted page by page, mail.db with a key of the account's own; whoever
 // destroys the account's key erases the account. As a cluster, one PostgreSQL schema has the same tables with account_id

@@ -51,6 +51,11 @@ func storeError(err error) error {
 	return err
 }
 
+// isDamaged tells whether err says that a database file is not one.
+func isDamaged(err error) bool {
+	return errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, sqlite3.NOTADB)
+}
+
 // isUnique tells whether err says that a row like this exists already.
 func isUnique(err error) bool {
 	var pe *pgconn.PgError

@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/mime"
+	"github.com/posthorn/posthorn/internal/query"
 )
 
 // Mailbox is one account's mail: folders, messages, threads and the log of their changes. It is safe for concurrent use.
@@ -154,6 +155,10 @@ type MessageQuery struct {
 	Subject               string   // contained in it, whatever the case
 	After, BeforeDate     time.Time
 	Metadata              map[string]string // these pairs; only the names MetadataIndexed can be asked for
+
+	// Search asks the search index. A page may then end early, even empty, when much has to be looked at: there is more as
+	// long as there is a cursor. Messages that the index has not taken in are left out (SearchProgress).
+	Search *query.Query
 }
 
 // ThreadQuery selects threads; filters that are set must all hold. Folders and addresses hold if they hold for any
@@ -168,6 +173,7 @@ type ThreadQuery struct {
 	From, To, Cc, Bcc, AnyEmail    []string
 	Subject                        string
 	After, BeforeDate              time.Time
+	Search                         *query.Query // as for messages; any message of the thread
 }
 
 // Display is what to show of a message's body.

@@ -289,6 +289,11 @@ func TestRandomHistories(t *testing.T) {
 			var history []string
 			for i := range steps {
 				history = append(history, m.step())
+				if m.rng.IntN(3) == 0 {
+					if _, err := m.b.Index(t.Context()); err != nil {
+						t.Fatalf("Index: %v", err)
+					}
+				}
 				if i%10 == 9 {
 					m.compare()
 				}
@@ -298,6 +303,7 @@ func TestRandomHistories(t *testing.T) {
 			}
 			m.b.sweep(farFuture)
 			clear(m.dead)
+			m.b.index()
 			m.compare()
 			if t.Failed() {
 				t.Fatalf("seed %d, at the end", seed)

@@ -36,14 +36,16 @@ func (m *Mailbox) Messages(ctx context.Context, q MessageQuery) ([]mail.Message,
 	var list []mail.Message
 	var next int64
 	err := m.db.read(ctx, func(t *tx) error {
-		f := &messageFilter{ctx: ctx, t: t, m: m, q: q}
-		rows, err := f.rows(limit + 1)
-		if err != nil {
-			return err
-		}
-		if len(rows) > limit {
+		var rows []int64
+		var err error
+		if q.Search != nil {
+			rows, next, err = m.searchRows(ctx, t, q, limit)
+		} else if rows, err = (&messageFilter{ctx: ctx, t: t, m: m, q: q}).rows(limit + 1); len(rows) > limit {
 			rows = rows[:limit]
 			next = rows[limit-1]
+		}
+		if err != nil {
+			return err
 		}
 		list, err = m.messagesByRow(ctx, t, rows)
 		return err
@@ -62,6 +64,16 @@ type messageFilter struct {
 	t   *tx
 	m   *Mailbox
 	q   MessageQuery
+
+	// Set by collect.
+	conds     []condition // on messages m, but for thread, folders and addresses
+	low, high int64       // [low, high)
+	thread    int64
+	folders   []int64
+	inFolders int64
+	addrs     []addressFilter
+	tags      []int64 // of metadata
+	indexed   string  // a condition that a partial index has
 }
 
 // addressFilter is one of From, To, Cc, Bcc and AnyEmail: any of the keys.
@@ -142,19 +154,26 @@ func subjectPattern(s string) string {
 
 // rows returns the rows that pass, newest first.
 func (f *messageFilter) rows(limit int) ([]int64, error) {
-	q := &f.q
-	var conds []condition // on messages m
-	add := func(sql string, args ...any) { conds = append(conds, condition{sql, args}) }
+	if any, err := f.collect(); err != nil || !any {
+		return nil, err
+	}
+	return f.page(f.high, limit)
+}
 
-	low, high := int64(0), int64(1)<<62 // [low, high)
+// collect reads what the filters are about; false: nothing can pass.
+func (f *messageFilter) collect() (bool, error) {
+	q := &f.q
+	add := func(sql string, args ...any) { f.conds = append(f.conds, condition{sql, args}) }
+
+	f.low, f.high = 0, 1<<62
 	if q.Before > 0 {
-		high = q.Before
+		f.high = q.Before
 	}
 	if !q.BeforeDate.IsZero() {
-		high = min(high, rowAt(q.BeforeDate))
+		f.high = min(f.high, rowAt(q.BeforeDate))
 	}
 	if !q.After.IsZero() {
-		low = rowAt(q.After)
+		f.low = rowAt(q.After)
 	}
 	flag := func(want *bool, bit mail.Flags) string {
 		switch {
@@ -165,18 +184,17 @@ func (f *messageFilter) rows(limit int) ([]int64, error) {
 		}
 		return fmt.Sprintf("m.flags & %d = 0", bit)
 	}
-	var indexed string // a condition that a partial index has
 	if q.Unread != nil {
 		seen := !*q.Unread
 		add(flag(&seen, mail.FlagSeen))
 		if *q.Unread {
-			indexed = "unread"
+			f.indexed = "unread"
 		}
 	}
 	if q.Starred != nil {
 		add(flag(q.Starred, mail.FlagFlagged))
 		if *q.Starred {
-			indexed = "starred"
+			f.indexed = "starred"
 		}
 	}
 	if q.HasAttachment != nil {
@@ -188,60 +206,67 @@ func (f *messageFilter) rows(limit int) ([]int64, error) {
 	if q.Subject != "" {
 		add(`m.subject_key LIKE ? ESCAPE '\'`, subjectPattern(q.Subject))
 	}
-	threadNum := int64(0)
+	var err error
 	if q.Thread != "" {
-		th, err := resolveThread(f.ctx, f.t, q.Thread)
-		if err != nil || th == 0 {
-			return nil, err
+		if f.thread, err = resolveThread(f.ctx, f.t, q.Thread); err != nil || f.thread == 0 {
+			return false, err
 		}
-		threadNum = th
 	}
-	var folders []int64
-	var inFolders int64
 	if len(q.Folders) > 0 {
-		var err error
-		if folders, inFolders, err = folderNums(f.ctx, f.t, q.Folders); err != nil || len(folders) == 0 {
-			return nil, err
+		if f.folders, f.inFolders, err = folderNums(f.ctx, f.t, q.Folders); err != nil || len(f.folders) == 0 {
+			return false, err
 		}
 	}
-	addrs, err := f.m.addressFilters(f.ctx, f.t, q.From, q.To, q.Cc, q.Bcc, q.AnyEmail)
-	if err != nil {
-		return nil, err
+	if f.addrs, err = f.m.addressFilters(f.ctx, f.t, q.From, q.To, q.Cc, q.Bcc, q.AnyEmail); err != nil {
+		return false, err
 	}
-	for _, a := range addrs {
+	for _, a := range f.addrs {
 		if a.count == 0 {
-			return nil, nil
+			return false, nil
 		}
 	}
-	addFolders := func() {
-		if folders != nil {
-			add("EXISTS(SELECT 1 FROM placements p WHERE {a:p}p.message_id = m.id AND p.folder_id IN ("+placeholders(len(folders))+"))", anys(folders)...)
-		}
+	if f.tags = f.m.metadataKeys(q.Metadata); len(f.tags) < len(q.Metadata) {
+		return false, mail.E(mail.Invalid, "list messages", "metadata can be searched by key1 to key5 only", nil)
 	}
-	addAddrs := func(list []addressFilter) {
-		for _, a := range list {
-			add("EXISTS(SELECT 1 FROM message_addresses x WHERE {a:x}x.key IN ("+placeholders(len(a.keys))+") AND x.message_id = m.id)", anys(a.keys)...)
-		}
+	return true, nil
+}
+
+func (f *messageFilter) folderCond() []condition {
+	if f.folders == nil {
+		return nil
 	}
-	tags := f.m.metadataKeys(q.Metadata)
-	if len(tags) < len(q.Metadata) {
-		return nil, mail.E(mail.Invalid, "list messages", "metadata can be searched by key1 to key5 only", nil)
+	return []condition{{"EXISTS(SELECT 1 FROM placements p WHERE {a:p}p.message_id = m.id AND p.folder_id IN (" + placeholders(len(f.folders)) + "))", anys(f.folders)}}
+}
+
+func addressConds(list []addressFilter) (conds []condition) {
+	for _, a := range list {
+		conds = append(conds, condition{"EXISTS(SELECT 1 FROM message_addresses x WHERE {a:x}x.key IN (" + placeholders(len(a.keys)) + ") AND x.message_id = m.id)", anys(a.keys)})
 	}
-	addTags := func(list []int64) {
-		for _, k := range list {
-			add("EXISTS(SELECT 1 FROM message_metadata y WHERE {a:y}y.key = ? AND y.message_id = m.id)", k)
-		}
+	return conds
+}
+
+func tagConds(keys []int64) (conds []condition) {
+	for _, k := range keys {
+		conds = append(conds, condition{"EXISTS(SELECT 1 FROM message_metadata y WHERE {a:y}y.key = ? AND y.message_id = m.id)", []any{k}})
 	}
-	if threadNum != 0 {
+	return conds
+}
+
+// page returns the newest rows below high that pass.
+func (f *messageFilter) page(high int64, limit int) ([]int64, error) {
+	conds, low, folders, inFolders, addrs, tags, indexed := slices.Clone(f.conds), f.low, f.folders, f.inFolders, f.addrs, f.tags, f.indexed
+	addFolders := func() { conds = append(conds, f.folderCond()...) }
+	addAddrs := func(list []addressFilter) { conds = append(conds, addressConds(list)...) }
+	if f.thread != 0 {
 		addFolders()
 		addAddrs(addrs)
-		addTags(tags)
-		return f.walk("SELECT m.id FROM messages m WHERE {a:m}m.thread_id = ?", "m.id", []int64{threadNum}, conds, low, high, limit)
+		conds = append(conds, tagConds(tags)...)
+		return f.walk("SELECT m.id FROM messages m WHERE {a:m}m.thread_id = ?", "m.id", []int64{f.thread}, conds, low, high, limit)
 	}
 	if len(tags) > 0 {
 		addFolders()
 		addAddrs(addrs)
-		addTags(tags[1:])
+		conds = append(conds, tagConds(tags[1:])...)
 		return f.walk("SELECT y.message_id FROM message_metadata y JOIN messages m ON {a:m}m.id = y.message_id WHERE {a:y}y.key = ?", "y.message_id", tags[:1], conds, low, high, limit)
 	}
 	byFolder := folders != nil && (len(addrs) == 0 || inFolders <= smallFolder || addrs[0].count > rareAddress)

@@ -66,28 +66,47 @@ func (m *Mailbox) Threads(ctx context.Context, q ThreadQuery) ([]mail.Thread, in
 	var list []mail.Thread
 	var next int64
 	err := m.db.read(ctx, func(t *tx) error {
-		nums, err := m.threadNums(ctx, t, q, limit+1)
-		if err != nil {
-			return err
+		var nums []int64
+		if q.Search != nil {
+			var err error
+			if nums, next, err = m.searchThreads(ctx, t, q, limit); err != nil {
+				return err
+			}
+		} else {
+			hits, err := m.threadHits(ctx, t, q, nil, limit+1)
+			if err != nil {
+				return err
+			}
+			if len(hits) > limit {
+				hits = hits[:limit]
+				next = hits[limit-1].last
+			}
+			for _, h := range hits {
+				nums = append(nums, h.num)
+			}
 		}
-		more := len(nums) > limit
-		if more {
-			nums = nums[:limit]
-		}
+		var err error
 		list, err = m.threadsByNum(ctx, t, nums)
-		if more && err == nil {
-			next = list[len(list)-1].Row
-		}
 		return err
 	})
 	return list, next, err
 }
 
-// threadNums returns the rows of the threads that pass. Rare addresses drive the query; else it walks the folder or all
-// threads, newest first.
-func (m *Mailbox) threadNums(ctx context.Context, t *tx, q ThreadQuery, limit int) ([]int64, error) {
+// threadHit is a thread that passes, and the row of its newest message.
+type threadHit struct{ num, last int64 }
+
+// threadHits returns the threads that pass, only those of among unless that is nil. Rare addresses drive the query; else it
+// walks the folder or all threads, newest first.
+func (m *Mailbox) threadHits(ctx context.Context, t *tx, q ThreadQuery, among []int64, limit int) ([]threadHit, error) {
 	var conds []condition // on threads t
 	add := func(sql string, args ...any) { conds = append(conds, condition{sql, args}) }
+	if among != nil {
+		list := slices.Clone(among)
+		for n := 8; len(list) < n || len(list)&(len(list)-1) != 0; { // few sizes, so that prepared statements are reused
+			list = append(list, list[len(list)-1])
+		}
+		add("t.id IN ("+placeholders(len(list))+")", anys(list)...)
+	}
 	counted := func(want *bool, col string) {
 		if want != nil && *want {
 			add("t." + col + " > 0")
@@ -141,7 +160,7 @@ func (m *Mailbox) threadNums(ctx context.Context, t *tx, q ThreadQuery, limit in
 	return threadWalk(ctx, t, "SELECT t.id, t.last_id FROM threads t WHERE {a:t}? = 0", "t.last_id", []int64{0}, conds, low, high, limit)
 }
 
-func threadWalk(ctx context.Context, t *tx, q, last string, driving []int64, conds []condition, low, high int64, limit int) ([]int64, error) {
+func threadWalk(ctx context.Context, t *tx, q, last string, driving []int64, conds []condition, low, high int64, limit int) ([]threadHit, error) {
 	q += " AND " + last + " >= ? AND " + last + " < ?"
 	args := []any{nil, low, high}
 	for _, c := range conds {
@@ -150,12 +169,11 @@ func threadWalk(ctx context.Context, t *tx, q, last string, driving []int64, con
 	}
 	q += " ORDER BY " + last + " DESC LIMIT ?"
 	args = append(args, limit)
-	type hit struct{ num, last int64 }
-	var hits []hit
+	var hits []threadHit
 	for _, d := range driving {
 		args[0] = d
 		if err := each(ctx, t, q, args, func(r *sql.Rows) error {
-			var h hit
+			var h threadHit
 			err := r.Scan(&h.num, &h.last)
 			hits = append(hits, h)
 			return err
@@ -164,14 +182,10 @@ func threadWalk(ctx context.Context, t *tx, q, last string, driving []int64, con
 		}
 	}
 	if len(driving) > 1 {
-		slices.SortFunc(hits, func(x, y hit) int { return cmp.Compare(y.last, x.last) })
+		slices.SortFunc(hits, func(x, y threadHit) int { return cmp.Compare(y.last, x.last) })
 		hits = slices.Compact(hits)
 	}
-	nums := make([]int64, 0, min(len(hits), limit))
-	for _, h := range hits[:min(len(hits), limit)] {
-		nums = append(nums, h.num)
-	}
-	return nums, nil
+	return hits[:min(len(hits), limit)], nil
 }
 
 // threadPart is what a message adds to its thread.

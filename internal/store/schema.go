@@ -24,6 +24,7 @@ type schema struct {
 	name         string
 	secureDelete string // SQLite: overwrite what is deleted
 	incremental  bool   // SQLite: give room back in steps
+	derived      bool   // SQLite: can be made again, so the last commits may be lost in a power cut
 	cacheKiB     int    // SQLite: page cache of the writer; readers have half of it
 	files        fs.FS
 }
@@ -36,6 +37,9 @@ func mailSchema() schema {
 }
 func blobSchema() schema {
 	return schema{name: "sqlite-blobs", secureDelete: "FAST", incremental: true, cacheKiB: 1024, files: schemaFiles}
+}
+func searchSchema() schema {
+	return schema{name: "sqlite-search", secureDelete: "FAST", incremental: true, derived: true, cacheKiB: 1024, files: schemaFiles}
 }
 func postgresSchema() schema { return schema{name: "postgres", files: schemaFiles} }
 

@@ -27,7 +27,7 @@ func withOld(t *testing.T, sc schema, old string) schema {
 // schema/ is then copied to testdata/v1; after it, it needs a migration.
 func TestMigrations(t *testing.T) {
 	t.Parallel()
-	for _, sc := range []schema{controlSchema(), mailSchema(), blobSchema()} {
+	for _, sc := range []schema{controlSchema(), mailSchema(), blobSchema(), searchSchema()} {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
 			old := readFile(t, filepath.Join("testdata", "v1", sc.name+".sql"))
@@ -153,7 +153,7 @@ func TestSchemasAgree(t *testing.T) {
 		return out
 	}
 	pg, total := columns("postgres"), 0
-	for _, name := range []string{"sqlite-control", "sqlite-mail", "sqlite-blobs"} {
+	for _, name := range []string{"sqlite-control", "sqlite-mail", "sqlite-blobs", "sqlite-search"} {
 		for table, cols := range columns(name) {
 			total++
 			if !slices.Equal(cols, pg[table]) {
@@ -165,11 +165,10 @@ func TestSchemasAgree(t *testing.T) {
 		t.Errorf("PostgreSQL has %d tables, SQLite %d", len(pg), total)
 	}
 	var mails []string
-	for table := range columns("sqlite-mail") {
-		mails = append(mails, table)
-	}
-	for table := range columns("sqlite-blobs") {
-		mails = append(mails, table)
+	for _, name := range []string{"sqlite-mail", "sqlite-blobs", "sqlite-search"} {
+		for table := range columns(name) {
+			mails = append(mails, table)
+		}
 	}
 	erased := slices.Clone(accountTables)
 	slices.Sort(mails)

@@ -183,7 +183,11 @@ func (f *sqliteFile) open(ctx context.Context) (err error) {
 		if f.schema.incremental {
 			pragmas += `PRAGMA auto_vacuum=INCREMENTAL;`
 		}
-		return c.Exec(pragmas + `PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=16777216; PRAGMA secure_delete=` + f.schema.secureDelete + `;`)
+		sync := "FULL"
+		if f.schema.derived {
+			sync = "NORMAL"
+		}
+		return c.Exec(pragmas + `PRAGMA journal_mode=WAL; PRAGMA synchronous=` + sync + `; PRAGMA journal_size_limit=16777216; PRAGMA secure_delete=` + f.schema.secureDelete + `;`)
 	})
 	if err != nil {
 		return err
@@ -246,13 +250,40 @@ func (f *sqliteFile) retire(ctx context.Context) error {
 	f.mu.Lock()
 	f.gone = true
 	f.mu.Unlock()
-	for range cap(f.reading) {
+	return f.alone(ctx, f.close)
+}
+
+// wipe removes the file, once its users are done; the next one makes it anew.
+func (f *sqliteFile) wipe(ctx context.Context) error {
+	return f.alone(ctx, func() error {
+		_ = f.close() // it is damaged
+		var errs []error
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			if err := os.Remove(f.path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+		return storeError(errors.Join(errs...))
+	})
+}
+
+// alone runs fn when nobody uses the file, with f.mu held.
+func (f *sqliteFile) alone(ctx context.Context, fn func() error) error {
+	for n := range cap(f.reading) {
 		select {
 		case f.reading <- struct{}{}:
 		case <-ctx.Done():
+			for range n {
+				<-f.reading
+			}
 			return ctx.Err()
 		}
 	}
+	defer func() {
+		for range cap(f.reading) {
+			<-f.reading
+		}
+	}()
 	select {
 	case f.writing <- struct{}{}:
 	case <-ctx.Done():
@@ -260,12 +291,8 @@ func (f *sqliteFile) retire(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := f.close()
-	for range cap(f.reading) {
-		<-f.reading
-	}
-	<-f.writing
-	return err
+	defer func() { <-f.writing }()
+	return fn()
 }
 
 func escapePath(p string) string {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,6 +39,8 @@ type Store struct {
 	files   *filePool // embedded
 	pg      *pgPool   // cluster
 	objects objects   // nil: blobs lie in the database
+	packer  *vault.Packer
+	cache   *blockCache // of search indexes
 	unlock  func() error
 
 	mu        sync.Mutex
@@ -71,6 +74,10 @@ func Open(ctx context.Context, o Options) (s *Store, err error) {
 	if s.codec, err = vault.NewCodec(); err != nil {
 		return s, err
 	}
+	if s.packer, err = vault.NewPacker(); err != nil {
+		return s, err
+	}
+	s.cache = newBlockCache()
 	if o.BlobURL != "" {
 		if s.objects, err = openObjects(o.BlobURL); err != nil {
 			return s, err
@@ -163,6 +170,9 @@ func (s *Store) Close() error {
 	if s.codec != nil {
 		s.codec.Close()
 	}
+	if s.packer != nil {
+		s.packer.Close()
+	}
 	return errors.Join(errs...)
 }
 
@@ -214,8 +224,9 @@ func (s *Store) newMailDB(id mail.AccountID, key *vault.Key) *mailDB {
 	d := &mailDB{id: id, texts: s.texts, turn: make(chan struct{}, 1)}
 	b := &blobStore{id: id, key: key, codec: s.codec, texts: s.texts, objects: s.objects, now: s.now}
 	d.blobs = b
+	d.search = &searchIndex{id: id, texts: s.texts, box: key.Box(s.packer, "search"), cache: s.cache, turn: make(chan struct{}, 1)}
 	if s.pg != nil {
-		d.src, b.src = s.pg, s.pg
+		d.src, b.src, d.search.src = s.pg, s.pg, s.pg
 		return d
 	}
 	dir := s.accountDir(id)
@@ -224,7 +235,13 @@ func (s *Store) newMailDB(id mail.AccountID, key *vault.Key) *mailDB {
 	mailFile.guard = guardOwner(id, "state")
 	blobFile := s.files.file(filepath.Join(dir, "blobs.db"), nil, blobSchema())
 	blobFile.guard = guardOwner(id, "blob_state")
-	d.src, b.src = mailFile, blobFile
+	searchFile := s.files.file(filepath.Join(dir, "search.db"), nil, searchSchema())
+	searchFile.guard = guardOwner(id, "search_state")
+	searchFile.fresh = func(ctx context.Context, c *sql.Conn) error {
+		_, err := c.ExecContext(ctx, "INSERT INTO search_state(one, owner, version, cursor, below, docs, next_unit) VALUES(1, ?, 0, 0, 0, 0, 1)", string(id))
+		return err
+	}
+	d.src, b.src, d.search.src = mailFile, blobFile, searchFile
 	return d
 }
 

@@ -431,3 +431,31 @@ CREATE TABLE outbox(                    -- what applications send, until a while
 );
 CREATE INDEX outbox_open ON outbox(account_id, next_try) WHERE ended_at IS NULL;
 CREATE UNIQUE INDEX outbox_draft ON outbox(account_id, draft) WHERE ended_at IS NULL AND draft IS NOT NULL;
+
+-- Search index: made from the mailbox, and sealed with the account's key.
+
+CREATE TABLE search_state(              -- one row an account
+  account_id uuid NOT NULL,
+  version bigint NOT NULL,              -- of terms and blocks; another one than the program's: the index is made again. 0 nothing yet
+  cursor bigint NOT NULL,               -- changes up to it are in the index
+  below bigint NOT NULL,                -- messages with rows below it were there before the index and are still to be taken; 0 none
+  docs bigint NOT NULL,                 -- messages in the index
+  next_unit bigint NOT NULL,
+  PRIMARY KEY(account_id)
+);
+
+CREATE TABLE search_segments(           -- what is known of a set of messages; never changed but for dead ones
+  account_id uuid NOT NULL,
+  id bigint NOT NULL,                   -- a unit
+  docs bigint NOT NULL,                 -- with dead ones
+  dead bigint NOT NULL,
+  dead_list bytea,                      -- sealed; NULL without any
+  PRIMARY KEY(account_id, id)
+);
+
+CREATE TABLE search_blocks(
+  account_id uuid NOT NULL,
+  id bigint NOT NULL,                   -- unit << 20 | number
+  data bytea NOT NULL,                  -- sealed
+  PRIMARY KEY(account_id, id)
+);

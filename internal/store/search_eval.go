@@ -1,0 +1,254 @@
+package store
+
+import (
+	"context"
+	"math/bits"
+	"sort"
+	"strings"
+
+	"github.com/posthorn/posthorn/internal/query"
+	"github.com/posthorn/posthorn/internal/vault"
+)
+
+// hits are the messages of an index that may be what is searched for, segment by segment.
+type hits struct {
+	segs []segHits
+	all  bool // no term narrows the search
+}
+
+type segHits struct {
+	h   *segHead
+	set bitset
+}
+
+// evaluate finds the candidates of a query.
+func (x *searchIndex) evaluate(ctx context.Context, t *tx, c query.Candidates) (*hits, error) {
+	segs, err := x.segments(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	out := &hits{all: c.Op == query.TermAll}
+	for i := range segs {
+		h, err := x.head(ctx, t, &segs[i])
+		if err != nil {
+			return nil, err
+		}
+		live, err := x.live(&segs[i])
+		if err != nil {
+			return nil, err
+		}
+		e := evaluation{ctx: ctx, t: t, x: x, s: &segs[i], h: h}
+		set, err := e.eval(&c)
+		if err != nil {
+			return nil, err
+		}
+		if set != nil {
+			live.and(set)
+		}
+		out.segs = append(out.segs, segHits{h, live})
+	}
+	return out, nil
+}
+
+// find returns the block with the text of a message that is among the hits.
+func (x *hits) find(row int64) (text int64, ok bool) {
+	for i := range x.segs {
+		if at, there := x.segs[i].h.find(row); there && x.segs[i].set.has(at) {
+			return x.segs[i].h.texts[at], true
+		}
+	}
+	return 0, false
+}
+
+// count returns how many hits there are with rows in [low, high).
+func (x *hits) count(low, high int64) (n int64) {
+	for i := range x.segs {
+		from, _ := x.segs[i].h.find(low)
+		to, _ := x.segs[i].h.find(high)
+		n += int64(x.segs[i].set.countIn(from, to))
+	}
+	return n
+}
+
+// walker goes through hits, the newest first.
+type walker struct {
+	x   *hits
+	at  []int // in each segment; -1: at its end
+	low int64
+}
+
+func (x *hits) walk(low, high int64) *walker {
+	w := &walker{x: x, low: low}
+	for i := range x.segs {
+		to, _ := x.segs[i].h.find(high)
+		w.at = append(w.at, x.segs[i].set.below(to))
+	}
+	return w
+}
+
+// next returns the next n rows, fewer at the end.
+func (w *walker) next(n int) (rows []int64) {
+	for len(rows) < n {
+		best, row := -1, w.low-1
+		for i, at := range w.at {
+			if at >= 0 && w.x.segs[i].h.rows[at] > row {
+				best, row = i, w.x.segs[i].h.rows[at]
+			}
+		}
+		if best < 0 {
+			break
+		}
+		w.at[best] = w.x.segs[best].set.below(w.at[best])
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (b bitset) countIn(from, to int) int {
+	n := 0
+	for k := from >> 6; k < len(b) && k<<6 < to; k++ {
+		w := b[k]
+		if k == from>>6 {
+			w &= ^uint64(0) << (from & 63)
+		}
+		if to-k<<6 < 64 {
+			w &= 1<<(to&63) - 1
+		}
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+// evaluation finds the candidates in one segment.
+type evaluation struct {
+	ctx context.Context
+	t   *tx
+	x   *searchIndex
+	s   *segment
+	h   *segHead
+}
+
+// eval returns the messages that fulfil c; nil is all.
+func (e *evaluation) eval(c *query.Candidates) (bitset, error) {
+	switch c.Op {
+	case query.TermAll:
+		return nil, nil
+	case query.TermAnd:
+		var out bitset
+		for i := range c.Kids {
+			b, err := e.eval(&c.Kids[i])
+			switch {
+			case err != nil:
+				return nil, err
+			case out == nil:
+				out = b
+			case b != nil:
+				out.and(b)
+			}
+			if out != nil && out.count() == 0 {
+				break
+			}
+		}
+		return out, nil
+	case query.TermOr:
+		out := newBitset(len(e.h.rows))
+		for i := range c.Kids {
+			b, err := e.eval(&c.Kids[i])
+			if err != nil || b == nil {
+				return nil, err
+			}
+			out.or(b)
+		}
+		return out, nil
+	}
+	out := newBitset(len(e.h.rows))
+	for _, g := range []struct {
+		group  byte
+		fields query.Fields
+	}{{groupFields, fieldsMask}, {groupBody, 1 << query.Body}, {groupHeader, 1 << query.Header}} {
+		if mask := c.Fields & g.fields; mask != 0 {
+			if err := e.add(out, g.group, c, byte(mask)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// add marks the messages that have a term of a group.
+func (e *evaluation) add(out bitset, group byte, c *query.Candidates, mask byte) error {
+	firsts := e.h.firsts
+	from, to := 0, len(firsts)
+	key := string(group) + c.Text
+	switch c.Op {
+	case query.TermIs:
+		from = sort.SearchStrings(firsts, key+"\x00") - 1 // the last block that begins at or before it
+		if from < 0 || firsts[from][0] != group {
+			return nil
+		}
+		to = from + 1
+	case query.TermPrefix:
+		from = max(sort.SearchStrings(firsts, key+"\x00")-1, 0)
+		to = from + sort.Search(len(firsts)-from, func(i int) bool { return i > 0 && firsts[from+i] > key && !strings.HasPrefix(firsts[from+i], key) })
+	}
+	for k := from; k < to; k++ {
+		if firsts[k][0] != group {
+			continue
+		}
+		b, err := e.x.terms(e.ctx, e.t, e.s, k)
+		if err != nil {
+			return err
+		}
+		found := b.matching(c)
+		if len(found) == 0 {
+			continue
+		}
+		lists, err := e.x.lists(e.ctx, e.t, e.s, k)
+		if err != nil {
+			return err
+		}
+		for _, i := range found {
+			from, to := b.list(i)
+			ok := int(to) <= len(lists) && eachPosting(lists[from:to], group == groupFields, func(d uint32, m byte) {
+				if int(d) < len(e.h.rows) && (group != groupFields || m&mask != 0) {
+					out.set(d)
+				}
+			})
+			if !ok {
+				return e.x.damaged(e.s.id<<unitBits|int64(2*k+2), vault.ErrDamaged)
+			}
+		}
+	}
+	return nil
+}
+
+// matching returns the terms of the block that c asks for.
+func (b *termBlock) matching(c *query.Candidates) (found []int) {
+	n := len(b.lists)
+	switch c.Op {
+	case query.TermIs:
+		if i := b.firstAt(c.Text); i < n && b.term(i) == c.Text {
+			found = append(found, i)
+		}
+	case query.TermPrefix:
+		for i := b.firstAt(c.Text); i < n && strings.HasPrefix(b.term(i), c.Text); i++ {
+			found = append(found, i)
+		}
+	case query.TermSuffix, query.TermInfix:
+		part := c.Text
+		if c.Op == query.TermSuffix {
+			part += "\x00"
+		}
+		for pos := 0; ; {
+			at := strings.Index(b.terms[pos:], part)
+			if at < 0 {
+				break
+			}
+			at += pos
+			i := sort.Search(n, func(i int) bool { return int(b.start[i+1]) > at })
+			found = append(found, i)
+			pos = int(b.start[i+1])
+		}
+	}
+	return found
+}

@@ -1,0 +1,347 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/query"
+)
+
+// index takes everything into the search index.
+func (b *box) index() {
+	b.t.Helper()
+	for more := true; more; {
+		var err error
+		if more, err = b.Index(context.Background()); err != nil {
+			b.t.Fatalf("Index: %v", err)
+		}
+	}
+}
+
+func parseQuery(t testing.TB, s string) *query.Query {
+	t.Helper()
+	q, err := query.Parse(s, time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC))
+	if err != nil {
+		t.Fatalf("%s: %v", s, err)
+	}
+	err = q.BindFolders(func(name string) ([]mail.FolderID, error) { return []mail.FolderID{fid(name)}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+var searchWords = strings.Fields("harbour Straße CAFÉ café ledger invoice invoices 100% don't re_port 旅行の手紙 旅行 手紙です 서울에서 письмо ёлка ∑ 🎰 naïve a.b-c x@example.org ab")
+
+// searchBox has messages of random words.
+func searchBox(t *testing.T, p *place, n int) *box {
+	b := newBox(t, p)
+	b.folders("INBOX", "Sent", "Archive")
+	rng := rand.New(rand.NewPCG(3, 4))
+	some := func(n int) string {
+		var l []string
+		for range rng.IntN(n) + 1 {
+			l = append(l, searchWords[rng.IntN(len(searchWords))])
+		}
+		return strings.Join(l, []string{" ", " ", "\r\n", ", "}[rng.IntN(4)])
+	}
+	var batch Batch
+	for i := range n {
+		l := letter{id: fmt.Sprint("m", i), subject: strings.ReplaceAll(some(4), "\r\n", " "), from: fmt.Sprintf("P <P%d@Example.com>", rng.IntN(5)), to: "ada@example.com",
+			day: i / 3, sec: rng.IntN(2), body: some(9)}
+		if i%4 == 0 && i > 0 {
+			l.reply = fmt.Sprint("m", i-4)
+		}
+		f := []string{"INBOX", "Sent", "Archive"}[rng.IntN(3)]
+		if i%11 == 0 {
+			batch.New = append(batch.New, b.at(ref(f, mail.UID(i+1)), l)) // its bytes are not there yet
+			continue
+		}
+		batch.New = append(batch.New, b.held(ref(f, mail.UID(i+1)), l, mail.Flags(rng.IntN(16))))
+		if len(batch.New) > 30 {
+			b.do(batch)
+			batch = Batch{}
+			if rng.IntN(2) == 0 {
+				b.index()
+			}
+		}
+	}
+	b.do(batch)
+	b.index()
+	return b
+}
+
+// scan is search without an index: every message that it looks at, read and matched.
+func (b *box) scan(q *query.Query) map[mail.MessageID]bool {
+	b.t.Helper()
+	ctx := context.Background()
+	out := map[mail.MessageID]bool{}
+	all, _, err := b.Messages(ctx, MessageQuery{Limit: 1000})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, m := range all {
+		if m.Body != mail.BodyHeld && q.NeedsText() {
+			continue
+		}
+		d := &query.Doc{Flags: m.Flags, Keywords: m.Keywords, Received: m.Date.Unix(), Size: m.Size, Attached: m.ListedAsAttached}
+		if q.NeedsText() {
+			r, err := b.RawBlob(ctx, m.ID)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			if d.Text, d.SentDay, err = b.docOfBlob(ctx, r.ID); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+		for _, f := range m.Folders {
+			d.Places = append(d.Places, query.Place{Folder: f})
+		}
+		out[m.ID] = q.Match(d)
+	}
+	return out
+}
+
+// randomQuery makes a query that may well find something.
+func randomQuery(rng *rand.Rand, depth int) string {
+	word := func() string {
+		w := searchWords[rng.IntN(len(searchWords))]
+		if rng.IntN(3) == 0 {
+			r := []rune(w)
+			from := rng.IntN(len(r))
+			w = string(r[from : from+1+rng.IntN(len(r)-from)])
+		}
+		if rng.IntN(4) == 0 {
+			w += " " + searchWords[rng.IntN(len(searchWords))]
+		}
+		return `"` + w + `"`
+	}
+	if depth > 0 && rng.IntN(2) == 0 {
+		x, y := randomQuery(rng, depth-1), randomQuery(rng, depth-1)
+		return []string{"(" + x + " " + y + ")", "(" + x + " OR " + y + ")", "-(" + x + ")", x + " NOT " + y}[rng.IntN(4)]
+	}
+	switch rng.IntN(10) {
+	case 0:
+		return []string{"is:unread", "is:starred", "is:draft", "-is:answered", "in:INBOX", "in:Archive", "larger:200", "has:attachment"}[rng.IntN(8)]
+	case 1:
+		return fmt.Sprintf("after:2024-01-%02d", rng.IntN(20)+1)
+	case 2:
+		return "from:p" + fmt.Sprint(rng.IntN(5))
+	case 3:
+		return "subject:" + word()
+	case 4:
+		return word() + "*"
+	}
+	return word()
+}
+
+func randomIMAP(rng *rand.Rand, depth int) string {
+	if depth > 0 && rng.IntN(2) == 0 {
+		x, y := randomIMAP(rng, depth-1), randomIMAP(rng, depth-1)
+		return []string{"(" + x + " " + y + ")", "OR " + x + " " + y, "NOT " + x}[rng.IntN(3)]
+	}
+	w := []rune(searchWords[rng.IntN(len(searchWords))])
+	from := rng.IntN(len(w))
+	part := `"` + string(w[from:from+1+rng.IntN(len(w)-from)]) + `"`
+	switch rng.IntN(9) {
+	case 0:
+		return []string{"UNSEEN", "SEEN", "FLAGGED", "UNDRAFT", "LARGER 300", "SINCE 5-Jan-2024", "SENTBEFORE 20-Jan-2024"}[rng.IntN(7)]
+	case 1:
+		return "SUBJECT " + part
+	case 2:
+		return "FROM " + []string{"p1@", "example.com", "<P3", "xample"}[rng.IntN(4)]
+	case 3:
+		return `HEADER Message-ID "m1"`
+	case 4:
+		return "TEXT " + part
+	}
+	return "BODY " + part
+}
+
+// TestSearchIsAScan compares the index with a look at every message, for random queries.
+func TestSearchIsAScan(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := searchBox(t, p, 150)
+		rng := rand.New(rand.NewPCG(1, 9))
+		n, found := 400, 0
+		if testing.Short() {
+			n = 120
+		}
+		for i := range n {
+			text := randomQuery(rng, 2)
+			if i%2 == 1 {
+				text = randomIMAP(rng, 2)
+			}
+			q := parseQuery(t, text)
+			want := b.scan(q)
+			mq := MessageQuery{Search: q, Limit: rng.IntN(30) + 1}
+			if i%5 == 0 {
+				mq.Folders = []mail.FolderID{fid("INBOX")}
+			}
+			got := map[mail.MessageID]bool{}
+			last := int64(1 << 62)
+			threads := map[mail.ThreadID]bool{}
+			for {
+				list, next, err := b.Messages(t.Context(), mq)
+				if err != nil {
+					t.Fatalf("%s: %v", text, err)
+				}
+				for _, m := range list {
+					if m.Row >= last {
+						t.Fatalf("%s: not newest first", text)
+					}
+					last = m.Row
+					got[m.ID] = true
+					threads[m.Thread] = true
+				}
+				if mq.Before = next; next == 0 {
+					break
+				}
+			}
+			for id, yes := range want {
+				if mq.Folders != nil {
+					yes = yes && slices.Contains(b.get(id).Folders, mq.Folders[0])
+				}
+				if yes != got[id] {
+					t.Errorf("%s: message %s: the scan says %v, the index %v", text, id, yes, got[id])
+				}
+				if yes {
+					found++
+				}
+				delete(got, id)
+			}
+			if len(got) > 0 {
+				t.Errorf("%s: finds %d messages more", text, len(got))
+			}
+			if mq.Folders == nil {
+				b.wantThreads(text, q, threads, rng.IntN(20)+1)
+			}
+			if t.Failed() {
+				return
+			}
+		}
+		if found < n {
+			t.Errorf("only %d messages found in %d queries: they prove little", found, n)
+		}
+	})
+}
+
+func (b *box) wantThreads(text string, q *query.Query, want map[mail.ThreadID]bool, limit int) {
+	b.t.Helper()
+	tq := ThreadQuery{Search: q, Limit: limit}
+	last := int64(1 << 62)
+	for {
+		list, next, err := b.Threads(context.Background(), tq)
+		if err != nil {
+			b.t.Fatalf("%s: %v", text, err)
+		}
+		for _, th := range list {
+			if th.Row >= last || !want[th.ID] {
+				b.t.Errorf("%s: thread %s is out of order, there twice, or has no such message", text, th.ID)
+			}
+			last = th.Row
+			delete(want, th.ID)
+		}
+		if tq.Before = next; next == 0 {
+			break
+		}
+	}
+	if len(want) > 0 {
+		b.t.Errorf("%s: %d threads are missing", text, len(want))
+	}
+}
+
+// TestIndexFollows takes a mailbox through changes and asks in between.
+func TestIndexFollows(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX", "Archive")
+		count := func(text string, want int) {
+			t.Helper()
+			list, _, err := b.Messages(t.Context(), MessageQuery{Search: parseQuery(t, text)})
+			if err != nil || len(list) != want {
+				t.Errorf("%s: %d messages (%v), want %d", text, len(list), err, want)
+			}
+		}
+		one, two := letter{id: "one", subject: "first", body: "alpha beta"}, letter{id: "two", subject: "second", body: "alpha gamma", day: 1}
+		b.do(Batch{New: []NewMessage{b.at(ref("INBOX", 1), one), b.held(ref("INBOX", 2), two)}})
+		b.index()
+		count("alpha", 1)
+		count("subject:first", 0)
+		if p, err := b.SearchProgress(t.Context()); err != nil || p != (SearchProgress{Indexed: 1, Total: 2}) {
+			t.Errorf("progress %+v, %v", p, err)
+		}
+		b.do(Batch{Bodies: []Body{b.body(ref("INBOX", 1), one)}})
+		if p, err := b.SearchProgress(t.Context()); err != nil || !p.Behind {
+			t.Errorf("progress %+v, %v", p, err)
+		}
+		b.index()
+		count("alpha", 2)
+		count("in:INBOX subject:first", 1)
+		b.do(Batch{Quarantine: nil, Flags: []FlagUpdate{{PlacementRef: ref("INBOX", 1), Flags: mail.FlagSeen}}}) // seen without the index
+		count("alpha is:unread", 1)
+		three := letter{id: "three", subject: "third", body: "alpha", day: 2}
+		b.do(Batch{New: []NewMessage{b.at(ref("INBOX", 3), three)}})
+		b.do(Batch{Quarantine: []Trouble{{PlacementRef: ref("INBOX", 3), Reason: "no", NextTry: farFuture}}})
+		b.index()
+		count("alpha", 2)
+		count("third", 1) // by its header
+		b.do(Batch{Bodies: []Body{b.body(ref("INBOX", 3), three)}})
+		b.index()
+		count("alpha", 3)
+		b.do(Batch{Vanished: []PlacementRef{ref("INBOX", 2)}})
+		b.sweep(farFuture)
+		count("gamma", 0)
+		b.index()
+		count("alpha", 2)
+		b.ok()
+		b.do(Batch{New: []NewMessage{b.held(ref("Archive", 9), two)}}) // the same row again
+		b.index()
+		count("gamma", 1)
+		b.ok()
+		if err := b.DropIndex(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		count("alpha", 0)
+		b.index()
+		count("alpha", 3)
+		b.ok()
+	})
+}
+
+// TestManySmallSegments indexes after every message, so that segments are merged again and again, and removes some.
+func TestManySmallSegments(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		n := 150
+		for i := range n {
+			l := letter{id: fmt.Sprint("m", i), subject: fmt.Sprint("number ", i), body: fmt.Sprintf("common word%d %s", i, searchWords[i%len(searchWords)]), day: (i * 7) % 50}
+			b.do(Batch{New: []NewMessage{b.held(ref("INBOX", mail.UID(i+1)), l)}})
+			b.index()
+			if i%10 == 9 {
+				b.do(Batch{Vanished: []PlacementRef{ref("INBOX", mail.UID(i-4))}})
+				b.sweep(farFuture)
+			}
+		}
+		b.index()
+		b.ok()
+		list, _, err := b.Messages(t.Context(), MessageQuery{Search: parseQuery(t, "common"), Limit: 1000})
+		if err != nil || len(list) != n-n/10 {
+			t.Errorf("%d messages (%v), want %d", len(list), err, n-n/10)
+		}
+		var segs []segment
+		if err := b.db.search.read(t.Context(), nil, func(t *tx) (err error) {
+			segs, err = b.db.search.segments(context.Background(), t)
+			return err
+		}); err != nil || len(segs) > 3*mergeWidth {
+			t.Errorf("%d segments, %v", len(segs), err)
+		}
+	})
+}
