@@ -80,7 +80,17 @@ func (a *API) getGrant(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.tagged(v3.ParseSelect(c.r.URL.Query().Get("select")), a.grant(acct))
+	mb, err := a.Store.Mailbox(c.r.Context(), acct.ID)
+	if err != nil {
+		return err
+	}
+	p, err := mb.SearchProgress(c.r.Context())
+	if err != nil {
+		return err
+	}
+	g := a.grant(acct)
+	g.Sync.Search = &v3.Progress{Done: p.Indexed, Total: p.Total}
+	return c.tagged(v3.ParseSelect(c.r.URL.Query().Get("select")), g)
 }
 
 func (a *API) updateGrant(c *call) error {

@@ -36,9 +36,13 @@ func (a *API) listMessages(c *call) error {
 	if err != nil {
 		return err
 	}
+	search, err := c.search(mb, q.Search, q.Page.Before == 0)
+	if err != nil {
+		return err
+	}
 	msgs, next, err := mb.Messages(ctx, store.MessageQuery{
 		Limit: q.Limit, Before: q.Page.Before, Folders: in, Thread: q.Thread, Unread: q.Unread, Starred: q.Starred, HasAttachment: q.HasAttachment,
-		From: q.From, To: q.To, Cc: q.Cc, Bcc: q.Bcc, AnyEmail: q.AnyEmail, Subject: q.Subject, After: after(q.After), BeforeDate: q.Filter.Before,
+		From: q.From, To: q.To, Cc: q.Cc, Bcc: q.Bcc, AnyEmail: q.AnyEmail, Subject: q.Subject, After: after(q.After), BeforeDate: q.Filter.Before, Search: search,
 		Metadata: q.Metadata,
 	})
 	if err != nil {

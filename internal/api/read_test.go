@@ -68,7 +68,6 @@ func TestMessages(t *testing.T) {
 	m.fails(m.do("GET", m.base+"/messages?in=nowhere"), 400, v3.TypeInvalid, "in:")
 	m.fails(m.do("GET", m.base+"/messages?page_token=not-a-cursor"), 400, v3.TypeInvalid, "page_token")
 	m.fails(m.do("GET", m.base+"/messages?limit=0"), 400, v3.TypeInvalid, "limit")
-	m.fails(m.do("GET", m.base+"/messages?search_query_native=ALL"), 400, v3.TypeInvalid, "search_query_native")
 	m.fails(m.do("GET", m.base+"/messages/nothing"), 404, v3.TypeNotFound, "")
 
 	one := m.base + "/messages/" + string(ids[1])

@@ -22,9 +22,13 @@ func (a *API) listThreads(c *call) error {
 	if err != nil {
 		return err
 	}
+	search, err := c.search(mb, q.Search, q.Page.Before == 0)
+	if err != nil {
+		return err
+	}
 	ts, next, err := mb.Threads(ctx, store.ThreadQuery{
 		Limit: q.Limit, Before: q.Page.Before, Folders: in, Unread: q.Unread, Starred: q.Starred, HasAttachment: q.HasAttachment,
-		Subject: q.Subject, From: q.From, To: q.To, Cc: q.Cc, Bcc: q.Bcc, AnyEmail: q.AnyEmail, After: after(q.After), BeforeDate: q.Filter.Before,
+		Subject: q.Subject, From: q.From, To: q.To, Cc: q.Cc, Bcc: q.Bcc, AnyEmail: q.AnyEmail, After: after(q.After), BeforeDate: q.Filter.Before, Search: search,
 	})
 	if err != nil {
 		return err

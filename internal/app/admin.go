@@ -22,6 +22,7 @@ type metrics struct {
 	syncPanics     prometheus.Counter
 	requestPanics  prometheus.Counter
 	deliveryPanics prometheus.Counter
+	indexPanics    prometheus.Counter
 }
 
 func newMetrics(a *App) *metrics {
@@ -31,8 +32,9 @@ func newMetrics(a *App) *metrics {
 		syncPanics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_sync_panics_total", Help: "Panics caught in account goroutines."}),
 		requestPanics:  prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_request_panics_total", Help: "Panics caught in API requests."}),
 		deliveryPanics: prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_delivery_panics_total", Help: "Panics caught in deliveries to webhooks."}),
+		indexPanics:    prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_index_panics_total", Help: "Panics caught while indexing for search."}),
 	}
-	m.registry.MustRegister(m.passes, m.syncPanics, m.requestPanics, m.deliveryPanics, accountStates{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.passes, m.syncPanics, m.requestPanics, m.deliveryPanics, m.indexPanics, accountStates{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

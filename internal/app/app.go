@@ -19,6 +19,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/api"
 	"github.com/posthorn/posthorn/internal/auth"
+	"github.com/posthorn/posthorn/internal/indexer"
 	"github.com/posthorn/posthorn/internal/notify"
 	"github.com/posthorn/posthorn/internal/provider"
 	"github.com/posthorn/posthorn/internal/store"
@@ -31,6 +32,7 @@ type App struct {
 	log      *slog.Logger
 	store    *store.Store
 	engine   *syncer.Engine
+	index    *indexer.Indexer
 	notify   *notify.Notifier
 	api      *http.Server
 	admin    *http.Server // nil: turned off
@@ -125,6 +127,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	m := newMetrics(a)
 	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Events: m.events()})
 	a.notify = notify.New(notify.Options{Store: a.store, Guard: provider.Guard{Allow: allow}, TLS: tlsConfig, Log: log, Keep: c.EventRetention, Panic: m.deliveryPanics.Inc})
+	a.index = indexer.New(indexer.Options{Store: a.store, Log: log, Panic: m.indexPanics.Inc})
 	authority := auth.New(auth.Options{Store: a.store, Guard: guard, TLS: tlsConfig, Resolver: net.DefaultResolver, Log: log})
 	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Notify: a.notify, Log: log, Version: Version, PublicURL: public, Limits: api.Limits{Key: c.RateKey, Grant: c.RateGrant}, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
 	a.closeAPI = handler.Close
@@ -159,6 +162,7 @@ func (a *App) Start(ctx context.Context) error {
 		go serve(a.admin, a.adminListener)
 	}
 	a.notify.Start(ctx)
+	a.index.Start(ctx)
 	if err := a.engine.Open(ctx); err != nil {
 		return fmt.Errorf("start the accounts: %w", err)
 	}
@@ -185,6 +189,9 @@ func (a *App) Stop(ctx context.Context) {
 		}
 		if a.engine != nil {
 			a.engine.Close()
+		}
+		if a.index != nil {
+			a.index.Stop()
 		}
 		if a.notify != nil {
 			a.notify.Stop()

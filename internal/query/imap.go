@@ -64,10 +64,13 @@ func firstKey(s string) (capitals, key bool) {
 	if upper == "CHARSET" || name != "" && strings.Trim(name, "0123456789:,*") == "" && strings.ContainsAny(name, ":,*") {
 		key = true
 	}
+	capitals = name == upper
 	if rest := strings.TrimLeft(s[end:], " \t\r\n"); upper == "NOT" && rest != "" { // NOT alone is also of the other language
-		_, key = firstKey(rest)
+		var also bool
+		also, key = firstKey(rest)
+		capitals = capitals && also
 	}
-	return key && name == upper, key
+	return key && capitals, key
 }
 
 type imapReader struct{ reader }

@@ -11,6 +11,7 @@ import (
 type mailReader struct {
 	reader
 	fields Fields // that words without a field of their own look at
+	braces int    // 1 directly within braces
 }
 
 func parseMail(s string, now time.Time) (*node, error) {
@@ -44,7 +45,7 @@ func (r *mailReader) list(closing byte) (*node, error) {
 				return or(all), nil
 			}
 			return and(all), nil
-		case r.peek(')') || r.peek('}'):
+		case r.peek(')'):
 			return nil, r.fail(r.i, "this bracket was not opened")
 		}
 		start := r.i
@@ -122,7 +123,7 @@ func (r *mailReader) unit() (*node, error) {
 		r.i++
 		return r.operator(name, at)
 	}
-	for r.i < len(r.s) && strings.IndexByte(" \t\r\n()\"", r.s[r.i]) < 0 {
+	for r.inWord() {
 		r.i++
 	}
 	s, star := strings.CutSuffix(r.s[at:r.i], "*")
@@ -130,6 +131,11 @@ func (r *mailReader) unit() (*node, error) {
 		return nil, r.fail(at, "there must be a beginning before *")
 	}
 	return words(r.fields, s, star, r.runes(at)), nil
+}
+
+// inWord tells whether a word goes on here. A closing brace ends it only where one is open.
+func (r *mailReader) inWord() bool {
+	return r.i < len(r.s) && strings.IndexByte(" \t\r\n()\"", r.s[r.i]) < 0 && (r.braces == 0 || r.s[r.i] != '}')
 }
 
 // star takes an asterisk: the last word may go on.
@@ -143,12 +149,13 @@ func (r *mailReader) star() bool {
 
 func (r *mailReader) bracket() (*node, error) {
 	closing := byte(')')
-	if r.peek('{') {
-		closing = '}'
+	was := r.braces
+	if r.braces = 0; r.peek('{') {
+		closing, r.braces = '}', 1
 	}
 	r.i++
 	n, err := r.list(closing)
-	if err == nil {
+	if r.braces = was; err == nil {
 		r.i++
 	}
 	return n, err
@@ -203,7 +210,7 @@ func (r *mailReader) operator(name string, at int) (*node, error) {
 	if r.peek('"') {
 		s, err = r.quoted()
 	} else {
-		for r.i < len(r.s) && strings.IndexByte(" \t\r\n()\"", r.s[r.i]) < 0 {
+		for r.inWord() {
 			r.i++
 		}
 		s = r.s[from:r.i]

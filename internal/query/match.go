@@ -13,7 +13,7 @@ const NoDay = -1 << 31
 
 // Doc is what Match looks at.
 type Doc struct {
-	Text    [NumFields]string // folded
+	Text    [NumFields]string // folded; but for Body, every white space within a line is one blank
 	SentDay int32             // days from 1 January 1970 to the date as the sender wrote it, in whatever zone; or NoDay
 
 	Flags    mail.Flags
@@ -59,7 +59,11 @@ func (n *node) match(d *Doc) bool {
 		return !n.kids[0].match(d)
 	case opHas:
 		for f := range NumFields {
-			if n.fields&(1<<f) != 0 && strings.Contains(d.Text[f], n.text) {
+			text := n.line
+			if f == Body {
+				text = n.text
+			}
+			if n.fields&(1<<f) != 0 && strings.Contains(d.Text[f], text) {
 				return true
 			}
 		}
@@ -72,7 +76,7 @@ func (n *node) match(d *Doc) bool {
 		}
 		return false
 	case opHeader:
-		return d.header(n.name, n.text)
+		return d.header(n.name, n.line)
 	case opFlag:
 		return d.Flags&n.flags == n.flags
 	case opKeyword:

@@ -74,6 +74,7 @@ type node struct {
 	kids         []*node
 	fields       Fields
 	name, text   string // text is folded
+	line         string // text as it stands in header fields: white space is one blank
 	prefix       bool   // of opWords: the last word goes on
 	pieces       []piece
 	flags        mail.Flags
@@ -250,7 +251,22 @@ func not(n *node) *node {
 // has asks for a piece of text.
 func has(f Fields, text string, pos int) *node {
 	folded := Fold(text)
-	return &node{op: opHas, fields: f, text: folded, pieces: cut(Strip(folded), true, true), pos: pos}
+	return &node{op: opHas, fields: f, text: folded, line: OneLine(folded), pieces: cut(Strip(folded), true, true), pos: pos}
+}
+
+// OneLine makes every white space one blank, as Doc has header fields; the ends stay blank.
+func OneLine(s string) string {
+	out := strings.Join(strings.Fields(s), " ")
+	if out == "" {
+		return s
+	}
+	if strings.IndexByte(" \t\n", s[0]) >= 0 {
+		out = " " + out
+	}
+	if strings.IndexByte(" \t\n", s[len(s)-1]) >= 0 {
+		out += " "
+	}
+	return out
 }
 
 // words asks for whole words one after the other. Text without any word is asked for as it stands.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/query"
@@ -33,18 +34,17 @@ type SearchProgress struct {
 // SearchProgress reads how far the search index is.
 func (m *Mailbox) SearchProgress(ctx context.Context) (p SearchProgress, err error) {
 	err = m.db.read(ctx, func(t *tx) error {
-		p, err = m.searchProgress(ctx, t)
+		p, _, err = m.searchProgress(ctx, t)
 		return err
 	})
 	return p, err
 }
 
-func (m *Mailbox) searchProgress(ctx context.Context, t *tx) (p SearchProgress, err error) {
+func (m *Mailbox) searchProgress(ctx context.Context, t *tx) (p SearchProgress, s searchState, err error) {
 	var seq int64
 	if err := t.row(ctx, "SELECT seq, messages FROM state WHERE {a}1=1").Scan(&seq, &p.Total); err != nil {
-		return p, err
+		return p, s, err
 	}
-	var s searchState
 	err = m.db.search.read(ctx, t, func(t *tx) (err error) {
 		s, err = m.db.search.state(ctx, t)
 		return err
@@ -54,36 +54,35 @@ func (m *Mailbox) searchProgress(ctx context.Context, t *tx) (p SearchProgress, 
 	}
 	p.Indexed = s.docs
 	p.Behind = p.Total > 0 && (s.version != searchVersion || s.cursor < seq || s.below != 0)
-	return p, err
+	return p, s, err
 }
 
-// AwaitIndex waits until the index has caught up with what is stored now, or ctx is done, and tells how far it is.
-func (m *Mailbox) AwaitIndex(ctx context.Context) (SearchProgress, error) {
-	seq, err := m.Seq(ctx)
-	if err != nil {
-		return SearchProgress{}, err
-	}
-	for {
+// AwaitIndex waits until the index has taken in what can be searched of what is stored now, or until done is closed, and
+// tells how far it is.
+func (m *Mailbox) AwaitIndex(ctx context.Context, done <-chan time.Time) (SearchProgress, error) {
+	var want int64
+	for first := true; ; first = false {
 		next := m.db.search.next()
-		caughtUp := false
-		if err := m.db.search.read(ctx, nil, func(t *tx) error {
-			s, err := m.db.search.state(ctx, t)
-			caughtUp = s.version == searchVersion && s.cursor >= int64(seq) && s.below == 0 || seq == 0
+		var p SearchProgress
+		var s searchState
+		err := m.db.read(ctx, func(t *tx) (err error) {
+			p, s, err = m.searchProgress(ctx, t)
+			if first {
+				err = errors.Join(err, t.row(ctx, "SELECT seq FROM state WHERE {a}1=1").Scan(&want))
+			}
 			return err
-		}); err != nil && !mail.IsKind(err, mail.NotFound) && ctx.Err() == nil {
-			return SearchProgress{}, err
-		}
-		if caughtUp {
-			break
+		})
+		if err != nil || !p.Behind || s.version == searchVersion && s.below == 0 && s.cursor >= want {
+			return p, err
 		}
 		select {
 		case <-next:
-			continue
+		case <-done:
+			return p, nil
 		case <-ctx.Done():
+			return p, ctx.Err()
 		}
-		break
 	}
-	return m.SearchProgress(context.WithoutCancel(ctx))
 }
 
 // DropIndex removes the search index. It is made again by whoever calls Index.

@@ -69,7 +69,7 @@ func (b *docText) folded() (out [query.NumFields]string) {
 func (b *docText) header(h mime.Header) {
 	for _, f := range h {
 		name := strings.ToLower(f.Name)
-		value := strings.ReplaceAll(mime.DecodeHeader(f.Value), "\n", " ")
+		value := strings.TrimSpace(query.OneLine(mime.DecodeHeader(f.Value)))
 		line := query.Header
 		if own, ok := query.OwnField(name); ok {
 			b.add(own, value, maxSearchHeader)
@@ -90,7 +90,7 @@ func (b *docText) body(m *mime.Message, raw io.ReadSeeker, depth int) error {
 	read := 0
 	for _, a := range m.Attachments {
 		if a.Name != "" {
-			b.add(query.Filename, a.Name, maxSearchHeader)
+			b.add(query.Filename, query.OneLine(a.Name), maxSearchHeader)
 		}
 		text, message := strings.HasPrefix(a.ContentType, "text/"), strings.HasPrefix(a.ContentType, "message/")
 		if !text && !message || a.Embedded != "" || a.Size == 0 || read >= maxTextParts || b.fields[query.Body].Len() >= maxSearchText {
@@ -167,7 +167,7 @@ func headDoc(subject string, a *addresses, sent time.Time) (text [query.NumField
 	var b docText
 	put := func(f query.Field, name, value string) {
 		if value != "" {
-			b.add(f, value, maxSearchHeader)
+			b.add(f, query.OneLine(value), maxSearchHeader)
 			b.add(query.Header, name+": ", maxSearchHeader)
 		}
 	}

@@ -40,9 +40,10 @@ type Sync struct {
 	Action   string     `json:"action,omitempty"`
 	FreshAt  int64      `json:"fresh_at,omitempty"` // last time the whole account was proven equal to the server
 	Progress *Progress  `json:"progress,omitempty"` // while the initial sync runs
+	Search   *Progress  `json:"search,omitempty"`   // messages in the search index; of one grant only, not in lists
 }
 
-// Progress counts messages of the initial sync.
+// Progress counts messages.
 type Progress struct {
 	Done  int64 `json:"done"`
 	Total int64 `json:"total"`

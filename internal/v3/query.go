@@ -36,6 +36,7 @@ type Filter struct {
 	In                             []string // folder ids, names or roles
 	Unread, Starred, HasAttachment *bool
 	After, Before                  time.Time // both exclusive; zero: open
+	Search                         string    // a query in one of the search languages; "" none
 }
 
 // MessageQuery is a request for a list of messages.
@@ -178,16 +179,32 @@ func (r *reader) page(kind CursorKind, def, most int) Page {
 }
 
 func (r *reader) filter(before, after string) Filter {
-	if r.q.Get("search_query_native") != "" {
-		r.fail("search_query_native is not supported; leaving it out would answer with messages that do not match")
-	}
 	return Filter{
+		Search:  r.search(),
 		Subject: r.text("subject"),
 		From:    r.list("from", true), To: r.list("to", true), Cc: r.list("cc", true), Bcc: r.list("bcc", true),
 		AnyEmail: r.list("any_email", true), In: r.list("in", false),
 		Unread: r.flag("unread"), Starred: r.flag("starred"), HasAttachment: r.flag("has_attachment"),
 		Before: r.time(before), After: r.time(after),
 	}
+}
+
+// search reads search_query_native. Some callers encode it although their HTTP client does so again: a query without any
+// blank or quote in which both are spelt as %20 and the like was encoded twice.
+func (r *reader) search() string {
+	s := r.q.Get("search_query_native")
+	if strings.ContainsAny(s, " \t\"") {
+		return s
+	}
+	for _, code := range []string{"%20", "%22", "%3A", "%3a"} {
+		if !strings.Contains(s, code) {
+			continue
+		}
+		if plain, err := url.QueryUnescape(s); err == nil && utf8.ValidString(plain) {
+			return plain
+		}
+	}
+	return s
 }
 
 // ParseFields reads fields=.

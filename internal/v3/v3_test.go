@@ -154,12 +154,21 @@ func TestParseMessageQuery(t *testing.T) {
 		t.Errorf("%+v, %v", q, err)
 	}
 	for _, bad := range []string{
-		"limit=0", "limit=-1", "limit=x", "unread=maybe", "received_before=x", "received_after=-1", "fields=all", "page_token=zz", "search_query_native=ALL", "metadata_pair=key6:a", "metadata_pair=key1", "metadata_pair=key1:a,key1:b",
+		"limit=0", "limit=-1", "limit=x", "unread=maybe", "received_before=x", "received_after=-1", "fields=all", "page_token=zz", "metadata_pair=key6:a", "metadata_pair=key1", "metadata_pair=key1:a,key1:b",
 		"subject=" + strings.Repeat("x", 2000), "subject=%00", "subject=%ff", "any_email=" + strings.Repeat("a@x,", 26),
 	} {
 		v, _ := url.ParseQuery(bad)
 		if _, err := ParseMessageQuery(v); !mail.IsKind(err, mail.Invalid) {
 			t.Errorf("%.40s: %v", bad, err)
+		}
+	}
+	for query, want := range map[string]string{
+		"search_query_native=from:a+b": "from:a b", "search_query_native=SUBJECT%20%22a%2Bb%25%22": `SUBJECT "a+b%"`, "search_query_native=from%253Aa%2520b": "from:a b",
+		"search_query_native=100%25": "100%", "search_query_native=a%2520%22": `a%20"`, "search_query_native=%25zz%2520": "%zz%20",
+	} {
+		v, _ := url.ParseQuery(query)
+		if q, err := ParseMessageQuery(v); err != nil || q.Search != want {
+			t.Errorf("%s: %q, %v", query, q.Search, err)
 		}
 	}
 	if q, err := ParseThreadQuery(url.Values{"limit": {"51"}}); err != nil || q.Limit != 50 {
