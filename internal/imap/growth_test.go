@@ -2,6 +2,7 @@ package imap
 
 import (
 	"bytes"
+	"flag"
 	"strings"
 	"testing"
 	"time"
@@ -166,6 +167,9 @@ func TestGrowth(t *testing.T) { // not parallel: others' allocations would count
 
 // FuzzGrowth looks for what can be repeated to make reading slower than the input grows.
 func FuzzGrowth(f *testing.F) {
+	if flag.Lookup("test.fuzz").Value.String() == "" {
+		f.Skip("looks at the clock: only when asked for")
+	}
 	for _, g := range growths {
 		f.Add(g.before, g.unit, g.after)
 	}

@@ -36,7 +36,7 @@ func parseStatus(word string, b []byte) status {
 			rest = b[end+1:]
 		}
 		code, arg, _ := bytes.Cut(bytes.TrimSpace(b[1:end]), []byte(" "))
-		st.code = strings.ToUpper(string(code))
+		st.code = cleanText(string(upperASCII(code[:min(len(code), maxErrText)]))) // it goes into errors, and logs
 		st.arg = string(bytes.TrimSpace(arg))
 		b = bytes.TrimSpace(rest)
 	}
