@@ -33,6 +33,7 @@ type App struct {
 	store    *store.Store
 	engine   *syncer.Engine
 	index    *indexer.Indexer
+	traces   *traces
 	notify   *notify.Notifier
 	api      *http.Server
 	admin    *http.Server // nil: turned off
@@ -125,7 +126,8 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	}
 	guard := provider.Guard{Allow: allow, Ports: provider.MailPorts()}
 	m := newMetrics(a)
-	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Events: m.events()})
+	a.traces = newTraces(c.Data, c.Trace)
+	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Trace: a.traces.of, Events: m.events()})
 	a.notify = notify.New(notify.Options{Store: a.store, Guard: provider.Guard{Allow: allow}, TLS: tlsConfig, Log: log, Keep: c.EventRetention, Panic: m.deliveryPanics.Inc})
 	a.index = indexer.New(indexer.Options{Store: a.store, Log: log, Panic: m.indexPanics.Inc})
 	authority := auth.New(auth.Options{Store: a.store, Guard: guard, TLS: tlsConfig, Resolver: net.DefaultResolver, Log: log})
@@ -189,6 +191,7 @@ func (a *App) Stop(ctx context.Context) {
 		}
 		if a.engine != nil {
 			a.engine.Close()
+			a.traces.close()
 		}
 		if a.index != nil {
 			a.index.Stop()

@@ -24,6 +24,7 @@ type Config struct {
 	PublicURL      string        `name:"public-url" env:"POSTHORN_PUBLIC_URL" help:"Where browsers reach this server, such as https://mail.example.com; needed behind a proxy that speaks TLS."`
 	RateKey        int           `name:"rate-key" env:"POSTHORN_RATE_KEY" default:"20000" help:"Requests a second with one API key or access token, with bursts of twice as many; 0 is no limit."`
 	RateGrant      int           `name:"rate-grant" env:"POSTHORN_RATE_GRANT" default:"10000" help:"Requests a second about one grant; 0 is no limit."`
+	Trace          string        `name:"trace" env:"POSTHORN_TRACE" help:"Comma-separated grants whose IMAP conversation is written to DATA/trace, without passwords and mail."`
 	LogLevel       string        `name:"log-level" env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat      string        `name:"log-format" env:"POSTHORN_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
 

@@ -242,24 +242,40 @@ func writes(cmd string) bool {
 	return false
 }
 
-// backOff reads Exchange's "Suggested Backoff Time: 299961 milliseconds"; 0 when there is none.
+// backOff reads how long a server asks to be left alone: Exchange's "Suggested Backoff Time: 299961 milliseconds", and "try
+// again in 5 minutes" as others say; 0 when it does not say.
 func backOff(low string) time.Duration {
-	const key = "suggested backoff time:"
-	i := strings.Index(low, key)
-	if i < 0 {
-		return 0
+	for _, key := range [...]string{"suggested backoff time:", "try again in", "retry after"} {
+		_, rest, ok := strings.Cut(low, key)
+		if !ok {
+			continue
+		}
+		f := strings.Fields(rest)
+		if len(f) == 0 {
+			continue
+		}
+		digits := strings.TrimRight(f[0], ".,;")
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n <= 0 {
+			continue
+		}
+		unit := time.Second
+		if key == "suggested backoff time:" {
+			unit = time.Millisecond
+		}
+		if len(f) > 1 {
+			switch word := f[1]; {
+			case strings.HasPrefix(word, "milli"), strings.HasPrefix(word, "ms"):
+				unit = time.Millisecond
+			case strings.HasPrefix(word, "sec"):
+				unit = time.Second
+			case strings.HasPrefix(word, "min"):
+				unit = time.Minute
+			case strings.HasPrefix(word, "hour"):
+				unit = time.Hour
+			}
+		}
+		return time.Duration(min(n, int64(24*time.Hour/unit))) * unit
 	}
-	f := strings.Fields(low[i+len(key):])
-	if len(f) == 0 {
-		return 0
-	}
-	n, err := strconv.ParseInt(strings.TrimRight(f[0], ".,;"), 10, 64)
-	if err != nil || n <= 0 {
-		return 0
-	}
-	unit := time.Millisecond
-	if len(f) > 1 && strings.HasPrefix(f[1], "second") {
-		unit = time.Second
-	}
-	return time.Duration(min(n, int64(24*time.Hour/unit))) * unit
+	return 0
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -22,6 +23,7 @@ type Options struct {
 	TLS    *tls.Config
 	Guard  provider.Guard // where connections may go
 	Limits Limits
+	Trace  func(mail.AccountID) io.Writer // where the transcript of an account goes; nil, or returning nil: nowhere
 
 	Poll    time.Duration // least time between two polls of all folders of a live account; default 10 s
 	Audit   time.Duration // time between two complete comparisons of every folder; default 24 h
@@ -48,6 +50,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Confirm <= 0 {
 		o.Confirm = time.Minute
+	}
+	if o.Trace == nil {
+		o.Trace = func(mail.AccountID) io.Writer { return nil }
 	}
 	if o.Events.Pass == nil {
 		o.Events.Pass = func(mail.AccountID, bool) {}

@@ -66,6 +66,7 @@ func (a *account) login(ctx context.Context, release func(), onUnilateral func(i
 	c, err := imap.Dial(ctx, imap.Options{
 		Addr: net.JoinHostPort(to.Host, strconv.Itoa(to.Port)), ServerName: to.Host,
 		Security: security(to.Security), TLS: conf, DialContext: a.e.o.Guard.DialFor(to.Security), OnUnilateral: onUnilateral,
+		Limits: imap.Limits{Command: provider.For(a.acct).Limits.CommandBytes}, Trace: a.e.o.Trace(a.id),
 	})
 	if err != nil {
 		release()
