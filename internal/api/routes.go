@@ -51,6 +51,7 @@ func (a *API) allRoutes() []route {
 		{"PUT /v3/grants/{grant}/messages/clean", a.cleanMessages, false},
 		{"PUT /v3/grants/{grant}/messages/{message}", a.updateMessage, false},
 		{"DELETE /v3/grants/{grant}/messages/{message}", a.deleteMessage, false},
+		{"GET /v3/grants/{grant}/messages/{message}/details", a.getDetails, false},
 		{"GET /v3/grants/{grant}/messages/{message}/attachments/{attachment}", a.getAttachment, false},
 		{"GET /v3/grants/{grant}/messages/{message}/attachments/{attachment}/download", a.downloadAttachment, false},
 
