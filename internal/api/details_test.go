@@ -83,6 +83,6 @@ func TestDetails(t *testing.T) {
 		r.Recipients[0] != (v3.DeliveryRecipient{Email: "nobody@example.test", Action: "failed", Status: "5.1.1", Diagnostic: "550 no such user"}) {
 		t.Errorf("report %+v", d.Delivery)
 	}
-	m.fails(m.do("GET", path(2)), 504, "", "not fetched")
+	m.fails(m.do("GET", path(2)), 504, v3.TypeProvider, "not fetched")
 	m.fails(m.do("GET", m.base+"/messages/nothing/details"), 404, v3.TypeNotFound, "")
 }
