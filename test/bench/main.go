@@ -31,6 +31,8 @@ type options struct {
 	skipSync bool
 	profile  string
 	clients  bool
+	load     bool
+	env      []string
 }
 
 const user, password = "bench", "pass"
@@ -45,13 +47,18 @@ func main() {
 	flag.IntVar(&o.requests, "requests", 400, "API requests of each kind")
 	flag.BoolVar(&o.skipSync, "client-only", false, "only the floor and our IMAP client")
 	flag.BoolVar(&o.clients, "clients", false, "our IMAP client beside others, instead: needs modules that the program does not")
+	flag.BoolVar(&o.load, "load", false, "the API under 1, 16 and 64 clients, instead")
+	flag.Func("env", "NAME=value for the program; may be repeated", func(v string) error { o.env = append(o.env, v); return nil })
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the sync")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	measure := run
-	if o.clients {
+	switch {
+	case o.clients:
 		measure = clients
+	case o.load:
+		measure = load
 	}
 	if err := measure(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
