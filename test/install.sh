@@ -16,6 +16,8 @@ have dovecot || want="$want dovecot-imapd"
 have ctl_cyrusdb || want="$want cyrus-imapd"
 have saslpasswd2 || want="$want sasl2-bin"
 have initdb || want="$want postgresql"
+have node || want="$want nodejs"
+have npm || want="$want npm"
 [ -n "$want" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -9,7 +9,8 @@ import (
 	"github.com/posthorn/posthorn/internal/v3"
 )
 
-// cleanMessages answers with what people wrote in messages. What is HTML is sanitised as well: it is made to be shown.
+// cleanMessages answers with what people wrote in messages: as text, as Markdown if asked for, and as HTML when links,
+// images or tables shall stay. That HTML is sanitised: it is made to be shown.
 func (a *API) cleanMessages(c *call) error {
 	req, err := v3.ParseClean(c.r.Body)
 	if err != nil {
@@ -59,8 +60,13 @@ func (a *API) cleanMessages(c *call) error {
 			return mail.E(mail.Invalid, "clean messages", "the messages are too large together: ask for fewer at once", nil)
 		}
 		cleaned := mime.CleanBody(m.Subject, d.Body, d.HTML, o)
-		if v.Conversation = cleaned.Conversation; cleaned.HTML {
-			v.Conversation = mime.Sanitize(v.Conversation, mime.SanitizeOptions{Remote: !o.IgnoreImages})
+		switch {
+		case !cleaned.HTML:
+			v.Conversation = cleaned.Conversation
+		case o.IgnoreLinks && o.IgnoreImages && o.IgnoreTables: // nothing is left that text could not say
+			v.Conversation = cleaned.Text
+		default:
+			v.Conversation = mime.Sanitize(cleaned.Conversation, mime.SanitizeOptions{Remote: !o.IgnoreImages})
 		}
 		out = append(out, v)
 	}

@@ -101,7 +101,10 @@ func TestClean(t *testing.T) {
 	if out[0].Conversation != "Fine." || !strings.Contains(out[0].Body, "really?") {
 		t.Errorf("%q of %q", out[0].Conversation, out[0].Body)
 	}
-	if c := out[1].Conversation; !strings.Contains(c, "let us") || strings.Contains(c, "shall we") || strings.Contains(c, "Bo") || strings.Contains(c, "href") {
+	if c := out[1].Conversation; !strings.Contains(c, "let us") || strings.Contains(c, "shall we") || strings.Contains(c, "Bo") || strings.Contains(c, "<") {
+		t.Errorf("%q", c)
+	}
+	if c := clean(`,"ignore_links":false`)[1].Conversation; !strings.Contains(c, `<a href="https://example.com/a"`) || strings.Contains(c, "shall we") {
 		t.Errorf("%q", c)
 	}
 	if c := clean(`,"html_as_markdown":true,"ignore_links":false,"remove_conclusion_phrases":false`)[1].Conversation; !strings.Contains(c, "](https://example.com/a)") || !strings.Contains(c, "Best regards") {
