@@ -25,7 +25,6 @@ const suite = "../../../shared/nylas/conformance"
 // its line from here.
 var unbuilt = []string{
 	"drafts", "send", "schedules", "webhooks.scheduled_send_success", "errors.validation", "wire.bad_json", "wire.python_multipart", "wire.ruby_delete_with_body", "wire.raw_mime_send",
-	"messages.filter_search_query_native_imap", "messages.filter_search_query_native_and",
 }
 
 // missing skips a test whose programs are not there; under CI=true that is a failure.
