@@ -132,9 +132,12 @@ func run(ctx context.Context, o options) error {
 		t.add("sync: first page of INBOX readable", s.firstPage)
 		t.add("sync: all listed", s.listed)
 		t.add("sync: all readable", s.readable)
-		t.add("sync: CPU of posthorn", s.cpu)
+		t.add("sync: all searchable", s.found)
+		t.add("sync: CPU of posthorn until readable", s.cpu)
+		t.add("sync: CPU of posthorn until searchable", s.cpuFound)
 		t.addNumber("sync: peak memory, MiB", float64(s.peakRSS)/(1<<20))
 		t.addNumber("at rest, bytes per message", float64(s.atRest)/float64(messages))
+		t.addNumber("search index, bytes per message", float64(s.index)/float64(messages))
 		t.addNumber("at rest / bytes of the mail", float64(s.atRest)/float64(volume))
 		for _, l := range s.latency {
 			t.add("API: "+l.what+", p50", l.p50)

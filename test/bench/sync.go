@@ -23,9 +23,12 @@ type synced struct {
 	firstPage time.Duration // 50 messages of INBOX listed, with their bodies
 	listed    time.Duration // all messages listed
 	readable  time.Duration // all bodies there, state live
-	cpu       time.Duration // of the process, until then
+	found     time.Duration // all in the search index
+	cpu       time.Duration // of the process, until all was readable
+	cpuFound  time.Duration // likewise, until all could be found
 	peakRSS   int64
 	atRest    int64 // bytes in the data directory
+	index     int64 // of them, in search indexes
 	latency   []latency
 }
 
@@ -103,6 +106,18 @@ func syncRun(ctx context.Context, bin, addr, user, password string, want, reques
 		}
 	}
 	out.cpu = cpuTime(s.PID)
+	for g.Sync.Search.Total == 0 || g.Sync.Search.Done < g.Sync.Search.Total {
+		select {
+		case <-ctx.Done():
+			return out, fmt.Errorf("%w: %+v", ctx.Err(), g)
+		case <-tick.C:
+		}
+		if g, err = s.Grant(ctx, g.ID); err != nil {
+			return out, err
+		}
+	}
+	out.found = time.Since(start)
+	out.cpuFound = cpuTime(s.PID)
 	out.peakRSS = s.PeakRSS()
 	if out.latency, err = latencies(ctx, s, g.ID, requests); err != nil {
 		return out, err
@@ -112,7 +127,7 @@ func syncRun(ctx context.Context, bin, addr, user, password string, want, reques
 	if err := s.Stop(stopCtx); err != nil {
 		return out, err
 	}
-	out.atRest, err = diskUsage(s.Dir)
+	out.atRest, out.index, err = diskUsage(s.Dir)
 	return out, err
 }
 
@@ -145,6 +160,9 @@ func latencies(ctx context.Context, s *binary.Server, grant string, n int) ([]la
 		return nil, fmt.Errorf("nothing to list")
 	}
 	pick := func(i int) binary.Message { return page.Data[i%len(page.Data)] }
+	search := func(q string) string {
+		return base + "/messages?limit=50&select=id,subject,from,date&search_query_native=" + url.QueryEscape(q)
+	}
 	kinds := []struct {
 		what string
 		path func(i int) string
@@ -162,6 +180,21 @@ func latencies(ctx context.Context, s *binary.Server, grant string, n int) ([]la
 		}},
 		{"find by subject", func(i int) string {
 			return base + "/messages?limit=50&subject=" + []string{"harbour", "invoice", "rain"}[i%3]
+		}},
+		{"search, a frequent word", func(i int) string { return search([]string{"harbour", "invoice", "ledger"}[i%3]) }},
+		{"search, two words of the body, a sender", func(i int) string { return search("from:p" + strconv.Itoa(i%40) + " harbour report") }},
+		{"search, a phrase", func(i int) string { return search([]string{`"next week"`, `"see attached"`, `"report invoice"`}[i%3]) }},
+		{"search, unread with attachment in a year", func(i int) string { return search("garden is:unread has:attachment after:2021 before:2022") }},
+		{"search, Chinese", func(i int) string { return search([]string{"車站 OR 车站", "花园", "谢谢"}[i%3]) }},
+		{"search, nothing", func(i int) string { return search("nowhere" + strconv.Itoa(i)) }},
+		{"search, IMAP SUBJECT", func(i int) string {
+			return search([]string{`SUBJECT "voice"`, `SUBJECT "arbou"`, `SUBJECT "report"`}[i%3])
+		}},
+		{"search, IMAP BODY, a piece", func(i int) string {
+			return search([]string{`BODY "arbou"`, `BODY "tranger than"`, `BODY "ünchhause"`}[i%3])
+		}},
+		{"search, threads", func(i int) string {
+			return base + "/threads?limit=20&search_query_native=" + url.QueryEscape([]string{"harbour", "from:p7 report", "ticket"}[i%3])
 		}},
 		{"unread", func(int) string { return base + "/messages?limit=50&unread=true" }},
 	}
@@ -194,7 +227,7 @@ func cpuTime(pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond // Linux counts in 1/100 s
 }
 
-func diskUsage(dir string) (total int64, err error) {
+func diskUsage(dir string) (total, index int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -202,8 +235,11 @@ func diskUsage(dir string) (total int64, err error) {
 		fi, err := d.Info()
 		if err == nil {
 			total += fi.Size()
+			if strings.HasPrefix(d.Name(), "search.db") {
+				index += fi.Size()
+			}
 		}
 		return err
 	})
-	return total, err
+	return total, index, err
 }

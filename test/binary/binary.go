@@ -249,6 +249,10 @@ type Grant struct {
 			Done  int64 `json:"done"`
 			Total int64 `json:"total"`
 		} `json:"progress"`
+		Search struct {
+			Done  int64 `json:"done"`
+			Total int64 `json:"total"`
+		} `json:"search"`
 	} `json:"sync"`
 }
 

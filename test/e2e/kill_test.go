@@ -55,6 +55,10 @@ func killDuringSync(t *testing.T, empty func() binary.Options) {
 			t.Fatal(err)
 		}
 		equal(t, s, g.ID, d, "mira@example.com")
+		// The search index was killed with it. It has caught up when all can be found, and posthorn check compares it with the mail.
+		if _, err := s.Await(within(t, time.Minute), g.ID, func(g binary.Grant) bool { return g.Sync.Search.Total > 0 && g.Sync.Search.Done == g.Sync.Search.Total }); err != nil {
+			t.Fatal(err)
+		}
 		s.Kill()
 		check(t, s)
 	}
