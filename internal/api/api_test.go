@@ -296,6 +296,9 @@ func (m *mailbox) deliver(ls ...letter) []mail.MessageID {
 			InternalDate: time.Unix(l.at, 0).UTC(), Size: int64(len(raw)), Head: parsed,
 		}
 		n.FP, n.Strong = mime.Fingerprint(parsed)
+		if n.Draft = l.flags&mail.FlagDraft != 0; n.Draft {
+			n.FP = mime.DraftFingerprint(parsed.MessageID)
+		}
 		n.Threading = m.mb.IDKey().ThreadKeys(parsed, n.FP)
 		if !l.headed {
 			body, html := mime.DisplayBody(parsed)

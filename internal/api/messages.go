@@ -22,7 +22,10 @@ const (
 	maxHeader = 1 << 20
 )
 
-func (a *API) listMessages(c *call) error {
+func (a *API) listMessages(c *call) error { return c.listMessages(false) }
+
+// listMessages lists messages; drafts: only those that are drafts.
+func (c *call) listMessages(drafts bool) error {
 	q, err := v3.ParseMessageQuery(c.r.URL.Query())
 	if err != nil {
 		return err
@@ -41,7 +44,7 @@ func (a *API) listMessages(c *call) error {
 		return err
 	}
 	msgs, next, err := mb.Messages(ctx, store.MessageQuery{
-		Limit: q.Limit, Before: q.Page.Before, Folders: in, Thread: q.Thread, Unread: q.Unread, Starred: q.Starred, HasAttachment: q.HasAttachment,
+		IsDraft: drafts, Limit: q.Limit, Before: q.Page.Before, Folders: in, Thread: q.Thread, Unread: q.Unread, Starred: q.Starred, HasAttachment: q.HasAttachment,
 		From: q.From, To: q.To, Cc: q.Cc, Bcc: q.Bcc, AnyEmail: q.AnyEmail, Subject: q.Subject, After: after(q.After), BeforeDate: q.Filter.Before, Search: search,
 		Metadata: q.Metadata,
 	})
@@ -51,6 +54,9 @@ func (a *API) listMessages(c *call) error {
 	data, n, err := present(ctx, mb, acct.ID, msgs, q.Fields, q.Select)
 	if err != nil {
 		return err
+	}
+	if drafts {
+		data = asDrafts(data)
 	}
 	if n < len(msgs) {
 		next = msgs[n-1].Row

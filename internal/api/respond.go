@@ -30,8 +30,7 @@ func (c *call) tagged(sel v3.Select, data any) error {
 	if err := sel.Encode(b, data); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(b.Bytes())
-	tag := `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"` // weak: request_id differs each time
+	tag := tagFor(b.Bytes())
 	c.Header().Set("ETag", tag)
 	c.Header().Set("Cache-Control", "private, no-cache")
 	if matches(c.r.Header.Values("If-None-Match"), tag) {
@@ -45,6 +44,22 @@ func (c *call) tagged(sel v3.Select, data any) error {
 		return nil
 	})
 	return nil
+}
+
+// tagFor is weak: request_id differs each time.
+func tagFor(data []byte) string {
+	sum := sha256.Sum256(data)
+	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+}
+
+// tagOf returns the tag that an object has when it is answered whole.
+func (c *call) tagOf(data any) string {
+	b := c.buffer()
+	defer c.release(b)
+	if err := (v3.Select{}).Encode(b, data); err != nil {
+		return ""
+	}
+	return tagFor(b.Bytes())
 }
 
 // matches compares weakly, as If-None-Match asks (RFC 9110 8.8.3.2).

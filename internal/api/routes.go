@@ -55,6 +55,12 @@ func (a *API) allRoutes() []route {
 		{"GET /v3/grants/{grant}/messages/{message}/attachments/{attachment}", a.getAttachment, false},
 		{"GET /v3/grants/{grant}/messages/{message}/attachments/{attachment}/download", a.downloadAttachment, false},
 
+		{"GET /v3/grants/{grant}/drafts", a.listDrafts, false},
+		{"POST /v3/grants/{grant}/drafts", a.createDraft, false},
+		{"GET /v3/grants/{grant}/drafts/{draft}", a.getDraft, false},
+		{"PUT /v3/grants/{grant}/drafts/{draft}", a.updateDraft, false},
+		{"DELETE /v3/grants/{grant}/drafts/{draft}", a.deleteDraft, false},
+
 		{"GET /v3/grants/{grant}/threads", a.listThreads, false},
 		{"GET /v3/grants/{grant}/threads/{thread}", a.getThread, false},
 		{"PUT /v3/grants/{grant}/threads/{thread}", a.updateThread, false},
@@ -85,6 +91,5 @@ func (a *API) allRoutes() []route {
 		{"POST /v3/webhooks/send-test-event", a.sendTestEvent, false},
 
 		{"GET /openapi.yaml", a.getSpec, true},
-		{"GET /reference", a.getReference, true},
 	}
 }

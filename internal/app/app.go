@@ -131,7 +131,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	a.notify = notify.New(notify.Options{Store: a.store, Guard: provider.Guard{Allow: allow}, TLS: tlsConfig, Log: log, Keep: c.EventRetention, Panic: m.deliveryPanics.Inc})
 	a.index = indexer.New(indexer.Options{Store: a.store, Log: log, Panic: m.indexPanics.Inc})
 	authority := auth.New(auth.Options{Store: a.store, Guard: guard, TLS: tlsConfig, Resolver: net.DefaultResolver, Log: log})
-	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Notify: a.notify, Log: log, Version: Version, PublicURL: public, Limits: api.Limits{Key: c.RateKey, Grant: c.RateGrant}, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
+	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Notify: a.notify, Log: log, Version: Version, MaxMessage: c.MaxMessage << 20, PublicURL: public, Limits: api.Limits{Key: c.RateKey, Grant: c.RateGrant}, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
 	a.closeAPI = handler.Close
 	if a.apiListener, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("POSTHORN_LISTEN: %w", err)

@@ -25,6 +25,7 @@ type Config struct {
 	RateKey        int           `name:"rate-key" env:"POSTHORN_RATE_KEY" default:"20000" help:"Requests a second with one API key or access token, with bursts of twice as many; 0 is no limit."`
 	RateGrant      int           `name:"rate-grant" env:"POSTHORN_RATE_GRANT" default:"10000" help:"Requests a second about one grant; 0 is no limit."`
 	Trace          string        `name:"trace" env:"POSTHORN_TRACE" help:"Comma-separated grants whose IMAP conversation is written to DATA/trace, without passwords and mail."`
+	MaxMessage     int64         `name:"max-message" env:"POSTHORN_MAX_MESSAGE" default:"40" help:"MiB that a message to be saved or sent may hold, its attachments decoded; mail servers have limits of their own."`
 	LogLevel       string        `name:"log-level" env:"POSTHORN_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat      string        `name:"log-format" env:"POSTHORN_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
 

@@ -62,3 +62,23 @@ func childIndex(v string, now time.Time) []byte {
 	rand.Read(random[:]) // never fails
 	return append(out, random[0])
 }
+
+// CompositionOf is what has to be composed to get a message with the content of m again, its files aside: all texts, and
+// the fields that can be chosen.
+func CompositionOf(m *Message) Composition {
+	c := Composition{
+		From: m.From, ReplyTo: m.ReplyTo, To: m.To, Cc: m.Cc, Bcc: m.Bcc, Subject: m.Subject, Text: m.TextAll, HTML: m.HTMLAll,
+		Date: m.Date, MessageID: m.MessageID, References: m.References, InReplyTo: m.InReplyTo,
+		ThreadTopic: (texts{}).decodeWords(m.Header.Get("Thread-Topic")),
+	}
+	if index, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(m.Header.Get("Thread-Index")), "")); err == nil && len(index) <= maxThreadIndex {
+		c.ThreadIndex = index
+	}
+	for _, f := range m.Header {
+		f.Value = (texts{}).decodeWords(unfold(f.Value))
+		if checkField(f) == "" && !strings.EqualFold(f.Name, RevisionField) {
+			c.Headers = append(c.Headers, f)
+		}
+	}
+	return c
+}

@@ -150,6 +150,7 @@ type MessageQuery struct {
 	Thread                mail.ThreadID
 	Unread, Starred       *bool
 	HasAttachment, Drafts *bool
+	IsDraft               bool     // marked as a draft, or in the folder of drafts
 	From, To, Cc, Bcc     []string // any of these addresses in the field
 	AnyEmail              []string // any of these addresses in any of the four fields
 	Subject               string   // contained in it, whatever the case

@@ -203,6 +203,9 @@ func (f *messageFilter) collect() (bool, error) {
 	if q.Drafts != nil {
 		add(flag(q.Drafts, mail.FlagDraft))
 	}
+	if q.IsDraft {
+		add(fmt.Sprintf("(m.flags & %d <> 0 OR EXISTS(SELECT 1 FROM placements d JOIN folders f ON {a:f}f.id = d.folder_id WHERE {a:d}d.message_id = m.id AND f.role = 'drafts'))", mail.FlagDraft))
+	}
 	if q.Subject != "" {
 		add(`m.subject_key LIKE ? ESCAPE '\'`, subjectPattern(q.Subject))
 	}
