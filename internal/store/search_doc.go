@@ -132,8 +132,10 @@ func (b *docText) part(raw io.ReadSeeker, a *mime.Attachment, depth int) error {
 		return err
 	}
 	if a.ContentType == "message/rfc822" || a.ContentType == "message/global" {
-		for _, f := range m.Header {
-			b.add(query.Body, f.Name+": "+mime.DecodeHeader(f.Value), maxSearchText)
+		for _, f := range m.Header { // what a reader sees above a forwarded message
+			if _, shown := query.OwnField(strings.ToLower(f.Name)); shown {
+				b.add(query.Body, query.OneLine(mime.DecodeHeader(f.Value)), maxSearchText)
+			}
 		}
 	}
 	return b.body(m, in, depth+1)
