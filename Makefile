@@ -44,7 +44,7 @@ generated:
 fast: ## unit tests only, under a minute
 	$(GO) test -short ./internal/... ./cmd/...
 
-bench: servers build ## measure beside the raw floor on a private Dovecot; arguments by BENCHARGS, e.g. '-n 2000 -rounds 1'
+bench: servers build ## measure beside the raw floor on a private Dovecot; arguments by BENCHARGS, e.g. '-n 2000 -rounds 1' or '-events -n 2000'
 	$(GO) run ./test/bench -posthorn bin/posthorn $(BENCHARGS)
 
 soak: servers ## the crash and live tests over and over; how often by SOAK

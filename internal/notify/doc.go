@@ -1,4 +1,4 @@
-// Package notify turns the change log into webhooks.
+// Package notify turns the change log into webhooks, replays of them, and feeds.
 //
 // # Overview
 //
@@ -16,6 +16,12 @@
 // updated, since its deletion follows; an update that an earlier notification showed already is left out. Mail that the
 // initial sync found is not announced, only that the sync is complete.
 //
+// # Readers beside the lanes
+//
+// A feed is one account's log, or the rows of an application's feed: ranges of logs in the order in which they were noticed,
+// appended when somebody reads (grow). A page is read from a place on and remembers nothing; streams and requests that wait
+// are pages again and again. A replay is such a reading too, with a goal, posted to its webhook by a goroutine of its own.
+//
 // # When things fail
 //
 //   - A hint is lost: the dispatcher looks at all logs from time to time, and when it starts.
@@ -29,5 +35,6 @@
 //     stopped.
 //   - No good answer for 15 minutes: the webhook is shown as failing; the next good one makes it active.
 //   - 410: the endpoint wants no more. The webhook has failed at once.
-//   - The log no longer has the next change: the lane goes on with the oldest it has, and says so in the server's log.
+//   - The log is cut at the retention (tidy), but never before what a lane, a replay or a feed has still to tell. Should the
+//     next change be gone all the same: the lane goes on with the oldest it has, and says so in the server's log.
 package notify

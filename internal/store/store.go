@@ -50,6 +50,7 @@ type Store struct {
 
 	watchers watchers
 	attempts atomic.Int64 // time of the last recorded delivery
+	records  joint        // of deliveries
 }
 
 // Open opens the store and takes it for this server alone. It fails with Conflict if another server has it, Refused if

@@ -53,26 +53,28 @@ func (s *Store) WebhookCursor(ctx context.Context, webhook string, account mail.
 // failing. Nothing is stored for a webhook
 // or account that was deleted, and no cursor if w was paused and activated since it was read: then it begins anew.
 func (s *Store) RecordDelivery(ctx context.Context, w Webhook, c WebhookCursor, d *Delivery) error {
-	return s.control.write(ctx, func(t *tx) error {
-		var since int64
-		err := t.row(ctx, "SELECT since FROM webhooks WHERE id=? AND (EXISTS(SELECT 1 FROM accounts a WHERE a.id=?) OR EXISTS(SELECT 1 FROM apps p WHERE p.id=?))",
-			c.Webhook, string(c.Account), string(c.Account)).Scan(&since)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if since != w.Since.UnixMilli() {
-			return s.insertDelivery(ctx, t, c, d)
-		}
-		if _, err := t.exec(ctx, `INSERT INTO webhook_cursors(webhook_id, account_id, seq, attempts, first_at, next_at) VALUES(?, ?, ?, ?, ?, ?)
-			ON CONFLICT(webhook_id, account_id) DO UPDATE SET seq=excluded.seq, attempts=excluded.attempts, first_at=excluded.first_at, next_at=excluded.next_at`,
-			c.Webhook, string(c.Account), int64(c.Seq), c.Attempts, millis(c.FirstAt), millis(c.NextAt)); err != nil {
-			return err
-		}
+	return s.records.do(ctx, s.control, func(ctx context.Context, t *tx) error { return s.recordDelivery(ctx, t, w, c, d) })
+}
+
+func (s *Store) recordDelivery(ctx context.Context, t *tx, w Webhook, c WebhookCursor, d *Delivery) error {
+	var since int64
+	err := t.row(ctx, "SELECT since FROM webhooks WHERE id=? AND (EXISTS(SELECT 1 FROM accounts a WHERE a.id=?) OR EXISTS(SELECT 1 FROM apps p WHERE p.id=?))",
+		c.Webhook, string(c.Account), string(c.Account)).Scan(&since)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if since != w.Since.UnixMilli() {
 		return s.insertDelivery(ctx, t, c, d)
-	})
+	}
+	if _, err := t.exec(ctx, `INSERT INTO webhook_cursors(webhook_id, account_id, seq, attempts, first_at, next_at) VALUES(?, ?, ?, ?, ?, ?)
+		ON CONFLICT(webhook_id, account_id) DO UPDATE SET seq=excluded.seq, attempts=excluded.attempts, first_at=excluded.first_at, next_at=excluded.next_at`,
+		c.Webhook, string(c.Account), int64(c.Seq), c.Attempts, millis(c.FirstAt), millis(c.NextAt)); err != nil {
+		return err
+	}
+	return s.insertDelivery(ctx, t, c, d)
 }
 
 func (s *Store) insertDelivery(ctx context.Context, t *tx, c WebhookCursor, d *Delivery) error {

@@ -29,6 +29,7 @@ type options struct {
 	rounds   int
 	requests int
 	skipSync bool
+	events   bool
 	profile  string
 	clients  bool
 	load     bool
@@ -49,6 +50,7 @@ func main() {
 	flag.BoolVar(&o.clients, "clients", false, "our IMAP client beside others, instead: needs modules that the program does not")
 	flag.BoolVar(&o.load, "load", false, "the API under 1, 16 and 64 clients, instead")
 	flag.Func("env", "NAME=value for the program; may be repeated", func(v string) error { o.env = append(o.env, v); return nil })
+	flag.BoolVar(&o.events, "events", false, "how soon and how many webhooks go out, instead: -n is the size of the mailbox, -requests how many messages arrive")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the sync")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -67,6 +69,9 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
+	if o.events {
+		return events(ctx, o)
+	}
 	d, err := realsrv.NewDovecot(realsrv.DovecotOptions{Password: password})
 	if err != nil {
 		return err

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/test/binary"
+	"github.com/posthorn/posthorn/test/realsrv"
+	"github.com/posthorn/posthorn/test/seed"
+)
+
+// receiver is a webhook endpoint that notes when what arrived.
+type receiver struct {
+	*httptest.Server
+	mu    sync.Mutex
+	at    map[string]time.Time // of subjects
+	n     int
+	last  time.Time
+	news  chan struct{}
+	hangs bool
+}
+
+func newReceiver(hangs bool) *receiver {
+	r := &receiver{at: map[string]time.Time{}, news: make(chan struct{}, 1), hangs: hangs}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if c := req.URL.Query().Get("challenge"); c != "" {
+			io.WriteString(w, c)
+			return
+		}
+		if r.hangs {
+			<-req.Context().Done()
+			return
+		}
+		var n struct {
+			Data struct{ Object struct{ Subject string } }
+		}
+		if json.NewDecoder(req.Body).Decode(&n) != nil {
+			return
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.n++
+		r.last = time.Now()
+		r.at[n.Data.Object.Subject] = r.last
+		select {
+		case r.news <- struct{}{}:
+		default:
+		}
+	}))
+	return r
+}
+
+func (r *receiver) end() {
+	r.CloseClientConnections() // those that hang too
+	r.Close()
+}
+
+// await waits until ok, which is asked with the lock held.
+func (r *receiver) await(ctx context.Context, ok func() bool) error {
+	for {
+		r.mu.Lock()
+		done := ok()
+		r.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-r.news:
+		case <-ctx.Done():
+			return fmt.Errorf("%w after %d notifications", ctx.Err(), r.n)
+		}
+	}
+}
+
+func subscribe(ctx context.Context, s *binary.Server, url, trigger string) error {
+	return s.Do(ctx, http.MethodPost, "/v3/webhooks", map[string]any{"trigger_types": []string{trigger}, "webhook_url": url}, nil)
+}
+
+// events measures how soon mail that another client delivers is told, and how many events a second go out.
+func events(ctx context.Context, o options) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	defer cancel()
+	d, err := realsrv.NewDovecot(realsrv.DovecotOptions{Password: password})
+	if err != nil {
+		return err
+	}
+	defer d.Stop()
+	maildir := d.MaildirPath(user)
+	if _, err := seed.Maildir(maildir, o.seed, o.n); err != nil {
+		return err
+	}
+	if err := d.Chown(maildir); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "posthorn-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	s, err := binary.Start(ctx, binary.Options{Path: o.bin, Dir: filepath.Join(dir, "data"), Env: []string{"POSTHORN_LOG_LEVEL=warn"}})
+	if err != nil {
+		return err
+	}
+	defer s.Kill()
+	g, err := s.Connect(ctx, binary.IMAP(d.Addr, user, password))
+	if err != nil {
+		return err
+	}
+	if _, err := s.Await(ctx, g.ID, binary.Live); err != nil {
+		return err
+	}
+	c, err := imap.Dial(ctx, imap.Options{Addr: d.Addr, Security: imap.Plain})
+	if err != nil {
+		return err
+	}
+	defer c.CloseNow()
+	if err := c.Login(ctx, user, password); err != nil {
+		return err
+	}
+
+	fmt.Printf("%d messages in the mailbox; %s\n\n| what | p50 | p99 | events/s |\n|---|---|---|---|\n", o.n, time.Now().Format(time.DateOnly))
+	arrivals := newReceiver(false)
+	defer arrivals.end()
+	if err := subscribe(ctx, s, arrivals.URL, "message.created"); err != nil {
+		return err
+	}
+	for _, what := range []string{"APPEND to webhook", "the same beside an endpoint that hangs"} {
+		if strings.Contains(what, "hangs") {
+			bad := newReceiver(true)
+			defer bad.end()
+			if err := subscribe(ctx, s, bad.URL, "message.created"); err != nil {
+				return err
+			}
+		}
+		var took []time.Duration
+		for i := range o.requests {
+			subject := fmt.Sprintf("%s %d", what, i)
+			raw := fmt.Appendf(nil, "From: a@example.com\r\nMessage-ID: <%d.%s@example.com>\r\nSubject: %s\r\n\r\nbody\r\n", i, strings.ReplaceAll(what, " ", "."), subject)
+			start := time.Now()
+			if _, err := c.Append(ctx, "INBOX", imap.AppendMessage{Size: int64(len(raw)), Body: strings.NewReader(string(raw))}); err != nil {
+				return err
+			}
+			if err := arrivals.await(ctx, func() bool { return !arrivals.at[subject].IsZero() }); err != nil {
+				return err
+			}
+			arrivals.mu.Lock()
+			took = append(took, arrivals.at[subject].Sub(start))
+			arrivals.mu.Unlock()
+		}
+		slices.Sort(took)
+		fmt.Printf("| %s | %.1f ms | %.1f ms | |\n", what, took[len(took)/2].Seconds()*1e3, took[min(len(took)-1, len(took)*99/100)].Seconds()*1e3)
+	}
+
+	// A keyword on every message of INBOX makes as many events at once.
+	sel, err := c.Select(ctx, "INBOX", imap.SelectOptions{})
+	if err != nil {
+		return err
+	}
+	var all []*receiver
+	for i, n := range []int{1, 50} {
+		for len(all) < n {
+			r := newReceiver(false)
+			defer r.end()
+			if err := subscribe(ctx, s, r.URL, "message.updated"); err != nil {
+				return err
+			}
+			all = append(all, r)
+		}
+		for _, r := range all {
+			r.mu.Lock()
+			r.n = 0
+			r.mu.Unlock()
+		}
+		start := time.Now()
+		if _, err := c.Store(ctx, imap.Range(1, imap.Star), imap.StoreAdd, []string{fmt.Sprint("Bench", i)}, imap.StoreOptions{}); err != nil {
+			return err
+		}
+		last := start
+		for _, r := range all {
+			if err := r.await(ctx, func() bool { return r.n >= int(sel.Exists) }); err != nil {
+				return err
+			}
+			if r.last.After(last) {
+				last = r.last
+			}
+		}
+		fmt.Printf("| %d flags set by another client, to %d endpoints | | | %.0f |\n", sel.Exists, n, float64(int(sel.Exists)*n)/last.Sub(start).Seconds())
+	}
+	return nil
+}
