@@ -95,6 +95,29 @@ func TestDraftVersions(t *testing.T) {
 	})
 }
 
+// A draft is what is marked as one, or lies among the drafts.
+func TestDraftList(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX", "Trash")
+		drafts := folder("Drafts", 1)
+		drafts.Role = mail.RoleDrafts
+		b.do(Batch{Folders: []mail.Folder{drafts}})
+		res := b.do(Batch{New: []NewMessage{
+			b.held(ref("INBOX", 1), letter{id: "a", day: 1}), b.draft(ref("Trash", 1), letter{id: "b", day: 2}),
+			b.held(ref("Drafts", 1), letter{id: "c", day: 3}), b.draft(ref("Drafts", 2), letter{id: "d", day: 4}),
+		}})
+		list, _, err := b.Messages(t.Context(), MessageQuery{IsDraft: true})
+		var got []mail.MessageID
+		for _, m := range list {
+			got = append(got, m.ID)
+		}
+		if want := []mail.MessageID{res.IDs[ref("Drafts", 2)], res.IDs[ref("Drafts", 1)], res.IDs[ref("Trash", 1)]}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, want %v; %v", got, want, err)
+		}
+	})
+}
+
 // What an operation is to write is kept until it ends, and the latest of those on a draft takes the others' place.
 func TestDraftOperations(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {

@@ -204,7 +204,8 @@ func (f *messageFilter) collect() (bool, error) {
 		add(flag(q.Drafts, mail.FlagDraft))
 	}
 	if q.IsDraft {
-		add(fmt.Sprintf("(m.flags & %d <> 0 OR EXISTS(SELECT 1 FROM placements d JOIN folders f ON {a:f}f.id = d.folder_id WHERE {a:d}d.message_id = m.id AND f.role = 'drafts'))", mail.FlagDraft))
+		add(fmt.Sprintf(`m.id IN (SELECT x.id FROM messages x WHERE {a:x}x.flags & %d <> 0
+			UNION SELECT d.message_id FROM folders f JOIN placements d ON {a:d}d.folder_id = f.id WHERE {a:f}f.role = 'drafts')`, mail.FlagDraft))
 	}
 	if q.Subject != "" {
 		add(`m.subject_key LIKE ? ESCAPE '\'`, subjectPattern(q.Subject))

@@ -272,6 +272,7 @@ CREATE INDEX messages_thread ON messages(account_id, thread_id, id);
 CREATE INDEX messages_subject ON messages(account_id, thread_subject, id) WHERE thread_subject <> 0;
 CREATE INDEX messages_unread ON messages(account_id, id) WHERE flags & 1 = 0;
 CREATE INDEX messages_starred ON messages(account_id, id) WHERE flags & 4 <> 0;
+CREATE INDEX messages_drafts ON messages(account_id, id) WHERE flags & 8 <> 0;
 CREATE INDEX messages_att ON messages(account_id, id) WHERE has_att = 1;
 CREATE INDEX messages_split ON messages(account_id, fingerprint) WHERE split = 1;
 

@@ -83,6 +83,7 @@ CREATE INDEX messages_thread ON messages(thread_id, id);
 CREATE INDEX messages_subject ON messages(thread_subject, id) WHERE thread_subject <> 0;
 CREATE INDEX messages_unread ON messages(id) WHERE flags & 1 = 0;
 CREATE INDEX messages_starred ON messages(id) WHERE flags & 4 <> 0;
+CREATE INDEX messages_drafts ON messages(id) WHERE flags & 8 <> 0;
 CREATE INDEX messages_att ON messages(id) WHERE has_att = 1;
 CREATE INDEX messages_split ON messages(fingerprint) WHERE split = 1;
 
