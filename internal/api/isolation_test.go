@@ -21,6 +21,8 @@ var bodies = map[string]string{
 	"PUT /v3/grants/{grant}/messages/{message}":       `{"unread":true}`,
 	"PUT /v3/grants/{grant}/messages/clean":           `{"message_id":["m"]}`,
 	"PUT /v3/grants/{grant}/threads/{thread}":         `{"unread":true}`,
+	"POST /v3/grants/{grant}/drafts":                  `{"subject":"x"}`,
+	"PUT /v3/grants/{grant}/drafts/{draft}":           `{"subject":"x"}`,
 	"PUT /v3/webhooks/{webhook}":                      `{"description":"x"}`,
 	"POST /v3/webhooks/{webhook}/{action}":            `{"since":1}`,
 	"PATCH /v3/applications/redirect-uris/{redirect}": `{"platform":"js"}`,
@@ -59,6 +61,10 @@ func TestNobodySeesAnothersThings(t *testing.T) {
 	id := m.deliver(letter{raw: withAttachments, at: 1700001000})[0]
 	var msg v3.Message
 	m.get(m.base+"/messages/"+string(id), &msg)
+	draft := m.deliver(letter{folder: m.folder("Drafts", mail.RoleDrafts), raw: plain("draft", "ann@example.test", "unsent", "b"), flags: mail.FlagDraft, at: 1700002000})[0]
+	if a := m.do("GET", m.base+"/drafts/"+string(draft)); a.Code != 200 {
+		t.Fatalf("%d %s", a.Code, a.Body)
+	}
 	op, err := m.mb.AddOperation(t.Context(), mail.Operation{Kind: mail.OpTrash, Messages: []mail.MessageID{id}})
 	if err != nil {
 		t.Fatal(err)
@@ -72,11 +78,11 @@ func TestNobodySeesAnothersThings(t *testing.T) {
 		t.Fatal(err)
 	}
 	theirs := map[string]string{
-		"grant": string(m.acct.ID), "message": string(id), "thread": string(msg.ThreadID), "folder": string(m.inbox), "attachment": msg.Attachments[0].ID, "operation": op.ID,
+		"grant": string(m.acct.ID), "message": string(id), "thread": string(msg.ThreadID), "folder": string(m.inbox), "attachment": msg.Attachments[0].ID, "operation": op.ID, "draft": string(draft),
 		"webhook": hook.ID, "action": "replay", "replay": "1", "redirect": redirect.ID, "provider": "imap",
 	}
 	nothing := map[string]string{
-		"grant": uuid(), "message": "mAAAAAAAAAAAAAAAAAAAAAA", "thread": "tAAAAAAAAAAAAAAAA", "folder": "fAAAAAAAAAAAAAAAAAAAAAA", "attachment": "p9", "operation": "oAAAAAAAAAAAAAAAAAAAA",
+		"grant": uuid(), "message": "mAAAAAAAAAAAAAAAAAAAAAA", "thread": "tAAAAAAAAAAAAAAAA", "folder": "fAAAAAAAAAAAAAAAAAAAAAA", "attachment": "p9", "operation": "oAAAAAAAAAAAAAAAAAAAA", "draft": "mAAAAAAAAAAAAAAAAAAAAAB",
 		"webhook": "wh_" + strings.ToLower(rand.Text()), "action": "replay", "replay": "1", "redirect": uuid(), "provider": "imap",
 	}
 	// Another application, with a mailbox of its own.
