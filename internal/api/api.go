@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type Deps struct {
 	Store   *store.Store
 	Auth    *auth.Auth
 	Engine  Engine
+	Sender  Sender
 	Notify  Notifier
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -93,13 +95,19 @@ func New(d Deps) *API {
 	}
 	a.routes = a.allRoutes()
 	for _, r := range a.routes {
-		a.mux.HandleFunc(r.pattern, func(w http.ResponseWriter, req *http.Request) {
+		a.mux.HandleFunc(muxPattern(r.pattern), func(w http.ResponseWriter, req *http.Request) {
 			c := w.(*call)
 			c.r = req
 			c.run(r)
 		})
 	}
 	return a
+}
+
+// muxPattern gives schedules a pattern that is less specific than those below a message: ServeMux refuses two that both match
+// messages/schedules/details. Their handlers look at the word.
+func muxPattern(p string) string {
+	return strings.Replace(p, "/messages/schedules/{schedule}", "/messages/{schedules}/{schedule}", 1)
 }
 
 // Patterns lists the routes, for tests and documentation.

@@ -21,6 +21,7 @@ import (
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/provider"
+	"github.com/posthorn/posthorn/internal/sender"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/vault"
 	"go.uber.org/goleak"
@@ -99,7 +100,12 @@ func setup(t testing.TB) *bundle {
 	}
 	a := auth.New(auth.Options{Store: s, Guard: provider.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, Timeout: 10 * time.Second})
 	b.watch()
-	b.api = New(Deps{Store: s, Auth: a, Engine: b.engine, Version: "test"})
+	out := sender.New(sender.Options{Store: s, Operator: b.engine, Guard: provider.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}})
+	if err := out.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { out.Stop(context.Background()) })
+	b.api = New(Deps{Store: s, Auth: a, Engine: b.engine, Sender: out, Version: "test"})
 	return b
 }
 

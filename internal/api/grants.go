@@ -50,6 +50,7 @@ func (a *API) restart(c *call, id mail.AccountID, created bool) error {
 		}
 	}
 	a.Engine.Start(id)
+	a.Sender.Wake(id)
 	return nil
 }
 
@@ -129,6 +130,9 @@ func (a *API) deleteGrant(c *call) error {
 	ctx, cancel := c.detached(stopTime)
 	defer cancel()
 	if err := a.Engine.Stop(ctx, acct.ID); err != nil {
+		return err
+	}
+	if err := a.Sender.Forget(ctx, acct.ID); err != nil {
 		return err
 	}
 	if err := a.Store.DeleteAccount(ctx, acct.ID); err != nil {

@@ -31,7 +31,7 @@ var newWatcher = sync.OnceValues(func() (*watcher, error) { // reading the descr
 	}
 	mux := http.NewServeMux()
 	for _, r := range described() {
-		mux.HandleFunc(r, func(http.ResponseWriter, *http.Request) {})
+		mux.HandleFunc(muxPattern(r), func(http.ResponseWriter, *http.Request) {})
 	}
 	return &watcher{v, mux}, nil
 })

@@ -47,6 +47,10 @@ func (a *API) allRoutes() []route {
 		{"DELETE /v3/grants/{grant}/folders/{folder}", a.deleteFolder, false},
 
 		{"GET /v3/grants/{grant}/messages", a.listMessages, false},
+		{"POST /v3/grants/{grant}/messages/send", a.sendMessage, false},
+		{"GET /v3/grants/{grant}/messages/schedules", a.listSchedules, false},
+		{"GET /v3/grants/{grant}/messages/schedules/{schedule}", a.getSchedule, false},
+		{"DELETE /v3/grants/{grant}/messages/schedules/{schedule}", a.stopSchedule, false},
 		{"GET /v3/grants/{grant}/messages/{message}", a.getMessage, false},
 		{"PUT /v3/grants/{grant}/messages/clean", a.cleanMessages, false},
 		{"PUT /v3/grants/{grant}/messages/{message}", a.updateMessage, false},
@@ -60,6 +64,7 @@ func (a *API) allRoutes() []route {
 		{"GET /v3/grants/{grant}/drafts/{draft}", a.getDraft, false},
 		{"PUT /v3/grants/{grant}/drafts/{draft}", a.updateDraft, false},
 		{"DELETE /v3/grants/{grant}/drafts/{draft}", a.deleteDraft, false},
+		{"POST /v3/grants/{grant}/drafts/{draft}", a.sendDraft, false},
 
 		{"GET /v3/grants/{grant}/threads", a.listThreads, false},
 		{"GET /v3/grants/{grant}/threads/{thread}", a.getThread, false},

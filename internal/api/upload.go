@@ -57,10 +57,7 @@ type spooled struct {
 // upload reads a request for a message: JSON, or a multipart form with the JSON in a field and files beside it (Node: the
 // fields of files are named after their Content-ID). Nothing of it is held in memory but the JSON without attachments.
 func (c *call) upload(mb *store.Mailbox) (*upload, error) {
-	limit := c.a.MaxMessage
-	if limit <= 0 {
-		limit = defaultMaxMessage
-	}
+	limit := c.maxMessage()
 	u := &upload{mb: mb, names: map[string]store.BlobRef{}, left: limit, limit: int(limit)}
 	ctx := c.r.Context()
 	kind, params, _ := stdmime.ParseMediaType(c.r.Header.Get("Content-Type"))
@@ -77,6 +74,13 @@ func (c *call) upload(mb *store.Mailbox) (*upload, error) {
 		return nil, err
 	}
 	return u, nil
+}
+
+func (c *call) maxMessage() int64 {
+	if c.a.MaxMessage > 0 {
+		return c.a.MaxMessage
+	}
+	return defaultMaxMessage
 }
 
 // form reads a multipart form.
@@ -251,12 +255,18 @@ func spoolMessage(ctx context.Context, mb *store.Mailbox, m mime.Composition) (s
 		return store.BlobRef{}, err
 	}
 	defer w.Abort()
-	if err := mime.Compose(w, m); err != nil {
-		var ce *mime.ComposeError
-		if errors.As(err, &ce) {
-			return store.BlobRef{}, mail.E(mail.Invalid, "compose", ce.Error(), nil)
-		}
+	if err := compose(w, m); err != nil {
 		return store.BlobRef{}, err
 	}
 	return w.Commit()
+}
+
+// compose writes a message. What cannot be composed fails with Invalid.
+func compose(w io.Writer, m mime.Composition) error {
+	err := mime.Compose(w, m)
+	var ce *mime.ComposeError
+	if errors.As(err, &ce) {
+		return mail.E(mail.Invalid, "compose", ce.Error(), nil)
+	}
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/sender"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/syncer"
 )
@@ -23,6 +24,8 @@ type metrics struct {
 	requestPanics  prometheus.Counter
 	deliveryPanics prometheus.Counter
 	indexPanics    prometheus.Counter
+	sends          *prometheus.CounterVec
+	sendPanics     prometheus.Counter
 }
 
 func newMetrics(a *App) *metrics {
@@ -33,8 +36,10 @@ func newMetrics(a *App) *metrics {
 		requestPanics:  prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_request_panics_total", Help: "Panics caught in API requests."}),
 		deliveryPanics: prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_delivery_panics_total", Help: "Panics caught in deliveries to webhooks."}),
 		indexPanics:    prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_index_panics_total", Help: "Panics caught while indexing for search."}),
+		sends:          prometheus.NewCounterVec(prometheus.CounterOpts{Name: "posthorn_sends_total", Help: "Messages to be sent that came to their end, by how they ended."}, []string{"state"}),
+		sendPanics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "posthorn_send_panics_total", Help: "Panics caught while sending."}),
 	}
-	m.registry.MustRegister(m.passes, m.syncPanics, m.requestPanics, m.deliveryPanics, m.indexPanics, accountStates{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.passes, m.syncPanics, m.requestPanics, m.deliveryPanics, m.indexPanics, m.sends, m.sendPanics, accountStates{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -49,6 +54,10 @@ func (m *metrics) events() syncer.Events {
 		},
 		Panic: func(mail.AccountID, any) { m.syncPanics.Inc() },
 	}
+}
+
+func (m *metrics) sendEvents() sender.Events {
+	return sender.Events{Ended: func(s mail.SendState) { m.sends.WithLabelValues(string(s)).Inc() }, Panic: m.sendPanics.Inc}
 }
 
 // accountStates counts the accounts by state, and shows how stale the stalest is, at each scrape.

@@ -22,6 +22,7 @@ import (
 	"github.com/posthorn/posthorn/internal/indexer"
 	"github.com/posthorn/posthorn/internal/notify"
 	"github.com/posthorn/posthorn/internal/provider"
+	"github.com/posthorn/posthorn/internal/sender"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/syncer"
 	"github.com/posthorn/posthorn/internal/vault"
@@ -34,6 +35,7 @@ type App struct {
 	engine   *syncer.Engine
 	index    *indexer.Indexer
 	traces   *traces
+	sender   *sender.Sender
 	notify   *notify.Notifier
 	api      *http.Server
 	admin    *http.Server // nil: turned off
@@ -128,10 +130,11 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	m := newMetrics(a)
 	a.traces = newTraces(c.Data, c.Trace)
 	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Trace: a.traces.of, Events: m.events()})
+	a.sender = sender.New(sender.Options{Store: a.store, Operator: a.engine, Guard: guard, TLS: tlsConfig, Log: log, Events: m.sendEvents()})
 	a.notify = notify.New(notify.Options{Store: a.store, Guard: provider.Guard{Allow: allow}, TLS: tlsConfig, Log: log, Keep: c.EventRetention, Panic: m.deliveryPanics.Inc})
 	a.index = indexer.New(indexer.Options{Store: a.store, Log: log, Panic: m.indexPanics.Inc})
 	authority := auth.New(auth.Options{Store: a.store, Guard: guard, TLS: tlsConfig, Resolver: net.DefaultResolver, Log: log})
-	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Notify: a.notify, Log: log, Version: Version, MaxMessage: c.MaxMessage << 20, PublicURL: public, Limits: api.Limits{Key: c.RateKey, Grant: c.RateGrant}, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
+	handler := api.New(api.Deps{Store: a.store, Auth: authority, Engine: a.engine, Sender: a.sender, Notify: a.notify, Log: log, Version: Version, MaxMessage: c.MaxMessage << 20, PublicURL: public, Limits: api.Limits{Key: c.RateKey, Grant: c.RateGrant}, Events: api.Events{Panic: func(string) { m.requestPanics.Inc() }}})
 	a.closeAPI = handler.Close
 	if a.apiListener, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("POSTHORN_LISTEN: %w", err)
@@ -168,6 +171,9 @@ func (a *App) Start(ctx context.Context) error {
 	if err := a.engine.Open(ctx); err != nil {
 		return fmt.Errorf("start the accounts: %w", err)
 	}
+	if err := a.sender.Start(ctx); err != nil {
+		return fmt.Errorf("start to send: %w", err)
+	}
 	a.ready.Store(true)
 	a.log.Info("listening", "op", "start", "addr", a.Addr(), "version", Version)
 	return nil
@@ -188,6 +194,9 @@ func (a *App) Stop(ctx context.Context) {
 			}
 		} else if a.apiListener != nil {
 			_ = a.apiListener.Close()
+		}
+		if a.sender != nil {
+			a.sender.Stop(ctx)
 		}
 		if a.engine != nil {
 			a.engine.Close()

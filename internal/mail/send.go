@@ -59,6 +59,8 @@ type Send struct {
 	UTF8       bool        `json:"utf8,omitempty"`  // and in its header
 	Summary    Message     `json:"summary"`         // as it will be in Sent, ID and Thread too; without flags and folders
 	Draft      MessageID   `json:"draft,omitempty"` // to be removed once it was sent
+	DraftWork  *DraftWork  `json:"work,omitempty"`  // how to find the copies of Draft
+	Request    string      `json:"req,omitempty"`   // digest of what was asked for, with Key
 	SendAt     time.Time   `json:"at,omitzero"`     // asked for; zero: at once
 
 	Attempts int    `json:"tries,omitempty"`

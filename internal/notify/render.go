@@ -81,6 +81,8 @@ func render(ctx context.Context, acct mail.Account, mb *store.Mailbox, c mail.Ch
 		v.note.Data.Object = v3.GrantNotice{Code: v3.CodeCreated, GrantID: acct.ID, IntegrationID: acct.App, Provider: acct.Provider, Type: kind}
 	case mail.AccountState:
 		v.state(acct, c)
+	case mail.SendAccepted, mail.SendSucceeded, mail.SendNotDone, mail.SendStopped:
+		err = v.send(ctx, acct, mb, c)
 	default:
 		return v, false, nil
 	}
@@ -102,6 +104,27 @@ func (v *view) state(acct mail.Account, c mail.Change) {
 	sync := v3.SyncOf(mail.SyncStatus{State: c.Data.State, Since: c.At, Reason: c.Data.Reason})
 	o.Sync = &sync
 	v.note.Data.Object = o
+}
+
+func (v *view) send(ctx context.Context, acct mail.Account, mb *store.Mailbox, c mail.Change) error {
+	s, err := mb.Send(ctx, c.Object)
+	if err != nil {
+		return err
+	}
+	v.note.Source, v.note.Data.GrantID = v3.SourceSend, acct.ID
+	s.State = c.Data.Send
+	if c.Kind == mail.SendNotDone {
+		e := v3.SendErrorOf(s)
+		v.note.Data.Error = &e
+	}
+	o := v3.SentOf(s, acct.ID)
+	v.note.Data.Object = o
+	if fits, err := v.fits(); fits || err != nil {
+		return err
+	}
+	o.To, o.Cc, o.Bcc, o.ReplyTo, o.Attachments, o.Send.Recipients = []mail.Address{}, []mail.Address{}, []mail.Address{}, []mail.Address{}, []v3.Attachment{}, []v3.SendTo{}
+	v.note.Data.Object = o
+	return nil
 }
 
 func (v *view) folder(ctx context.Context, acct mail.Account, mb *store.Mailbox, id mail.FolderID) error {

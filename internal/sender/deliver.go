@@ -72,9 +72,7 @@ func (w *worker) deliver(sends []mail.Send) error {
 func (w *worker) open(ctx context.Context, acct mail.Account) (*submit.Conn, *mail.Error) {
 	e := acct.Settings.SMTP
 	if e == nil {
-		var out *mail.Error
-		errors.As(errNoSMTP(), &out)
-		return nil, out
+		return nil, NoSMTP()
 	}
 	creds, err := w.s.o.Store.Credentials(ctx, w.id)
 	if err != nil {

@@ -4,7 +4,6 @@ package sender
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -187,11 +186,13 @@ func (s *Sender) Submit(ctx context.Context, id mail.AccountID, send mail.Send) 
 		return send, false, err
 	}
 	if acct.Settings.SMTP == nil {
-		return send, false, errors.Join(errNoSMTP(), mb.FreeBlob(ctx, send.Blob))
+		mb.DropBlobs(context.WithoutCancel(ctx), send.Blob)
+		return send, false, NoSMTP()
 	}
 	out, created, err := mb.Enqueue(context.WithoutCancel(ctx), send)
 	if err != nil {
-		return out, false, errors.Join(err, mb.FreeBlob(context.WithoutCancel(ctx), send.Blob))
+		mb.DropBlobs(context.WithoutCancel(ctx), send.Blob)
+		return out, false, err
 	}
 	if out.State != mail.SendQueued && out.State != mail.SendSending {
 		s.Wake(id)
@@ -202,7 +203,8 @@ func (s *Sender) Submit(ctx context.Context, id mail.AccountID, send mail.Send) 
 	return out, !created, err
 }
 
-func errNoSMTP() error {
+// NoSMTP is the error of sending from an account that has no SMTP server.
+func NoSMTP() *mail.Error {
 	return mail.E(mail.Invalid, "send", "no SMTP server is known for this grant: connect it again with smtp_host", nil)
 }
 

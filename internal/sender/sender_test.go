@@ -292,7 +292,7 @@ func raw(n int, to string, more ...string) func(io.Writer) error {
 
 func (b *bench) spool(o sender.Outgoing) mail.Send {
 	b.Helper()
-	s, err := b.s.Spool(b.Context(), b.mb, o)
+	s, _, err := b.s.Spool(b.Context(), b.mb, o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -691,8 +691,8 @@ func TestDraftIsRemovedAfterwards(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	b.op.slow = true
-	s := b.send(sender.Outgoing{Write: raw(1, "x@example.test"), Draft: "mDraft"})
-	if _, _, err := b.s.Submit(t.Context(), b.acct.ID, b.spool(sender.Outgoing{Write: raw(1, "x@example.test"), Draft: "mDraft"})); !mail.IsKind(err, mail.Conflict) {
+	s := b.send(sender.Outgoing{Write: raw(1, "x@example.test"), Draft: "mDraft", Work: &mail.DraftWork{}})
+	if _, _, err := b.s.Submit(t.Context(), b.acct.ID, b.spool(sender.Outgoing{Write: raw(1, "x@example.test"), Draft: "mDraft", Work: &mail.DraftWork{}})); !mail.IsKind(err, mail.Conflict) {
 		t.Errorf("a draft sent twice: %v", err)
 	}
 	b.waits(s.ID, func(s mail.Send) bool { return s.Filing != "" })
@@ -707,7 +707,7 @@ func TestDraftIsRemovedAfterwards(t *testing.T) {
 	}
 	b.pass(time.Minute)
 	b.until(mail.SendFiled)
-	if k := b.op.kinds(); !slices.Equal(k, []mail.OpKind{mail.OpRemove}) {
+	if k := b.op.kinds(); !slices.Equal(k, []mail.OpKind{mail.OpDraftDelete}) {
 		t.Errorf("operations %v", k)
 	}
 }
@@ -735,12 +735,12 @@ func TestRefusedBeforeItIsAccepted(t *testing.T) {
 		"too large":             "From: a@example.test\r\nTo: a@example.test\r\nMessage-ID: <1@x>\r\n\r\n" + strings.Repeat("line\r\n", 13<<20),
 		"more than it may have": "From: a@example.test\r\nTo: a@example.test" + strings.Repeat(",\r\n x@example.test", 2) + "\r\n" + manyTo(1001) + "Message-ID: <1@x>\r\n\r\nx",
 	} {
-		if _, err := b.s.Spool(t.Context(), b.mb, sender.Outgoing{Write: text(m)}); !mail.IsKind(err, mail.Invalid) {
+		if _, _, err := b.s.Spool(t.Context(), b.mb, sender.Outgoing{Write: text(m)}); !mail.IsKind(err, mail.Invalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	failing := errors.New("gone")
-	if _, err := b.s.Spool(t.Context(), b.mb, sender.Outgoing{Write: func(io.Writer) error { return failing }}); !errors.Is(err, failing) {
+	if _, _, err := b.s.Spool(t.Context(), b.mb, sender.Outgoing{Write: func(io.Writer) error { return failing }}); !errors.Is(err, failing) {
 		t.Errorf("a request that breaks off: %v", err)
 	}
 }

@@ -101,7 +101,7 @@ func (w *worker) advance(ctx context.Context, s mail.Send) (mail.Send, mail.Chan
 		return s, conclude(&s, now), nil
 	}
 	if s.Draft != "" {
-		op, err := w.operation(ctx, s.Undrafting, mail.Operation{Kind: mail.OpRemove, Messages: []mail.MessageID{s.Draft}})
+		op, err := w.operation(ctx, s.Undrafting, mail.Operation{Kind: mail.OpDraftDelete, Messages: []mail.MessageID{s.Draft}, Draft: s.DraftWork})
 		if err != nil {
 			return s, 0, err
 		}
@@ -109,6 +109,11 @@ func (w *worker) advance(ctx context.Context, s mail.Send) (mail.Send, mail.Chan
 		if op.State == mail.OpPending {
 			s.NextTry = now.Add(lookAgain)
 			return s, 0, nil
+		}
+	}
+	if len(s.Summary.Metadata) > 0 {
+		if err := w.mb.SetMetadata(ctx, s.Summary.ID, s.Summary.Metadata); err != nil && !mail.IsKind(err, mail.NotFound) {
+			return s, 0, err
 		}
 	}
 	s.State = mail.SendFiled

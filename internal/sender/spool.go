@@ -30,53 +30,55 @@ type Outgoing struct {
 	SendAt time.Time             // zero: at once
 	Key    string                // Idempotency-Key; "" none
 	Draft  mail.MessageID        // is removed once the message was sent; "" none
+	Work   *mail.DraftWork       // what is known of the copies of Draft
 }
 
 // Spool stores the bytes of a message and reads from them what a send must know: nothing is known twice. The message goes
 // to the addresses of To, Cc and Bcc, from that of From. It fails with Invalid if it cannot be sent as it is.
-func (s *Sender) Spool(ctx context.Context, mb *store.Mailbox, o Outgoing) (mail.Send, error) {
+func (s *Sender) Spool(ctx context.Context, mb *store.Mailbox, o Outgoing) (out mail.Send, m *mime.Message, err error) {
 	w, err := mb.NewBlob(ctx, store.BlobOther)
 	if err != nil {
-		return mail.Send{}, err
+		return out, nil, err
 	}
 	defer w.Abort()
 	c := canonical{w: w}
 	if err := o.Write(&c); err != nil {
-		return mail.Send{}, err
+		return out, nil, err
 	}
 	if err := c.end(); err != nil {
-		return mail.Send{}, err
+		return out, nil, err
 	}
 	if c.nul {
-		return mail.Send{}, invalid("the message holds NUL bytes, which mail cannot carry")
+		return out, nil, invalid("the message holds NUL bytes, which mail cannot carry")
 	}
 	ref, err := w.Commit()
 	if err != nil {
-		return mail.Send{}, err
+		return out, nil, err
 	}
-	out := mail.Send{State: mail.SendQueued, Key: o.Key, Blob: ref.ID, Size: ref.Size, EightBit: c.eight, UTF8: c.wideHeader, Draft: o.Draft}
+	out = mail.Send{State: mail.SendQueued, Key: o.Key, Blob: ref.ID, Size: ref.Size, EightBit: c.eight, UTF8: c.wideHeader, Draft: o.Draft, DraftWork: o.Work}
 	if !o.SendAt.IsZero() {
 		out.State, out.SendAt = mail.SendScheduled, o.SendAt
 	}
-	if err := s.summarise(ctx, mb, &out); err != nil {
-		return mail.Send{}, errors.Join(err, mb.FreeBlob(ctx, ref.ID))
+	if m, err = s.summarise(ctx, mb, &out); err != nil {
+		mb.DropBlobs(context.WithoutCancel(ctx), ref.ID)
+		return out, nil, err
 	}
-	return out, nil
+	return out, m, nil
 }
 
 // summarise fills in what the message says of itself, and its ids, which are those that its copy in Sent will have.
-func (s *Sender) summarise(ctx context.Context, mb *store.Mailbox, out *mail.Send) error {
+func (s *Sender) summarise(ctx context.Context, mb *store.Mailbox, out *mail.Send) (*mime.Message, error) {
 	r, err := mb.OpenBlob(ctx, out.Blob)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
 	m, err := mime.Parse(r, mime.Options{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(m.From) != 1 || !deliverable(m.From[0].Email) {
-		return invalid("the message must have one sender, with an address")
+		return nil, invalid("the message must have one sender, with an address")
 	}
 	out.From = m.From[0].Email
 	for _, list := range [][]mime.Address{m.To, m.Cc, m.Bcc} {
@@ -85,27 +87,27 @@ func (s *Sender) summarise(ctx context.Context, mb *store.Mailbox, out *mail.Sen
 				continue // the name of a group
 			}
 			if !deliverable(a.Email) {
-				return invalid("a recipient is not an address that mail can be sent to")
+				return nil, invalid("a recipient is not an address that mail can be sent to")
 			}
 			if !slices.ContainsFunc(out.Recipients, func(x mail.Recipient) bool { return strings.EqualFold(x.Email, a.Email) }) {
 				out.Recipients = append(out.Recipients, mail.Recipient{Email: a.Email})
 			}
 			if len(out.Recipients) > maxRecipients {
-				return invalid("the message has more than 1000 recipients")
+				return nil, invalid("the message has more than 1000 recipients")
 			}
 		}
 	}
 	if len(out.Recipients) == 0 {
-		return invalid("the message has no recipient: give at least one of to, cc and bcc")
+		return nil, invalid("the message has no recipient: give at least one of to, cc and bcc")
 	}
 	fp, strong := mime.Fingerprint(m)
 	if !strong {
-		return invalid("the message's Message-ID is not of the form <local@host>")
+		return nil, invalid("the message's Message-ID is not of the form <local@host>")
 	}
 	key := mb.IDKey()
 	thread, err := mb.ThreadOf(ctx, key.ThreadKeys(m, fp))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	out.Summary = mail.Message{
 		ID: mail.MessageID(key.MessageID(fp)), Thread: thread, Date: m.Date, Sent: m.Date, Subject: m.Subject,
@@ -116,7 +118,7 @@ func (s *Sender) summarise(ctx context.Context, mb *store.Mailbox, out *mail.Sen
 		out.Summary.HeaderInReplyTo = m.InReplyTo[0]
 	}
 	out.Summary.Attachments, out.Summary.ListedAsAttached = syncer.Parts(m.Attachments)
-	return nil
+	return m, nil
 }
 
 func addresses(in []mime.Address) (out []mail.Address) {
@@ -248,9 +250,9 @@ func Completed(r io.Reader, from mail.Address, now time.Time) (io.Reader, error)
 
 const dateLayout = "Mon, 02 Jan 2006 15:04:05 -0700"
 
-// Redated returns a message with another Date, and with a Message-ID if it has none.
+// Redated returns a draft with another Date, and with a Message-ID if it has none.
 func Redated(r io.Reader, from string, date time.Time) (io.Reader, error) {
-	r, err := Edited(r, []string{"Date"}, "Date: "+date.Format(dateLayout)+"\r\n")
+	r, err := Edited(r, []string{"Date", mime.RevisionField}, "Date: "+date.Format(dateLayout)+"\r\n")
 	if err != nil {
 		return nil, err
 	}

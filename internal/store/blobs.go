@@ -379,11 +379,6 @@ func (m *Mailbox) OpenBlob(ctx context.Context, id int64) (io.ReadSeekCloser, er
 	return blobReadCloser{r}, nil
 }
 
-// FreeBlob removes a blob that nothing names, or will.
-func (m *Mailbox) FreeBlob(ctx context.Context, id int64) error {
-	return m.db.blobs.free(ctx, []int64{id})
-}
-
 type blobReadCloser struct{ *vault.BlobReader }
 
 func (blobReadCloser) Close() error { return nil }

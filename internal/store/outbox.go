@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// keepSends is how long a send can be asked for after its end.
-	keepSends = 72 * time.Hour
+	// keepSends is how long a send is kept after its end: as long as what is told of it may be on its way.
+	keepSends = 30 * 24 * time.Hour
 	// keepSendKeys is how long the key of a send means that send.
 	keepSendKeys = time.Hour
 	// maxOpenSends bounds what one account can have waiting.
@@ -175,16 +175,16 @@ func (m *Mailbox) Send(ctx context.Context, id string) (s mail.Send, err error) 
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
-		return s, mail.E(mail.NotFound, "read a send", "there is no such send, or it ended more than three days ago", nil)
+		return s, mail.E(mail.NotFound, "read a send", "there is no such send, or it ended long ago", nil)
 	}
 	return s, err
 }
 
-// Sends returns the sends that are kept, the newest first, at most limit.
-func (m *Mailbox) Sends(ctx context.Context, limit int) (list []mail.Send, err error) {
+// Sends returns the sends that have not ended before a time, the newest first, at most limit.
+func (m *Mailbox) Sends(ctx context.Context, since time.Time, limit int) (list []mail.Send, err error) {
 	err = m.db.read(ctx, func(t *tx) error {
 		return each(ctx, t, "SELECT "+sendColumns+" FROM outbox WHERE {a}(ended_at IS NULL OR ended_at >= ?) ORDER BY id DESC LIMIT ?",
-			[]any{m.now().Add(-keepSends).UnixMilli(), limit}, func(r *sql.Rows) error {
+			[]any{since.UnixMilli(), limit}, func(r *sql.Rows) error {
 				s, err := scanSend(r.Scan)
 				list = append(list, s)
 				return err

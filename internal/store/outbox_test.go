@@ -125,12 +125,15 @@ func TestOutbox(t *testing.T) {
 		if _, err := m.PutSend(ctx, one, 0); !mail.IsKind(err, mail.Conflict) {
 			t.Errorf("a send that has ended was written: %v", err)
 		}
-		if list, err := m.Sends(ctx, 10); err != nil || len(list) != 3 || list[2].ID != one.ID {
+		if list, err := m.Sends(ctx, now.Add(-time.Hour), 10); err != nil || len(list) != 3 || list[2].ID != one.ID {
 			t.Errorf("list %+v, %v", list, err)
 		}
 
-		// Ended ones are forgotten after three days, open ones never.
-		now = now.Add(73 * time.Hour)
+		// Ended ones are forgotten after a month, open ones never.
+		now = now.Add(31 * 24 * time.Hour)
+		if list, err := m.Sends(ctx, now.Add(-time.Hour), 10); err != nil || len(list) != 2 {
+			t.Errorf("list %+v, %v", list, err)
+		}
 		enqueue(t, m, mail.Send{State: mail.SendQueued})
 		if _, err := m.Send(ctx, one.ID); !mail.IsKind(err, mail.NotFound) {
 			t.Errorf("an old send: %v", err)

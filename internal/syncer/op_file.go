@@ -34,10 +34,10 @@ func (a *account) fileCopy(ctx context.Context, s *session, op *mail.Operation) 
 			return err
 		}
 	}
-	if sent, err = a.mbox.Folder(ctx, sent.ID); err != nil {
+	if _, err := a.syncFolder(ctx, s, sent, false); err != nil {
 		return err
 	}
-	if _, err := a.syncFolder(ctx, s, sent, false); err != nil {
+	if sent, err = a.mbox.Folder(ctx, sent.ID); err != nil { // a new one's UIDVALIDITY is known now
 		return err
 	}
 	return a.firstBodies(ctx, s, sent)

@@ -32,6 +32,9 @@ const (
 	TypeProvider     = "provider_error"
 	TypeExpired      = "cursor_expired_error"
 	TypeUnexpected   = "unexpected_error"
+
+	TypeKeyInvalid = "api.invalid_idempotency_key"
+	TypeKeyReused  = "api.invalid_idempotent_request"
 )
 
 // StatusClientGone answers a request whose caller hung up; nobody reads it, the logs do.

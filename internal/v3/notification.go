@@ -19,6 +19,7 @@ type Notification struct {
 type NotificationData struct {
 	ApplicationID mail.AppID     `json:"application_id"`
 	GrantID       mail.AccountID `json:"grant_id,omitempty"` // of sends; else it is in the object
+	Error         *SendError     `json:"error,omitempty"`    // of sends that were not done
 	Object        any            `json:"object"`
 }
 

@@ -48,7 +48,7 @@ type IPAddresses struct {
 // them ever happen here, and ours.
 func Triggers() []string {
 	return strings.Fields(`grant.created grant.updated grant.deleted grant.expired grant.imap_sync_completed
-		message.created message.created.cleaned message.updated message.deleted message.send_success message.send_failed message.bounce_detected
+		message.created message.created.cleaned message.updated message.deleted message.send_success message.send_failed message.send_accepted message.send_canceled message.bounce_detected
 		message.opened message.opened.legacy message.link_clicked message.link_clicked.legacy
 		message.delivered message.bounced message.complaint message.rejected
 		message.transactional.delivered message.transactional.bounced message.transactional.complaint message.transactional.rejected

@@ -431,6 +431,7 @@ CREATE TABLE outbox(                    -- what applications send, until a while
   UNIQUE(account_id, key)
 );
 CREATE INDEX outbox_open ON outbox(account_id, next_try) WHERE ended_at IS NULL;
+CREATE INDEX outbox_ended ON outbox(account_id, ended_at) WHERE ended_at IS NOT NULL;
 CREATE UNIQUE INDEX outbox_draft ON outbox(account_id, draft) WHERE ended_at IS NULL AND draft IS NOT NULL;
 
 -- Search index: made from the mailbox, and sealed with the account's key.

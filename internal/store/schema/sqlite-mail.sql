@@ -197,4 +197,5 @@ CREATE TABLE outbox(                    -- what applications send, until a while
   data TEXT NOT NULL                    -- JSON of mail.Send
 ) STRICT;
 CREATE INDEX outbox_open ON outbox(next_try) WHERE ended_at IS NULL;
+CREATE INDEX outbox_ended ON outbox(ended_at) WHERE ended_at IS NOT NULL;
 CREATE UNIQUE INDEX outbox_draft ON outbox(draft) WHERE ended_at IS NULL AND draft IS NOT NULL;
