@@ -73,6 +73,9 @@ type API struct {
 	drafts  keyLocks
 	waiters waiters
 	pages   pages
+
+	reference func() (*reference, error)
+
 	byKey   *limiter
 	byGrant *limiter
 }
@@ -85,7 +88,7 @@ func New(d Deps) *API {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	a := &API{Deps: d, mux: http.NewServeMux(), spec: newSpec(), pages: newPages(d.Now)}
+	a := &API{Deps: d, mux: http.NewServeMux(), spec: newSpec(), pages: newPages(d.Now), reference: sync.OnceValues(readReference)}
 	a.byKey, a.byGrant = perSecond(d.Now, d.Limits.Key), perSecond(d.Now, d.Limits.Grant)
 	a.waiters.closed, a.waiters.write = make(chan struct{}), streamWrite
 	a.buffers.New = func() any { return new(bytes.Buffer) }

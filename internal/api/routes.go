@@ -96,5 +96,6 @@ func (a *API) allRoutes() []route {
 		{"POST /v3/webhooks/send-test-event", a.sendTestEvent, false},
 
 		{"GET /openapi.yaml", a.getSpec, true},
+		{"GET /reference", a.getReference, true},
 	}
 }
