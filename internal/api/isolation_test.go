@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/auth"
 	"github.com/posthorn/posthorn/internal/mail"
@@ -77,12 +78,24 @@ func TestNobodySeesAnothersThings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	spooled, err := m.mb.PutBlobs(t.Context(), []store.BlobData{{Kind: store.BlobOther, Data: []byte("later")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later, _, err := m.mb.Enqueue(t.Context(), mail.Send{State: mail.SendScheduled, Blob: spooled[0].ID, Size: 5, From: "ann@example.test", SendAt: time.Now().Add(24 * time.Hour),
+		NextTry: time.Now().Add(24 * time.Hour), Recipients: []mail.Recipient{{Email: "bob@example.test"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := m.do("GET", m.base+"/messages/schedules/"+later.ID); a.Code != 200 {
+		t.Fatalf("%d %s", a.Code, a.Body)
+	}
 	theirs := map[string]string{
-		"grant": string(m.acct.ID), "message": string(id), "thread": string(msg.ThreadID), "folder": string(m.inbox), "attachment": msg.Attachments[0].ID, "operation": op.ID, "draft": string(draft),
+		"grant": string(m.acct.ID), "message": string(id), "thread": string(msg.ThreadID), "folder": string(m.inbox), "attachment": msg.Attachments[0].ID, "operation": op.ID, "draft": string(draft), "schedule": later.ID,
 		"webhook": hook.ID, "action": "replay", "replay": "1", "redirect": redirect.ID, "provider": "imap",
 	}
 	nothing := map[string]string{
-		"grant": uuid(), "message": "mAAAAAAAAAAAAAAAAAAAAAA", "thread": "tAAAAAAAAAAAAAAAA", "folder": "fAAAAAAAAAAAAAAAAAAAAAA", "attachment": "p9", "operation": "oAAAAAAAAAAAAAAAAAAAA", "draft": "mAAAAAAAAAAAAAAAAAAAAAB",
+		"grant": uuid(), "message": "mAAAAAAAAAAAAAAAAAAAAAA", "thread": "tAAAAAAAAAAAAAAAA", "folder": "fAAAAAAAAAAAAAAAAAAAAAA", "attachment": "p9", "operation": "oAAAAAAAAAAAAAAAAAAAA", "draft": "mAAAAAAAAAAAAAAAAAAAAAB", "schedule": "sAAAAAAAAAAAAAAAAAAAA",
 		"webhook": "wh_" + strings.ToLower(rand.Text()), "action": "replay", "replay": "1", "redirect": uuid(), "provider": "imap",
 	}
 	// Another application, with a mailbox of its own.
