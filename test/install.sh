@@ -19,9 +19,9 @@ have initdb || want="$want postgresql"
 have node || want="$want nodejs"
 have npm || want="$want npm"
 # The packages dovecot-imapd and cyrus-imapd exclude each other, as both want to be the IMAP server of the machine. Ours run
-# privately, so of the second one only the program is taken.
+# privately, so of the second one only the programs are taken.
 cyrus=/usr/lib/cyrus/bin
-[ -x $cyrus/imapd ] || want="$want cyrus-imapd"
+{ [ -x $cyrus/imapd ] && [ -x $cyrus/idled ]; } || want="$want cyrus-imapd"
 [ -n "$want" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
@@ -36,9 +36,10 @@ for p in $want; do
 done
 # shellcheck disable=SC2086
 [ -z "$install" ] || apt-get install -y -qq --no-install-recommends $install
-if ! [ -x $cyrus/imapd ]; then
+case "$want " in *" cyrus-imapd "*)
 	dir=$(mktemp -d)
 	chmod 755 "$dir"
-	(cd "$dir" && apt-get download -qq cyrus-imapd && dpkg -x cyrus-imapd_*.deb . && cp -p usr/lib/cyrus/bin/imapd $cyrus/)
+	(cd "$dir" && apt-get download -qq cyrus-imapd && dpkg -x cyrus-imapd_*.deb . && cp -p usr/lib/cyrus/bin/* $cyrus/)
 	rm -rf "$dir"
-fi
+	;;
+esac

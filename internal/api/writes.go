@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,13 +101,20 @@ func (a *API) deleteMessage(c *call) error {
 	if _, err := mb.Message(c.r.Context(), id); err != nil {
 		return err
 	}
-	return c.remove(acct.ID, []mail.MessageID{id})
+	return c.remove(acct.ID, mb, []mail.MessageID{id})
 }
 
-// remove moves messages to the trash, or with hard_delete=true removes them for good.
-func (c *call) remove(id mail.AccountID, messages []mail.MessageID) error {
+// remove moves messages to the trash. Those that all lie there already it removes for good, and with hard_delete=true any.
+func (c *call) remove(id mail.AccountID, mb *store.Mailbox, messages []mail.MessageID) error {
 	op := mail.Operation{Kind: mail.OpTrash, Messages: messages}
-	if isTrue(c.r.URL.Query().Get("hard_delete")) {
+	gone := isTrue(c.r.URL.Query().Get("hard_delete"))
+	if !gone {
+		var err error
+		if gone, err = inTrash(c.r.Context(), mb, messages); err != nil {
+			return err
+		}
+	}
+	if gone {
 		op.Kind = mail.OpRemove
 	}
 	if _, done, err := c.do(id, op); err != nil || !done {
@@ -138,7 +147,31 @@ func (a *API) deleteThread(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.remove(acct.ID, append(t.Messages, t.Drafts...))
+	return c.remove(acct.ID, mb, append(t.Messages, t.Drafts...))
+}
+
+// inTrash tells whether all of the messages lie in the trash and nowhere else.
+func inTrash(ctx context.Context, mb *store.Mailbox, messages []mail.MessageID) (bool, error) {
+	fs, err := mb.Folders(ctx)
+	if err != nil {
+		return false, err
+	}
+	var trash []mail.FolderID
+	for _, f := range fs {
+		if f.Role == mail.RoleTrash {
+			trash = append(trash, f.ID)
+		}
+	}
+	for _, id := range messages {
+		m, err := mb.Message(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		if len(m.Folders) == 0 || slices.ContainsFunc(m.Folders, func(f mail.FolderID) bool { return !slices.Contains(trash, f) }) {
+			return false, nil
+		}
+	}
+	return len(trash) > 0, nil
 }
 
 func (a *API) createFolder(c *call) error {

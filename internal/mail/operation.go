@@ -8,7 +8,7 @@ type OpKind string
 // The kinds of operations.
 const (
 	OpUpdate       OpKind = "message.update" // flags, or the one folder the messages shall lie in, or both
-	OpTrash        OpKind = "message.trash"  // move to the trash; messages that lie there already are removed
+	OpTrash        OpKind = "message.trash"  // move to the trash; messages that lie there already stay
 	OpRemove       OpKind = "message.remove" // remove for good
 	OpDraftSave    OpKind = "draft.save"     // put Blob among the drafts, and remove what it takes the place of
 	OpDraftDelete  OpKind = "draft.delete"   // remove for good

@@ -227,7 +227,7 @@ func (a *applier) vanishAll(row *folderRow) error {
 	if err := a.t.row(a.ctx, "SELECT COUNT(*) FROM placements WHERE {a}folder_id = ? AND held = 0 AND vanished_at IS NULL", row.num).Scan(&unheld); err != nil {
 		return err
 	}
-	n, err := a.t.exec(a.ctx, "UPDATE placements SET vanished_at = ? WHERE {a}folder_id = ? AND vanished_at IS NULL", a.now.UnixMilli(), row.num)
+	n, err := a.t.exec(a.ctx, "UPDATE placements SET vanished_at = ? WHERE {a}folder_id = ? AND vanished_at IS NULL", a.now.UnixMicro(), row.num)
 	if err != nil {
 		return err
 	}

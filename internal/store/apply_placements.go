@@ -27,7 +27,7 @@ type placementRow struct {
 	held         bool
 	size         int64
 	internaldate int64 // ms
-	vanishedAt   int64 // ms; 0 is at the server
+	vanishedAt   int64 // µs; 0 is at the server
 	trouble      string
 	nextTry      int64 // ms
 
@@ -245,7 +245,7 @@ func (a *applier) loadMessages(by string, list any) error {
 func (a *applier) vanish(list []PlacementRef) {
 	for _, ref := range list {
 		if p := a.find(ref); p != nil && !p.removed && p.vanishedAt == 0 {
-			p.vanishedAt, p.dirty = a.now.UnixMilli(), true
+			p.vanishedAt, p.dirty = a.now.UnixMicro(), true
 		}
 	}
 }

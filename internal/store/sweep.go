@@ -27,7 +27,7 @@ func (m *Mailbox) Sweep(ctx context.Context, term mail.Term, before time.Time) (
 			}
 			var rows []int64
 			err = each(ctx, t, "SELECT message_id FROM placements WHERE {a}vanished_at < ? ORDER BY vanished_at LIMIT ?",
-				[]any{before.UnixMilli(), sweepBatch}, func(r *sql.Rows) error {
+				[]any{before.UnixMicro(), sweepBatch}, func(r *sql.Rows) error {
 					var id int64
 					err := r.Scan(&id)
 					rows = append(rows, id)
@@ -41,7 +41,7 @@ func (m *Mailbox) Sweep(ctx context.Context, term mail.Term, before time.Time) (
 				return err
 			}
 			for _, p := range a.plOrder {
-				if p.vanishedAt != 0 && p.vanishedAt < before.UnixMilli() {
+				if p.vanishedAt != 0 && p.vanishedAt < before.UnixMicro() {
 					a.remove(p)
 				}
 			}

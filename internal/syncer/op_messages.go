@@ -125,12 +125,7 @@ func (a *account) wishes(ctx context.Context, s *session, ops []mail.Operation) 
 					w.folder = op.Folder
 				}
 			case mail.OpTrash:
-				w.folder = trash
-				m, err := a.mbox.Message(ctx, id)
-				if err != nil && !mail.IsKind(err, mail.NotFound) {
-					return nil, nil, err
-				}
-				w.remove = w.remove || err == nil && slices.Equal(m.Folders, []mail.FolderID{trash})
+				w.folder = trash // never further: carried out twice, it would have removed them for good
 			case mail.OpRemove:
 				w.remove = true
 			}

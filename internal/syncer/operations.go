@@ -79,8 +79,12 @@ func (a *account) announce(id string) {
 	}
 }
 
-// interject carries out operations that wait, between two steps of longer work.
+// interject carries out operations that wait, between two steps of longer work. While others are being carried out they
+// wait on: those pending would be begun a second time.
 func (a *account) interject(ctx context.Context) error {
+	if a.acting {
+		return nil
+	}
 	select {
 	case <-a.ops:
 		return a.serveOperations(ctx, nil)

@@ -47,7 +47,11 @@ func (b *bench) folder(name string) mail.Folder {
 	}
 	at := slices.IndexFunc(folders, func(f mail.Folder) bool { return f.Name == name })
 	if at < 0 {
-		b.t.Fatalf("no folder %q", name)
+		var names []string
+		for _, f := range folders {
+			names = append(names, f.Name)
+		}
+		b.t.Fatalf("no folder %q among %q", name, names)
 	}
 	return folders[at]
 }
@@ -130,6 +134,10 @@ func operations(t *testing.T, d *realsrv.IMAP) {
 		t.Errorf("in the trash: %v", m.Folders)
 	}
 	b.do(mail.Operation{Kind: mail.OpTrash, Messages: []mail.MessageID{one}})
+	if m := b.message(one); len(m.Folders) != 1 || m.Folders[0] != b.folder("Trash").ID {
+		t.Errorf("to the trash twice: %v", m.Folders)
+	}
+	b.do(mail.Operation{Kind: mail.OpRemove, Messages: []mail.MessageID{one}})
 	if _, err := b.mbox.Message(ctx, one); !mail.IsKind(err, mail.NotFound) {
 		t.Errorf("removed from the trash: %v", err)
 	}
