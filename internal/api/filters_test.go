@@ -212,9 +212,8 @@ func TestFiltersAgreeWithANaiveScan(t *testing.T) {
 				break
 			}
 			if page == 0 && r.IntN(10) == 0 {
-				later++ // newer than all: it must not shift the pages
-				_, l := write(total+later, 1700006000+int64(later))
-				m.deliver(l)
+				later++ // newer than all: it must not shift the pages; and of a thread of its own, as it could join two
+				m.deliver(letter{folder: folders[r.IntN(len(folders))], raw: plain(fmt.Sprint("later", later), pick(people), fmt.Sprint("later ", later), "x"), at: 1700006000 + int64(later)})
 			}
 		}
 		if !slices.IsSortedFunc(got, func(x, y mail.MessageID) int { return int(byID[y].at - byID[x].at) }) {

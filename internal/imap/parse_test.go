@@ -211,6 +211,7 @@ func TestStatusData(t *testing.T) {
 		{"plain", `INBOX (MESSAGES 3)`, "INBOX", ""},
 		{"id last", `INBOX (MESSAGES 3 MAILBOXID (F1))`, "INBOX", "F1"},
 		{"id first, Cyrus", `INBOX (MAILBOXID (F1) MESSAGES 3)`, "INBOX", "F1"},
+		{"an id that is none, Cyrus 3.6", "INBOX (MESSAGES 3 MAILBOXID (]V;K\xf2U))", "INBOX", ""},
 		{"blanks and parentheses in the name", `a b (c) (MESSAGES 3)`, "a b (c)", ""},
 		{"and an id in the middle", `a (b) c (SIZE 1 MAILBOXID (F1) MESSAGES 3)`, "a (b) c", "F1"},
 		{"parenthesis that nothing closes", `a ( b (MESSAGES 3)`, "a ( b", ""},

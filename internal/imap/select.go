@@ -122,7 +122,9 @@ func (d *Selected) code(st status) bool {
 	case "PERMANENTFLAGS":
 		d.PermanentFlags = strings.Fields(strings.Trim(st.arg, "()"))
 	case "MAILBOXID":
-		d.MailboxID = strings.Trim(st.arg, "()")
+		if id := strings.Trim(st.arg, "()"); isObjectID(id) {
+			d.MailboxID = id
+		}
 	case "CLOSED":
 		// Until here everything was about the mailbox open before (RFC 7162 3.2.11).
 		*d = Selected{ReadOnly: d.ReadOnly, QResync: d.QResync}

@@ -140,7 +140,8 @@ func folderKey(raw string) string {
 
 // diffFolders compares a LIST answer with the stored folders. It returns the folders to write, new or changed, and the
 // stored ones that the list no longer has. A list with an unreadable line misses nothing. mint makes a folder's id from
-// what is lasting about it: the server's MAILBOXID (RFC 8474), else its name.
+// what is lasting about it: the server's MAILBOXID (RFC 8474), else its name. MAILBOXIDs count only if every folder with a
+// STATUS has one, and each another: a server that is wrong about one (Cyrus 3.6) is right about none.
 func diffFolders(mint func(seed string) string, listed []imap.Mailbox, stored []mail.Folder) (changed []mail.Folder, gone []mail.FolderID) {
 	byKey := make(map[string]mail.Folder, len(stored))
 	byID := make(map[mail.FolderID]mail.Folder, len(stored))
@@ -165,12 +166,13 @@ func diffFolders(mint func(seed string) string, listed []imap.Mailbox, stored []
 		names = append(names, provider.Listed{Name: m.Name, Delimiter: m.Delimiter, Attrs: m.Attrs})
 	}
 	roles := provider.Roles(names)
+	identified := mailboxIDs(lines)
 	used := map[mail.FolderID]bool{}
 	ids := make(map[string]mail.FolderID, len(lines))
 	next := make([]mail.Folder, len(lines))
 	for i, m := range lines {
 		f, known := byKey[folderKey(m.Raw)]
-		if m.Status != nil && m.Status.MailboxID != "" {
+		if identified && m.Status != nil {
 			byMailboxID := mail.FolderID(mint("mailboxid " + m.Status.MailboxID))
 			if old, ok := byID[byMailboxID]; ok {
 				f, known = old, true // renamed
@@ -277,4 +279,19 @@ func (a *account) doubts() (any, due bool) {
 		due = due || l.session == a.session && now.Sub(l.since) >= a.e.o.Confirm
 	}
 	return any, due
+}
+
+// mailboxIDs tells whether the MAILBOXIDs of a listing can be believed.
+func mailboxIDs(lines []imap.Mailbox) bool {
+	seen := map[string]bool{}
+	for _, m := range lines {
+		if m.Status == nil {
+			continue
+		}
+		if m.Status.MailboxID == "" || seen[m.Status.MailboxID] {
+			return false
+		}
+		seen[m.Status.MailboxID] = true
+	}
+	return len(seen) > 0
 }

@@ -84,6 +84,16 @@ func TestDiffFolders(t *testing.T) {
 			t.Errorf("changed %+v, gone %v", got, gone)
 		}
 	})
+	t.Run("MAILBOXIDs that cannot be right rename nothing", func(t *testing.T) {
+		t.Parallel()
+		stored := adopt(t, []imap.Mailbox{boxID("X", "1"), boxID("Y", "2"), boxID("Z", "3")}, nil)
+		for _, ids := range [][3]string{{"2", "2", "3"}, {"2", "1", ""}} {
+			got, gone := diffFolders(mint, []imap.Mailbox{boxID("X", ids[0]), boxID("Y", ids[1]), boxID("Z", ids[2])}, stored)
+			if len(gone) != 0 || len(got) != 0 {
+				t.Errorf("%q: changed %+v, gone %v", ids, got, gone)
+			}
+		}
+	})
 	t.Run("a missing folder is gone", func(t *testing.T) {
 		t.Parallel()
 		stored := adopt(t, []imap.Mailbox{box("INBOX"), box("A")}, nil)
