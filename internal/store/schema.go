@@ -102,6 +102,9 @@ func (s schema) prepareSQLite(ctx context.Context, c *sql.Conn, readOnly bool, f
 	if err := c.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
 		return err
 	}
+	if have == 0 && readOnly && s.derived { // it was being made when the server ended
+		return mail.E(mail.NotFound, "open the store", "the "+s.name+" database has no tables yet", nil)
+	}
 	if _, _, err := s.steps(have, readOnly); err != nil {
 		return err
 	}

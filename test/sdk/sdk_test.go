@@ -21,11 +21,10 @@ import (
 // suite is where a copy of the Nylas conformance client may lie: beside the repository, or where POSTHORN_CONFORMANCE says.
 const suite = "../../../shared/nylas/conformance"
 
-// unbuilt are the groups and checks of the conformance client for what Posthorn does not do yet. Whoever builds it takes
-// its line from here.
-var unbuilt = []string{
-	"drafts", "send", "schedules", "webhooks.scheduled_send_success", "errors.validation", "wire.bad_json", "wire.python_multipart", "wire.ruby_delete_with_body", "wire.raw_mime_send",
-}
+// unanswerable are checks of the conformance client that nothing can pass: scheduled_send_success waits for the webhook of a
+// send that went out before the webhook was made, and no_replay_of_history rightly wants nothing told of what was before.
+// test/e2e sees message.send_success arrive.
+var unanswerable = []string{"webhooks.scheduled_send_success"}
 
 // missing skips a test whose programs are not there; under CI=true that is a failure.
 func missing(t *testing.T, what string, err error) {
@@ -157,5 +156,5 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	copyFiles(t, from, dir, "conformance.mjs", "lib.mjs", "package.json")
-	b.node(t, dir, "conformance.mjs", unbuilt, "STABLE_IDS=1", "SCHEDULE_WAIT=1", "WEBHOOK_RETRY_WAIT=10")
+	b.node(t, dir, "conformance.mjs", unanswerable, "STABLE_IDS=1", "SCHEDULE_WAIT=1", "WEBHOOK_RETRY_WAIT=10")
 }
