@@ -124,9 +124,11 @@ func TestHostileEndpoints(t *testing.T) {
 	nobody := "http://" + gone.Addr().String()
 	gone.Close()
 	hostile := map[string]*sink{
-		"hangs":     newSink(t, func(_ http.ResponseWriter, r *http.Request) { wait(r, time.Hour) }, false),
-		"redirects": newSink(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.srv.URL, 307) }, false),
-		"hangs up":  newSink(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false),
+		"hangs": newSink(t, func(_ http.ResponseWriter, r *http.Request) { wait(r, time.Hour) }, false),
+		"redirects": newSink(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.srv.URL, http.StatusTemporaryRedirect)
+		}, false),
+		"hangs up": newSink(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, false),
 		"drips": newSink(t, func(w http.ResponseWriter, r *http.Request) {
 			c, _, err := w.(http.Hijacker).Hijack()
 			if err != nil {

@@ -38,7 +38,6 @@ type server struct {
 	data []error          // for the next messages, then all are taken
 	lose int              // so many messages are taken without an answer
 	got  []received
-	cons []net.Conn
 }
 
 type received struct {
