@@ -409,25 +409,12 @@ func (m *Mailbox) CollectGarbage(ctx context.Context) (int, error) {
 	}
 	named := make([]bool, len(old))
 	err = m.db.read(ctx, func(t *tx) error {
-		rows, err := t.query(ctx, `SELECT raw_blob, display_blob FROM messages WHERE {a}(raw_blob IS NOT NULL OR display_blob IS NOT NULL)
-			UNION ALL SELECT raw_blob, NULL FROM outbox WHERE {a}raw_blob IS NOT NULL
-			UNION ALL SELECT raw_blob, NULL FROM operations WHERE {a}raw_blob IS NOT NULL`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var ids [2]sql.NullInt64
-			if err := rows.Scan(&ids[0], &ids[1]); err != nil {
-				return err
+		return namedBlobs(ctx, t, func(id int64) error {
+			if i, ok := slices.BinarySearch(old, id); ok {
+				named[i] = true
 			}
-			for _, id := range ids {
-				if i, ok := slices.BinarySearch(old, id.Int64); ok && id.Valid {
-					named[i] = true
-				}
-			}
-		}
-		return rows.Err()
+			return nil
+		})
 	})
 	if err != nil {
 		return 0, err
@@ -459,4 +446,24 @@ func (b *blobStore) shrink(ctx context.Context) error {
 	_, err = c.ExecContext(ctx, "PRAGMA incremental_vacuum(4096)")
 	release(err != nil)
 	return storeError(err)
+}
+
+// namedBlobs calls fn with each blob that a message, a send or an operation names.
+func namedBlobs(ctx context.Context, t *tx, fn func(id int64) error) error {
+	return each(ctx, t, `SELECT raw_blob, display_blob FROM messages WHERE {a}(raw_blob IS NOT NULL OR display_blob IS NOT NULL)
+		UNION ALL SELECT raw_blob, NULL FROM outbox WHERE {a}raw_blob IS NOT NULL
+		UNION ALL SELECT raw_blob, NULL FROM operations WHERE {a}raw_blob IS NOT NULL`, nil, func(r *sql.Rows) error {
+		var ids [2]sql.NullInt64
+		if err := r.Scan(&ids[0], &ids[1]); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if id.Valid {
+				if err := fn(id.Int64); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -59,8 +60,18 @@ func (c *checker) checkOperations() error {
 
 // --- blobs
 
-// checkBlobs looks whether the blobs that messages name exist, and reads some of them.
+// checkBlobs looks whether the blobs that messages name exist, and reads some of them. The mailbox may be in use: what was
+// deleted since it was read has taken its blobs along, so whatever is wrong with a blob counts only if it is still named.
 func (c *checker) checkBlobs() error {
+	wrong, err := c.wrongBlobs()
+	if err != nil || len(wrong) == 0 {
+		return err
+	}
+	return c.m.db.read(c.ctx, func(t *tx) error { return c.stillNamed(t, wrong) })
+}
+
+// wrongBlobs returns the blobs that are missing or damaged, each with what is wrong with it.
+func (c *checker) wrongBlobs() (map[int64]string, error) {
 	sizes := map[int64]int64{}
 	err := c.m.db.blobs.read(c.ctx, func(t *tx) error {
 		return each(c.ctx, t, "SELECT id, size FROM blobs WHERE {a}size >= 0", nil, func(r *sql.Rows) error {
@@ -71,39 +82,48 @@ func (c *checker) checkBlobs() error {
 		})
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	wrong := map[int64]string{}
 	step := max(1, len(c.blobs)/checkedBlobs)
 	for i, b := range c.blobs {
 		size, ok := sizes[b.id]
 		if !ok {
-			err = c.bad("%s: its blob %d does not exist", b.of, b.id)
+			wrong[b.id] = fmt.Sprintf("%s: its blob %d does not exist", b.of, b.id)
 		} else if b.size >= 0 && size != b.size {
-			err = c.bad("%s: its blob %d has %d bytes, not %d", b.of, b.id, size, b.size)
+			wrong[b.id] = fmt.Sprintf("%s: its blob %d has %d bytes, not %d", b.of, b.id, size, b.size)
 		} else if i%step == 0 {
-			err = c.readBlob(b, size)
-		}
-		if err != nil {
-			return err
+			n, err := c.readBlob(b.id)
+			if c.ctx.Err() != nil {
+				return nil, c.ctx.Err()
+			}
+			if err != nil {
+				wrong[b.id] = fmt.Sprintf("%s: its blob %d cannot be read: %v", b.of, b.id, err)
+			} else if n != size {
+				wrong[b.id] = fmt.Sprintf("%s: its blob %d ends after %d of %d bytes", b.of, b.id, n, size)
+			}
 		}
 	}
-	return nil
+	return wrong, nil
 }
 
-func (c *checker) readBlob(b namedBlob, size int64) error {
-	r, err := c.m.OpenBlob(c.ctx, b.id)
-	var n int64
-	if err == nil {
-		n, err = io.Copy(io.Discard, r)
-		err = errors.Join(err, r.Close())
+// stillNamed reports those of the wrong blobs that are still named.
+func (c *checker) stillNamed(t *tx, wrong map[int64]string) error {
+	return namedBlobs(c.ctx, t, func(id int64) error {
+		if what, ok := wrong[id]; ok {
+			delete(wrong, id)
+			return c.bad("%s", what)
+		}
+		return nil
+	})
+}
+
+// readBlob reads a blob to its end and returns its length.
+func (c *checker) readBlob(id int64) (int64, error) {
+	r, err := c.m.OpenBlob(c.ctx, id)
+	if err != nil {
+		return 0, err
 	}
-	switch {
-	case c.ctx.Err() != nil:
-		return c.ctx.Err()
-	case err != nil:
-		return c.bad("%s: its blob %d cannot be read: %v", b.of, b.id, err)
-	case n != size:
-		return c.bad("%s: its blob %d ends after %d of %d bytes", b.of, b.id, n, size)
-	}
-	return nil
+	n, err := io.Copy(io.Discard, r)
+	return n, errors.Join(err, r.Close())
 }

@@ -103,7 +103,11 @@ func TestCheckFinds(t *testing.T) {
 				if err := ch.run(x); err != nil {
 					t.Errorf("%s: %v", c.q, err)
 				}
-				if err := ch.checkBlobs(); err != nil {
+				wrong, err := ch.wrongBlobs()
+				if err == nil {
+					err = ch.stillNamed(x, wrong)
+				}
+				if err != nil {
 					t.Errorf("%s: %v", c.q, err)
 				}
 				found = ch.problems
@@ -156,5 +160,29 @@ func TestCheckFinds(t *testing.T) {
 		if err := b.s.DeleteAccount(t.Context(), b.id); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// TestCheckBesideDeletion: what is deleted while Check is under way takes its blobs along, and nothing is wrong with that.
+func TestCheckBesideDeletion(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		b.do(Batch{New: []NewMessage{
+			b.held(ref("INBOX", 1), letter{id: "a", day: 1, body: "one"}),
+			b.held(ref("INBOX", 2), letter{id: "b", day: 2, body: "two"}),
+		}})
+		c := &checker{ctx: t.Context(), m: b.Mailbox}
+		if err := b.db.read(t.Context(), c.run); err != nil {
+			t.Fatal(err)
+		}
+		b.do(Batch{Vanished: []PlacementRef{ref("INBOX", 1)}})
+		if _, err := b.Sweep(t.Context(), b.term, farFuture); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.checkBlobs(); err != nil || len(c.problems) > 0 {
+			t.Errorf("%v %v", c.problems, err)
+		}
+		b.ok()
 	})
 }
