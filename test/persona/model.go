@@ -1,0 +1,381 @@
+package persona
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// model is the mailbox. Server.mu guards it.
+type model struct {
+	folders  []*folder
+	modseq   uint64
+	validity uint32
+	ids      uint64
+	gmail    bool
+}
+
+type folder struct {
+	name     string // as on the wire
+	attrs    string // `\Sent`, `\Noselect`
+	id       string // MAILBOXID
+	validity uint32
+	next     uint32
+	msgs     []*placed // ascending UID
+	gone     []expunged
+}
+
+// placed is a message in a folder. Under Gmail several of them share one message.
+type placed struct {
+	uid    uint32
+	modseq uint64
+	msg    *message
+}
+
+type message struct {
+	raw   []byte
+	flags []string
+	date  time.Time
+	id    uint64
+}
+
+type expunged struct {
+	uid    uint32
+	modseq uint64
+}
+
+func newModel(gmail bool) model {
+	m := model{modseq: 1, validity: 1000, ids: 1 << 40, gmail: gmail}
+	for _, f := range [][2]string{{"INBOX", ""}, {"Sent", `\Sent`}, {"Drafts", `\Drafts`}, {"Trash", `\Trash`}, {"Junk", `\Junk`}} {
+		if gmail && f[0] != "INBOX" {
+			break
+		}
+		m.create(f[0], f[1])
+	}
+	if gmail {
+		for _, f := range [][2]string{{"[Gmail]", `\Noselect`}, {allMail, `\All`}, {"[Gmail]/Sent Mail", `\Sent`}, {"[Gmail]/Drafts", `\Drafts`},
+			{"[Gmail]/Spam", `\Junk`}, {"[Gmail]/Starred", `\Flagged`}, {"[Gmail]/Trash", `\Trash`}} {
+			m.create(f[0], f[1])
+		}
+	}
+	return m
+}
+
+const allMail = "[Gmail]/All Mail"
+
+func (m *model) create(name, attrs string) *folder {
+	m.validity++
+	m.ids++
+	f := &folder{name: name, attrs: attrs, id: fmt.Sprintf("F%x", m.ids), validity: m.validity, next: 1}
+	m.folders = append(m.folders, f)
+	return f
+}
+
+func (m *model) find(name string) *folder {
+	for _, f := range m.folders {
+		if f.name == name || strings.EqualFold(name, "INBOX") && strings.EqualFold(f.name, "INBOX") {
+			return f
+		}
+	}
+	return nil
+}
+
+func (m *model) bump() uint64 {
+	m.modseq++
+	return m.modseq
+}
+
+func (m *model) put(f *folder, msg *message) uint32 {
+	at := &placed{uid: f.next, modseq: m.bump(), msg: msg}
+	f.next++
+	f.msgs = append(f.msgs, at)
+	return at.uid
+}
+
+func (f *folder) find(uid uint32) (*placed, int) {
+	i, ok := slices.BinarySearchFunc(f.msgs, uid, func(p *placed, u uint32) int { return cmp.Compare(p.uid, u) })
+	if !ok {
+		return nil, i
+	}
+	return f.msgs[i], i
+}
+
+func (f *folder) highest() uint64 {
+	h := uint64(1)
+	for _, p := range f.msgs {
+		h = max(h, p.modseq)
+	}
+	for _, e := range f.gone {
+		h = max(h, e.modseq)
+	}
+	return h
+}
+
+func (m *model) remove(f *folder, uid uint32) bool {
+	p, i := f.find(uid)
+	if p == nil {
+		return false
+	}
+	f.msgs = slices.Delete(f.msgs, i, i+1)
+	f.gone = append(f.gone, expunged{uid, m.bump()})
+	return true
+}
+
+// everywhere calls do for every place of a message.
+func (m *model) everywhere(msg *message, do func(*folder, *placed)) {
+	for _, f := range m.folders {
+		for _, p := range slices.Clone(f.msgs) {
+			if p.msg == msg {
+				do(f, p)
+			}
+		}
+	}
+}
+
+// Gmail's places that are not labels: a message is in exactly one of them.
+func gmailBin(name string) bool {
+	return name == allMail || name == "[Gmail]/Spam" || name == "[Gmail]/Trash"
+}
+
+// label is how X-GM-LABELS spells a folder.
+func label(name string) string {
+	switch name {
+	case "INBOX":
+		return `"\\Inbox"`
+	case "[Gmail]/Sent Mail":
+		return `"\\Sent"`
+	case "[Gmail]/Drafts":
+		return `"\\Draft"`
+	case "[Gmail]/Starred":
+		return `"\\Starred"`
+	}
+	return quote(name)
+}
+
+// labelled is the folder of a label, nil if there is none.
+func (m *model) labelled(text string) *folder {
+	for _, f := range m.folders {
+		if strings.EqualFold(text, f.name) || strings.EqualFold(text, strings.ReplaceAll(strings.Trim(label(f.name), `"`), `\\`, `\`)) {
+			return f
+		}
+	}
+	return nil
+}
+
+// add puts a message into a folder, under Gmail as a label.
+func (m *model) add(f *folder, msg *message) uint32 {
+	if m.gmail && !gmailBin(f.name) {
+		in := false
+		m.everywhere(msg, func(g *folder, p *placed) {
+			in = in || gmailBin(g.name)
+			if gmailBin(g.name) {
+				p.modseq = m.bump() // its labels change
+			}
+		})
+		if !in {
+			m.put(m.find(allMail), msg)
+		}
+	}
+	return m.put(f, msg)
+}
+
+// change tells everybody who idles.
+func (p *Server) change(do func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	do()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *Server) must(name string) *folder {
+	f := p.find(name)
+	if f == nil {
+		panic("persona: no folder " + name)
+	}
+	return f
+}
+
+// Create makes a folder. attrs are LIST attributes.
+func (p *Server) Create(name string, attrs ...string) {
+	p.change(func() { p.create(name, strings.Join(attrs, " ")) })
+}
+
+// Delete removes a folder with its messages.
+func (p *Server) Delete(name string) {
+	p.change(func() {
+		f := p.must(name)
+		p.folders = slices.DeleteFunc(p.folders, func(g *folder) bool { return f == g })
+	})
+}
+
+// Rename renames one folder; its MAILBOXID, UIDVALIDITY and UIDs stay.
+func (p *Server) Rename(from, to string) {
+	p.change(func() { p.must(from).name = to })
+}
+
+// Deliver puts a message into a folder and returns its UID. It was received on 1 March 2026, a second later for each UID.
+func (p *Server) Deliver(folder string, raw []byte, flags ...string) (uid uint32) {
+	p.change(func() {
+		f := p.must(folder)
+		p.ids++
+		uid = p.add(f, &message{raw: bytes.Clone(raw), flags: slices.Clone(flags), id: p.ids,
+			date: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(f.next) * time.Second)})
+	})
+	return uid
+}
+
+// DeliverAt is Deliver with a UID of one's own choice, which may be lower than others.
+func (p *Server) DeliverAt(folder string, uid uint32, raw []byte, flags ...string) {
+	p.change(func() {
+		f := p.must(folder)
+		_, i := f.find(uid)
+		p.ids++
+		f.msgs = slices.Insert(f.msgs, i, &placed{uid: uid, modseq: p.bump(), msg: &message{raw: bytes.Clone(raw), flags: slices.Clone(flags),
+			id: p.ids, date: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(uid) * time.Second)}})
+		f.next = max(f.next, uid+1)
+	})
+}
+
+// Flag replaces the flags of a message.
+func (p *Server) Flag(folder string, uid uint32, flags ...string) {
+	p.change(func() {
+		if m, _ := p.must(folder).find(uid); m != nil {
+			p.setFlags(m.msg, flags)
+		}
+	})
+}
+
+func (m *model) setFlags(msg *message, flags []string) {
+	msg.flags = slices.Clone(flags)
+	m.everywhere(msg, func(_ *folder, p *placed) { p.modseq = m.bump() })
+}
+
+// Expunge removes messages from a folder; under Gmail that takes the label away.
+func (p *Server) Expunge(folder string, uids ...uint32) {
+	p.change(func() {
+		for _, uid := range uids {
+			p.take(p.must(folder), uid)
+		}
+	})
+}
+
+// take removes a message from a folder; under Gmail the copy in All Mail is told that a label is gone, and one that is
+// removed from All Mail loses them all.
+func (m *model) take(f *folder, uid uint32) bool {
+	p, _ := f.find(uid)
+	if p == nil {
+		return false
+	}
+	m.remove(f, uid)
+	if m.gmail {
+		m.everywhere(p.msg, func(g *folder, q *placed) {
+			switch {
+			case gmailBin(f.name):
+				m.remove(g, q.uid)
+			case gmailBin(g.name):
+				q.modseq = m.bump()
+			}
+		})
+	}
+	return true
+}
+
+// Copy puts a copy of a message into another folder, under Gmail the label on it, and returns the new UID.
+func (p *Server) Copy(folder string, uid uint32, to string) (n uint32) {
+	p.change(func() {
+		if m, _ := p.must(folder).find(uid); m != nil {
+			n = p.copyTo(m, p.must(to))
+		}
+	})
+	return n
+}
+
+func (m *model) copyTo(p *placed, to *folder) uint32 {
+	msg := p.msg
+	if !m.gmail {
+		m.ids++
+		msg = &message{raw: p.msg.raw, flags: slices.Clone(p.msg.flags), date: p.msg.date, id: m.ids}
+	}
+	for _, q := range to.msgs {
+		if q.msg == msg {
+			return q.uid
+		}
+	}
+	if m.gmail && gmailBin(to.name) { // Spam and Trash take a message out of everything else
+		m.everywhere(msg, func(g *folder, q *placed) { m.remove(g, q.uid) })
+	}
+	return m.add(to, msg)
+}
+
+// Move is Copy and Expunge in one.
+func (p *Server) Move(folder string, uid uint32, to string) (n uint32) {
+	p.change(func() { n = p.move(p.must(folder), uid, p.must(to)) })
+	return n
+}
+
+func (m *model) move(from *folder, uid uint32, to *folder) uint32 {
+	p, _ := from.find(uid)
+	if p == nil || from == to {
+		return 0
+	}
+	n := m.copyTo(p, to)
+	if q, _ := from.find(uid); q == p {
+		if m.gmail && gmailBin(from.name) && !gmailBin(to.name) && from.name == allMail {
+			return n // nothing is ever moved out of All Mail
+		}
+		m.remove(from, uid)
+	}
+	return n
+}
+
+// Renew gives a folder another UIDVALIDITY, and its messages new UIDs from first on; first 0 leaves them as they are.
+func (p *Server) Renew(folder string, validity, first uint32) {
+	p.change(func() {
+		f := p.must(folder)
+		f.validity, f.gone = validity, nil
+		if first == 0 {
+			return
+		}
+		f.next = first
+		for _, m := range f.msgs {
+			m.uid, m.modseq = f.next, p.bump()
+			f.next++
+		}
+	})
+}
+
+// Placed is one message as it lies in a folder.
+type Placed struct {
+	Folder           string
+	UIDValidity, UID uint32
+	Flags            []string // sorted
+	SHA256           [32]byte
+}
+
+// Everything returns the true state of the mailbox, whatever the knobs make clients see.
+func (p *Server) Everything() []Placed {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []Placed
+	for _, f := range p.folders {
+		for _, m := range f.msgs {
+			out = append(out, Placed{f.name, f.validity, m.uid, slices.Sorted(slices.Values(m.msg.flags)), sha256.Sum256(m.msg.raw)})
+		}
+	}
+	return out
+}
+
+// UIDs returns the UIDs of a folder.
+func (p *Server) UIDs(folder string) (out []uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.must(folder).msgs {
+		out = append(out, m.uid)
+	}
+	return out
+}
