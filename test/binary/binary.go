@@ -155,6 +155,15 @@ func (s *Server) Check(ctx context.Context) (string, error) {
 	return string(out), err
 }
 
+// Verify runs `posthorn verify` for an account, on the data of the server, which may be running or not, and returns what it
+// printed.
+func (s *Server) Verify(ctx context.Context, account string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, s.Path, append([]string{"verify", account}, args...)...)
+	cmd.Env = s.cmd.Env
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // LogTail returns the end of what the server logged.
 func (s *Server) LogTail() string {
 	b, _ := os.ReadFile(s.Log)

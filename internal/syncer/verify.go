@@ -1,0 +1,276 @@
+package syncer
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// VerifyOptions say how thoroughly Verify looks.
+type VerifyOptions struct {
+	Bytes bool          // fetch every message too, and compare its bytes with ours
+	Wait  time.Duration // how long a difference may take to go away: what is happening just now is no fault
+}
+
+// Difference is one way in which the store and the mailbox at the server are not the same.
+type Difference struct {
+	Folder string   // its name; "" for the account
+	UID    mail.UID // 0: the folder itself
+	What   string   // in words
+}
+
+func (d Difference) String() string {
+	switch {
+	case d.Folder == "":
+		return d.What
+	case d.UID == 0:
+		return fmt.Sprintf("%q: %s", d.Folder, d.What)
+	}
+	return fmt.Sprintf("%q UID %d: %s", d.Folder, d.UID, d.What)
+}
+
+// Verified is what a comparison has looked at and found.
+type Verified struct {
+	Folders, Messages int
+	Bytes             int64 // of messages that were fetched and compared
+	Differences       []Difference
+}
+
+// Verify compares all that is stored of an account with its mailbox at the server, in a session that only reads: folders,
+// UIDVALIDITY, UIDs, flags, sizes and dates, and with Bytes the messages themselves. Where it finds a difference it looks
+// again after Wait, and reports what both looks have seen, since the mailbox may be changing and a server be catching up.
+// It writes nothing, so that its store may be one that is open for reading only.
+func (e *Engine) Verify(ctx context.Context, id mail.AccountID, o VerifyOptions) (Verified, error) {
+	acct, err := e.o.Store.Account(ctx, "", id)
+	if err != nil {
+		return Verified{}, err
+	}
+	a := newAccount(e, id, func() {})
+	a.acct = acct
+	if a.mbox, err = e.o.Store.Mailbox(ctx, id); err != nil {
+		return Verified{}, err
+	}
+	v := verifier{a: a, o: o}
+	first, err := v.look(ctx, nil)
+	if err != nil || len(first.Differences) == 0 || o.Wait <= 0 {
+		return first, err
+	}
+	if err := wait(ctx, o.Wait, nil); err != nil {
+		return first, err
+	}
+	suspects := map[string]bool{}
+	for _, d := range first.Differences {
+		suspects[d.Folder] = true
+	}
+	again, err := v.look(ctx, suspects)
+	if err != nil {
+		return first, err
+	}
+	first.Differences = slices.DeleteFunc(first.Differences, func(d Difference) bool { return !slices.Contains(again.Differences, d) })
+	return first, nil
+}
+
+// verifier makes the looks of one Verify.
+type verifier struct {
+	a   *account
+	o   VerifyOptions
+	s   *session
+	out Verified
+}
+
+func (v *verifier) differ(folder string, uid mail.UID, format string, args ...any) {
+	v.out.Differences = append(v.out.Differences, Difference{Folder: folder, UID: uid, What: fmt.Sprintf(format, args...)})
+}
+
+// look compares the folders named, all with nil, in a session of its own.
+func (v *verifier) look(ctx context.Context, only map[string]bool) (Verified, error) {
+	v.out = Verified{}
+	s, err := v.a.open(ctx)
+	if err != nil {
+		return v.out, err
+	}
+	defer s.close()
+	v.s = s
+	listed, err := s.List(ctx, imap.ListOptions{Pattern: "*"})
+	if err != nil {
+		return v.out, fmt.Errorf("list the folders: %w", err)
+	}
+	stored, err := v.a.mbox.Folders(ctx)
+	if err != nil {
+		return v.out, err
+	}
+	here := make(map[string]mail.Folder, len(stored))
+	for _, f := range stored {
+		here[folderKey(f.RawName)] = f
+	}
+	for _, m := range listed {
+		f, known := here[folderKey(m.Raw)]
+		delete(here, folderKey(m.Raw))
+		switch {
+		case m.Err != nil:
+			v.differ("", 0, "a line of the server's list of folders cannot be read: %v", m.Err)
+		case !known:
+			v.differ(m.Name, 0, "the folder is at the server and not here")
+		case selectable(m.Attrs) != f.Selectable:
+			v.differ(f.Name, 0, "the server says selectable: %t, here %t", selectable(m.Attrs), f.Selectable)
+		case only != nil && !only[f.Name]:
+		case f.Selectable:
+			if err := v.folder(ctx, f); err != nil {
+				return v.out, fmt.Errorf("compare %q: %w", f.Name, err)
+			}
+		}
+	}
+	for _, f := range stored { // in their order
+		if _, left := here[folderKey(f.RawName)]; left {
+			v.differ(f.Name, 0, "the folder is here and not at the server")
+		}
+	}
+	return v.out, nil
+}
+
+// folder compares one folder.
+func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
+	sel, err := v.s.examine(ctx, f)
+	if err != nil {
+		if v.s.Err() != nil {
+			return err
+		}
+		v.differ(f.Name, 0, "the server does not open the folder: %v", err)
+		return nil
+	}
+	if sel.HasUIDValidity && mail.UIDValidity(sel.UIDValidity) != f.UIDValidity {
+		v.differ(f.Name, 0, "UIDVALIDITY is %d at the server and %d here", sel.UIDValidity, f.UIDValidity)
+		return nil
+	}
+	copies, err := v.a.mbox.Copies(ctx, f.ID, f.UIDValidity)
+	if err != nil {
+		return err
+	}
+	v.out.Folders++
+	v.out.Messages += len(copies)
+	var there imap.UIDSet
+	if !sel.HasExists || sel.Exists > 0 {
+		err = v.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, Size: true, InternalDate: true}, func(r *imap.Row) error {
+			if r.UID == 0 || there.Contains(r.UID) {
+				return nil
+			}
+			there.Add(r.UID)
+			if c, ok := copyOf(copies, mail.UID(r.UID)); ok {
+				v.copy(f.Name, c, r)
+			} else {
+				v.differ(f.Name, mail.UID(r.UID), "the message is at the server and not here")
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if n := there.Len(); sel.HasExists && n != int(sel.Exists) {
+		v.differ(f.Name, 0, "the server counts %d messages and lists %d", sel.Exists, n)
+	}
+	var held imap.UIDSet
+	for _, c := range copies {
+		switch {
+		case !there.Contains(uint32(c.UID)):
+			v.differ(f.Name, c.UID, "the message is here and not at the server")
+		case c.Trouble != "" && !c.Held:
+			v.differ(f.Name, c.UID, "its bytes are not here: it was set aside, because %s", c.Trouble)
+		case !c.Held:
+			v.differ(f.Name, c.UID, "its bytes are not here")
+		default:
+			held.Add(uint32(c.UID))
+		}
+	}
+	if v.o.Bytes && !held.Empty() {
+		return v.bytes(ctx, f, held, copies)
+	}
+	return nil
+}
+
+// copy compares what a server says of one message with what is stored.
+func (v *verifier) copy(folder string, c store.Copy, r *imap.Row) {
+	if r.HasFlags {
+		if flags, keywords := mail.ParseFlags(r.Flags); flags != c.Flags || !sameWords(keywords, c.Keywords) {
+			v.differ(folder, c.UID, "flags are %v at the server and %v here", flagWords(flags, keywords), flagWords(c.Flags, c.Keywords))
+		}
+	} else {
+		v.differ(folder, c.UID, "the server does not tell its flags")
+	}
+	if r.HasSize && r.Size != c.Size {
+		v.differ(folder, c.UID, "RFC822.SIZE is %d at the server and %d here", r.Size, c.Size)
+	}
+	if r.HasInternalDate && r.InternalDate.Unix() != c.InternalDate.Unix() {
+		v.differ(folder, c.UID, "INTERNALDATE is %s at the server and %s here", r.InternalDate.UTC().Format(time.RFC3339), c.InternalDate.Format(time.RFC3339))
+	}
+}
+
+func flagWords(f mail.Flags, keywords []string) []string {
+	words := append(f.Names(), keywords...)
+	slices.Sort(words)
+	return words
+}
+
+// hashing is a body on its way from the server.
+type hashing struct{ hash.Hash }
+
+// bytes fetches messages whole and compares them with the stored bytes.
+func (v *verifier) bytes(ctx context.Context, f mail.Folder, uids imap.UIDSet, copies []store.Copy) error {
+	var seen imap.UIDSet
+	err := v.s.Fetch(ctx, uids, imap.FetchOptions{Body: true, Sink: func(imap.Literal) (io.Writer, error) { return hashing{sha256.New()}, nil }}, func(r *imap.Row) error {
+		c, ok := copyOf(copies, mail.UID(r.UID))
+		sum, whole := r.Body.W.(hashing)
+		if !ok || !r.Body.Has || !whole || seen.Contains(r.UID) {
+			return nil
+		}
+		seen.Add(r.UID)
+		v.out.Bytes += r.Body.Size
+		ours, err := v.stored(ctx, c)
+		switch theirs := fmt.Sprintf("%x", sum.Sum(nil)); {
+		case err != nil:
+			v.differ(f.Name, c.UID, "the stored bytes cannot be read: %v", err)
+		case ours != theirs:
+			v.differ(f.Name, c.UID, "the bytes differ: SHA-256 %s of %d bytes at the server, %s of %d here", theirs, r.Body.Size, ours, c.Raw.Size)
+		}
+		return ctx.Err()
+	})
+	if v.s.Err() != nil || ctx.Err() != nil {
+		return err
+	}
+	for uid := range uids.All {
+		if !seen.Contains(uid) {
+			v.differ(f.Name, mail.UID(uid), "the server does not send its bytes")
+		}
+	}
+	return nil
+}
+
+// stored returns the SHA-256, in hex, of the bytes of a copy as they are stored.
+func (v *verifier) stored(ctx context.Context, c store.Copy) (string, error) {
+	r, err := v.a.mbox.OpenBlob(ctx, c.Raw.ID)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)), nil
+}
+
+func copyOf(copies []store.Copy, uid mail.UID) (store.Copy, bool) {
+	i, ok := slices.BinarySearchFunc(copies, uid, func(c store.Copy, u mail.UID) int { return int(int64(c.UID) - int64(u)) })
+	if !ok {
+		return store.Copy{}, false
+	}
+	return copies[i], true
+}

@@ -1,0 +1,37 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/test/binary"
+	"github.com/posthorn/posthorn/test/realsrv"
+)
+
+// TestVerify compares a mailbox with its copy beside a running server, and finds what happened while none ran.
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	stores(t, func(t *testing.T, empty func() binary.Options) {
+		d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
+		fill(t, d, "mira@example.com", 60)
+		s := serve(t, empty())
+		g := connect(t, s, d, "mira@example.com")
+		equal(t, s, g.ID, d, "mira@example.com")
+		out, err := s.Verify(within(t, time.Minute), "mira@example.com", "--bytes", "--wait=1s")
+		if err != nil || !strings.HasPrefix(out, "equal: ") || !strings.Contains(out, " 60 messages") {
+			t.Fatalf("beside the server: %v\n%s", err, out)
+		}
+		if err := s.Stop(within(t, 30*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		d.Append(t, "mira@example.com", "INBOX", []byte("Subject: news\r\n\r\nx\r\n"), nil, time.Time{})
+		out, err = s.Verify(within(t, time.Minute), g.ID, "--wait=1ms")
+		if err == nil || !strings.Contains(out, `"INBOX" UID `) || !strings.Contains(out, "at the server and not here") || !strings.Contains(out, "1 differences") {
+			t.Errorf("after a message came: %v\n%s", err, out)
+		}
+		if out, err := s.Verify(within(t, time.Minute), "nobody@example.com"); err == nil || !strings.Contains(out, "there is no account") {
+			t.Errorf("of nobody: %v\n%s", err, out)
+		}
+	})
+}
