@@ -92,7 +92,7 @@ func (s *Session) append(ctx context.Context, name string, replaced UIDSet, raw 
 	h := func(kind string, _ uint32, _ *parser) (bool, error) {
 		// REPLACE tells it before the expunge (RFC 8508 3.4).
 		if kind == "OK" && s.status.code == "APPENDUID" {
-			out.take(s.status)
+			out.take(s.status, len(ms))
 			return true, nil
 		}
 		return false, nil
@@ -100,7 +100,7 @@ func (s *Session) append(ctx context.Context, name string, replaced UIDSet, raw 
 	c, err := s.send(name, l, h)
 	if err == nil {
 		err = s.wait(c, h)
-		out.take(c.st)
+		out.take(c.st, len(ms))
 	}
 	if len(out.UIDs) != len(ms) {
 		out = Appended{}
@@ -227,8 +227,8 @@ func (s *Session) lastWords(c *command, h handler, cause error) error {
 	return s.fail(cause)
 }
 
-// take reads APPENDUID from a status. Its set is in the order of the messages.
-func (a *Appended) take(st status) {
+// take reads APPENDUID from the answer to an APPEND of n messages. Its set is in the order of the messages.
+func (a *Appended) take(st status, n int) {
 	if st.code != "APPENDUID" {
 		return
 	}
@@ -236,15 +236,15 @@ func (a *Appended) take(st status) {
 	if len(f) != 2 {
 		return
 	}
-	validity, n := parseUID([]byte(f[0]))
+	validity, digits := parseUID([]byte(f[0]))
 	runs, ok := parseRuns([]byte(f[1]))
-	if n != len(f[0]) || validity == Star || !ok {
+	if digits != len(f[0]) || validity == Star || !ok {
 		return
 	}
 	a.UIDValidity, a.UIDs = validity, nil
 	for _, r := range runs {
-		if r.Stop-r.Start >= 100_000 {
-			a.UIDs = nil
+		if int(r.Stop-r.Start) >= n-len(a.UIDs) { // more than there are messages
+			*a = Appended{}
 			return
 		}
 		for u := r.Start; u <= r.Stop; u++ {

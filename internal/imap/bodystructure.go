@@ -1,5 +1,8 @@
 package imap
 
+// maxParts bounds the parts of a row.
+const maxParts = 10_000
+
 // bodyStructure reads BODY and BODYSTRUCTURE (RFC 3501 7.4.2), with missing and superfluous values.
 func (p *parser) bodyStructure() (*BodyStructure, error) {
 	if p.acceptNIL() {
@@ -10,6 +13,9 @@ func (p *parser) bodyStructure() (*BodyStructure, error) {
 	}
 	if p.depth--; p.depth < 0 {
 		return nil, errDepth
+	}
+	if p.parts++; p.parts > maxParts {
+		return nil, errParts
 	}
 	b := &BodyStructure{}
 	var err error
@@ -46,9 +52,6 @@ func (p *parser) multipart(b *BodyStructure) error {
 			return err
 		}
 		b.Parts = append(b.Parts, part)
-		if len(b.Parts) > 10_000 {
-			return errSyntax
-		}
 	}
 	if err := p.lower(&b.Subtype); err != nil {
 		return err

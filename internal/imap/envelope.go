@@ -1,7 +1,7 @@
 package imap
 
-// maxAddresses bounds each address list of an envelope.
-const maxAddresses = 10_000
+// maxAddresses bounds the addresses of a row.
+const maxAddresses = 20_000
 
 // envelope reads ENVELOPE (RFC 3501 7.4.2): ten values, or fewer, or in one more pair of parentheses (Domino). NIL
 // stands for a missing one.
@@ -80,7 +80,7 @@ func (p *parser) addresses() ([]Address, error) {
 			i++
 			return err
 		})
-		if err == nil && len(p.addrs)-from < maxAddresses {
+		if err == nil && len(p.addrs) < maxAddresses {
 			if p.addrs == nil {
 				p.addrs = make([]Address, 0, 6)
 			}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // ErrClass says what the caller may do about an error.
@@ -105,13 +106,13 @@ func statusError(cmd, status, code, text string) *Error {
 	return e
 }
 
-// cleanText makes a server's words safe for a log line.
+// cleanText makes a server's words safe for a log line and a terminal: no controls, nothing that turns or hides text.
 func cleanText(s string) string {
 	if len(s) > maxErrText {
 		s = s[:maxErrText]
 	}
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r

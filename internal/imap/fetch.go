@@ -55,13 +55,14 @@ func (s *Session) fetch(ctx context.Context, set UIDSet, saved bool, o FetchOpti
 	defer func() { s.f.sink = nil }()
 
 	w := fetchWant{set: set, rich: o.rich()}
+	rows, most := 0, set.Len()
 	h := func(kind string, num uint32, p *parser) (bool, error) {
 		if kind != "FETCH" && kind != "UIDFETCH" {
 			return false, nil
 		}
 		row := &s.row
 		err := s.readRow(p, row, num, kind == "UIDFETCH")
-		if err != nil && isSinkError(err) {
+		if err != nil && isFatal(err) {
 			return false, err
 		}
 		if !w.asked(row, err) {
@@ -76,7 +77,9 @@ func (s *Session) fetch(ctx context.Context, set UIDSet, saved bool, o FetchOpti
 		case row.UID == 0:
 			row.Err = &Error{Class: Protocol, Cmd: "FETCH", Err: errNoUID}
 		}
-		s.responses--
+		if rows++; rows <= min(most, int(s.selected.exists)) {
+			s.responses-- // a long answer to a big question
+		}
 		if err := each(row); err != nil {
 			return false, sinkError{err}
 		}

@@ -1,9 +1,14 @@
 package imap
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
-// maxFlagLists bounds the remembered flag lists.
-const maxFlagLists = 4096
+const (
+	maxFlags     = 1000     // of one list
+	maxFlagTexts = 64 << 10 // bytes of the flag lists that are remembered
+)
 
 // readRow reads a FETCH response behind its kind. On error the row holds what came before the unreadable item, and
 // the UID if that can still be told.
@@ -21,8 +26,7 @@ func (s *Session) readRow(p *parser, row *Row, num uint32, uidFetch bool) error 
 		}
 		// What stands in a response that makes no sense is not to be trusted, but a writer must come back.
 		row.Body, row.Sections = Body{}, nil
-		for i := range p.streamed {
-			st := &p.streamed[i]
+		for _, st := range slices.Concat(p.streamed, p.inline) {
 			b := Body{W: st.w, Size: st.size, Offset: st.lit.Offset}
 			switch {
 			case st.w == nil:
@@ -235,15 +239,16 @@ func (s *Session) readFlags(p *parser) ([]string, error) {
 	}
 	flags := []string{}
 	for _, f := range bytes.Fields(text) {
-		if !isNIL(f) && len(flags) < 1000 {
+		if !isNIL(f) && len(flags) < maxFlags {
 			flags = append(flags, string(f))
 		}
 	}
 	flags = flags[:len(flags):len(flags)]
-	if len(s.flags) >= maxFlagLists {
-		clear(s.flags)
-	}
 	if len(text) <= 1024 {
+		if s.flagTexts += len(text); s.flagTexts > maxFlagTexts {
+			clear(s.flags)
+			s.flagTexts = len(text)
+		}
 		s.flags[string(text)] = flags
 	}
 	return flags, nil

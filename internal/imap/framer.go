@@ -21,6 +21,7 @@ type framer struct {
 
 	asm      []byte // a response with a streamed body: the text around it
 	streamed []streamed
+	bodies   int64 // bytes of streamed bodies of this response that had no writer
 	// sink takes bodies; nil outside of FETCH: then bodies are like other literals.
 	sink *bodySink
 }
@@ -52,7 +53,7 @@ const (
 	fullBuffer  = 256 << 10
 	keepBuffer  = 1 << 20 // a larger one is given back once it is empty
 	maxItem     = 200     // bytes of an item's name with section and offset
-	skipFactor  = 16      // a body up to this many times Limits.Literal is read past; beyond it the session ends
+	skipFactor  = 16      // bodies up to this many times Limits.Literal are read past; beyond it the session ends
 )
 
 var (
@@ -69,15 +70,17 @@ type sinkError struct{ error }
 
 func (e sinkError) Unwrap() error { return e.error }
 
-func isSinkError(err error) bool {
-	var se sinkError
-	return errors.As(err, &se)
-}
-
-// protoError marks what the server did wrong.
+// protoError marks what the server did so wrong that the session has to end.
 type protoError struct{ error }
 
 func (e protoError) Unwrap() error { return e.error }
+
+// isFatal reports whether an error about a response ends the session.
+func isFatal(err error) bool {
+	var se sinkError
+	var pe protoError
+	return errors.As(err, &se) || errors.As(err, &pe)
+}
 
 func newFramer(src io.Reader, lim Limits) *framer {
 	return &framer{src: src, lim: lim, buf: make([]byte, smallBuffer)}
@@ -135,17 +138,21 @@ func (f *framer) fill() error {
 // next returns the next response. An error other than io.EOF before the first byte of a response means that the
 // stream can't be used any more.
 func (f *framer) next() (frame, error) {
-	f.asm, f.streamed = f.asm[:0], f.streamed[:0]
+	f.asm, f.streamed, f.bodies = f.asm[:0], f.streamed[:0], 0
 	if cap(f.asm) > fullBuffer {
 		f.asm = nil
 	}
 	// Stray NULs (RFC violations seen before greetings) and empty lines between responses.
-	for {
+	for nothing := 0; ; {
 		for f.r < f.w && (f.buf[f.r] == 0 || f.buf[f.r] == '\r' || f.buf[f.r] == '\n') {
 			f.r++
+			nothing++
 		}
 		if f.r < f.w {
 			break
+		}
+		if nothing > f.lim.Line {
+			return frame{}, protoError{errLineLong}
 		}
 		if err := f.fill(); err != nil {
 			return frame{}, err
@@ -382,8 +389,8 @@ func (f *framer) stream(lit Literal) error {
 		}
 		s.w = w
 		s.skipped = w == nil
-	case lit.Size > f.lim.Literal:
-		if lit.Size/skipFactor > f.lim.Literal {
+	case lit.Size > f.lim.Literal-f.bodies:
+		if (f.bodies+lit.Size)/skipFactor > f.lim.Literal {
 			return protoError{errLiteralLong}
 		}
 		s.skipped, s.tooBig = true, true
@@ -421,6 +428,9 @@ func (f *framer) stream(lit Literal) error {
 		}
 		f.r += n
 		left -= int64(n)
+	}
+	if s.w == nil {
+		f.bodies += lit.Size
 	}
 	f.streamed = append(f.streamed, s)
 	return nil

@@ -28,7 +28,7 @@ func (s *Session) Idle(ctx context.Context) error {
 
 // idleOnce is one IDLE of at most Options.IdleRenew.
 func (s *Session) idleOnce(ctx context.Context) error {
-	s.responses = 0
+	s.recount()
 	s.cont = false
 	c, err := s.send("IDLE", s.newLine("IDLE"), nil)
 	if err != nil {

@@ -33,6 +33,7 @@ type cut struct {
 
 var (
 	errControl = errors.New("argument contains CR, LF or NUL")
+	errLiteral = errors.New("argument announces a literal")
 	errCommand = errors.New("command is longer than the server takes")
 	errAtom    = errors.New("argument is not an atom")
 )
@@ -45,10 +46,15 @@ func (s *Session) newLine(name string) *line {
 // text adds what we wrote ourselves.
 func (l *line) text(t string) { l.b = append(l.b, t...) }
 
-// checked adds text from outside that is already encoded.
+// checked adds text from outside that is already encoded and ends the command. It may not announce a literal, which
+// the next command would be taken for.
 func (l *line) checked(t string) {
 	if strings.ContainsAny(t, "\r\n\x00") {
 		l.err = errControl
+		return
+	}
+	if _, literal := literalAt([]byte(t + "\n")); literal {
+		l.err = errLiteral
 		return
 	}
 	l.b = append(l.b, t...)

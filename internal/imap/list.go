@@ -95,7 +95,7 @@ func (s *Session) list(o ListOptions, ret []string) ([]Mailbox, error) {
 				return true, nil
 			}
 			if len(out) >= maxMailboxes {
-				return false, sinkError{&Error{Class: Protocol, Cmd: "LIST", Err: errManyMailboxes}}
+				return false, protoError{errManyMailboxes}
 			}
 			at[m.Raw] = len(out)
 			out = append(out, m)

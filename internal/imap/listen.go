@@ -50,8 +50,7 @@ func (s *Session) listen(ctx context.Context, c *command, end string) (asked boo
 	})
 	for !c.done && err == nil {
 		err = s.step(nil)
-		s.responses = 0
-		s.zip.newCommand()
+		s.recount()
 	}
 	asked = !stop()
 	cancel()

@@ -41,8 +41,8 @@ func (s *Session) Login(ctx context.Context, user, password string) error {
 	if caps.Has("LOGINDISABLED") {
 		return &Error{Class: Permanent, Cmd: "LOGIN", Err: errLoginDisabled}
 	}
-	s.secretText = password
-	defer func() { s.secretText = "" }()
+	s.hide(password, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(password))
+	defer func() { s.secrets = nil }()
 	before := s.capsAt
 	_, err := s.exchange("LOGIN", func(l *line) {
 		l.hide = true

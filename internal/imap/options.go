@@ -28,7 +28,8 @@ type Options struct {
 	TLS        *tls.Config // roots and the like; cloned; nil: the system's
 	// DialContext makes the TCP connection; default: a net.Dialer. The egress guard hooks in here.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
-	// Idle is the progress deadline: a command fails when nothing arrives for this long. Default 60 s.
+	// Idle is the progress deadline: a command fails when for this long no response ends and no KiB of one arrives.
+	// Default 60 s.
 	Idle time.Duration
 	// IdleRenew is how long one IDLE lasts before it is ended and begun again, which also proves that the
 	// connection lives. Default 5 minutes.
@@ -48,7 +49,8 @@ type Limits struct {
 	Literal   int64 // bytes of one body collected in memory; default 64 MiB. A Sink decides for itself.
 	Response  int   // bytes of one response held in memory without streamed bodies; default 32 MiB
 	Depth     int   // nested parentheses; default 64
-	Responses int   // untagged responses to one command, requested FETCH rows not counted; default 1,000,000
+	Responses int   // responses to one command, rows that were asked for not counted; default 1,000,000
+	Answer    int   // bytes of the untagged responses to one command, FETCH not counted; default 64 MiB
 	Command   int   // bytes of one command line; UID sets are split to fit; default 8,000
 	Inflate   int64 // bytes of a compressed answer to one command beyond 64 times what it took on the wire; default 256 MiB
 	Junk      int   // lines outside the protocol before the session gives up; default 32
@@ -62,6 +64,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	def(&l.Line, 1<<20)
 	def(&l.Response, 32<<20)
+	def(&l.Answer, 64<<20)
 	def(&l.Depth, 64)
 	def(&l.Responses, 1_000_000)
 	def(&l.Command, 8000)

@@ -16,8 +16,10 @@ type parser struct {
 	full     []byte // b with the line end and blanks before it
 	i        int
 	streamed []streamed
-	depth    int  // how much deeper lists may nest
-	utf8     bool // names are in UTF-8 (RFC 6855)
+	inline   []streamed // small content that stood in the response and was written to a sink
+	depth    int        // how much deeper lists may nest
+	parts    int        // of bodies, seen until now
+	utf8     bool       // names are in UTF-8 (RFC 6855)
 
 	// What an ENVELOPE and a BODYSTRUCTURE are made of, allocated together: their many small texts and lists would
 	// otherwise be most of the work of reading a row.
@@ -29,6 +31,7 @@ type parser struct {
 var (
 	errSyntax = errors.New("unexpected text in a response")
 	errDepth  = errors.New("lists nested too deep")
+	errParts  = errors.New("too many parts")
 	errEnd    = errors.New("response ends too early")
 )
 

@@ -17,6 +17,7 @@ type QResync struct {
 type resyncing struct {
 	*QResync
 	gone setBuilder
+	rows uint32
 }
 
 // usable reports whether QRESYNC may be sent: it must be on (RFC 7162 3.2.5), and 0 is no MODSEQ.
@@ -60,7 +61,9 @@ func (q *resyncing) take(s *Session, d *Selected, kind string, num uint32, p *pa
 			d.QResync = false
 			return true, nil
 		}
-		s.responses--
+		if q.rows++; q.rows <= d.Exists {
+			s.responses--
+		}
 		if same && q.Each != nil {
 			if err := q.Each(row); err != nil {
 				return false, sinkError{err}

@@ -3,6 +3,7 @@ package imap
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -52,6 +53,9 @@ var errJunk = errors.New("too many lines outside of the protocol")
 
 // handle sorts one response to whoever waits for it.
 func (s *Session) handle(f frame, h handler) error {
+	if s.responses++; s.responses > s.o.Limits.Responses {
+		return s.fail(protoError{errResponses})
+	}
 	b := bytes.TrimRight(f.b, " \r\n")
 	switch {
 	case len(b) == 0:
@@ -107,13 +111,17 @@ func (s *Session) note(st status) {
 	}
 }
 
+// tell passes on what was said unasked; before TLS it may be from anybody.
 func (s *Session) tell(u Unilateral) {
-	if s.o.OnUnilateral != nil {
+	if s.o.OnUnilateral != nil && (s.encrypted || s.o.Security != StartTLS) {
 		s.o.OnUnilateral(u)
 	}
 }
 
-var errResponses = errors.New("too many responses to one command")
+var (
+	errResponses = errors.New("too many responses to one command")
+	errAnswer    = errors.New("answer to one command too long")
+)
 
 // kindOf returns the kind as a string without allocating for the known ones.
 func kindOf(b []byte) string {
@@ -135,9 +143,6 @@ func kindOf(b []byte) string {
 }
 
 func (s *Session) untagged(f frame, h handler) error {
-	if s.responses++; s.responses > s.o.Limits.Responses {
-		return s.fail(protoError{errResponses})
-	}
 	p := &s.p
 	p.reset(f, s.o.Limits.Depth)
 	p.utf8 = s.utf8
@@ -151,6 +156,13 @@ func (s *Session) untagged(f frame, h handler) error {
 	p.space()
 	kind = kindOf(p.upper())
 	switch kind {
+	case "FETCH", "UIDFETCH": // nobody keeps them
+	default:
+		if s.answer += len(f.b); s.answer > s.o.Limits.Answer {
+			return s.fail(protoError{errAnswer})
+		}
+	}
+	switch kind {
 	case "OK", "NO", "BAD", "BYE", "PREAUTH":
 		s.status = parseStatus(kind, p.b[p.i:])
 		s.status.text = s.scrub(s.status.text)
@@ -160,7 +172,7 @@ func (s *Session) untagged(f frame, h handler) error {
 		at := p.i
 		ok, err := h(kind, num, p)
 		switch {
-		case err != nil && isSinkError(err):
+		case err != nil && isFatal(err):
 			return s.fail(err)
 		case err != nil:
 			return nil // the response made no sense: it is skipped
@@ -225,10 +237,18 @@ func (s *Session) unasked(kind string, num uint32, numbered bool, p *parser) err
 	return nil
 }
 
-// scrub hides the password while a login runs.
+// hide keeps a secret, in each form in which it is sent, out of what servers repeat.
+func (s *Session) hide(secrets ...string) {
+	s.secrets = append(s.secrets, secrets...)
+	slices.SortFunc(s.secrets, func(a, b string) int { return len(b) - len(a) }) // one may be part of another
+}
+
+// scrub hides the secrets while a login runs.
 func (s *Session) scrub(text string) string {
-	if len(s.secretText) < 3 {
-		return text
+	for _, secret := range s.secrets {
+		if len(secret) >= 3 {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
 	}
-	return strings.ReplaceAll(text, s.secretText, "***")
+	return text
 }

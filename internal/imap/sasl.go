@@ -49,8 +49,8 @@ func (s *Session) Authenticate(ctx context.Context, m Mechanism) error {
 	if !s.Caps().Has("AUTH=" + m.Name()) {
 		return &Error{Class: Permanent, Cmd: "AUTHENTICATE", Err: errNoMechanism}
 	}
-	s.secretText = m.Secret()
-	defer func() { s.secretText = "" }()
+	s.hide(m.Secret())
+	defer func() { s.secrets = nil }()
 	before := s.capsAt
 	if err := s.authenticate(m); err != nil {
 		return err
@@ -72,7 +72,9 @@ func (s *Session) authenticate(m Mechanism) error {
 	l.text(" ")
 	l.atom(m.Name())
 	if first != nil && s.Caps().Has("SASL-IR") {
-		l.text(" " + saslText(first))
+		text := saslText(first)
+		s.hide(text)
+		l.text(" " + text)
 		first = nil
 	}
 	s.cont = false
@@ -107,7 +109,9 @@ func (s *Session) authenticate(m Mechanism) error {
 				return s.fail(protoError{err})
 			}
 		}
-		s.wbuf = append(base64.StdEncoding.AppendEncode(s.wbuf[:0], answer), '\r', '\n')
+		text := base64.StdEncoding.EncodeToString(answer)
+		s.hide(text)
+		s.wbuf = append(append(s.wbuf[:0], text...), '\r', '\n')
 		if s.o.Trace != nil {
 			s.trace("C: ", []byte("(hidden)"))
 		}

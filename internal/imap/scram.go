@@ -25,8 +25,8 @@ type scram struct {
 const (
 	// minIterations keeps a server from asking for a proof that is cheap to crack (RFC 7677 4).
 	minIterations = 4096
-	// maxIterations keeps it from making us work for minutes.
-	maxIterations = 5_000_000
+	// maxIterations keeps it from making us work for seconds.
+	maxIterations = 1_000_000
 )
 
 var (

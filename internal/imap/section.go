@@ -26,6 +26,7 @@ type SectionBody struct {
 var (
 	errSection   = errors.New("malformed section")
 	errNotBinary = errors.New("server does not offer BINARY")
+	errTwice     = errors.New("two bodies of one message")
 )
 
 // section writes ` BODY.PEEK[path]<offset.length>`.
@@ -122,6 +123,8 @@ func (s *Session) readContent(p *parser, row *Row, lit Literal) error {
 	if lit.Section != "" || lit.Binary {
 		row.Sections = append(row.Sections, SectionBody{Path: lit.Section, Binary: lit.Binary})
 		dst = &row.Sections[len(row.Sections)-1].Body
+	} else if dst.Has || dst.W != nil {
+		return errTwice
 	}
 	var b []byte
 	switch p.peek() {
@@ -172,5 +175,6 @@ func (s *Session) readContent(p *parser, row *Row, lit Literal) error {
 		return sinkError{io.ErrShortWrite}
 	}
 	dst.W = w
+	p.inline = append(p.inline, streamed{lit: lit, size: lit.Size, w: w})
 	return nil
 }

@@ -73,7 +73,7 @@ func (s *Session) Select(ctx context.Context, raw string, o SelectOptions) (*Sel
 			out.Exists, out.HasExists = num, true
 		case "RECENT":
 		case "FLAGS":
-			out.Flags, _ = p.strings(1000) // a hint only
+			out.Flags, _ = p.strings(maxFlags) // a hint only
 		case "OK":
 			return out.code(s.status), nil
 		default:
@@ -120,7 +120,12 @@ func (d *Selected) code(st status) bool {
 	case "NOMODSEQ":
 		d.NoModSeq = true
 	case "PERMANENTFLAGS":
-		d.PermanentFlags = strings.Fields(strings.Trim(st.arg, "()"))
+		d.PermanentFlags = nil
+		for f := range strings.FieldsSeq(strings.Trim(st.arg, "()")) {
+			if len(d.PermanentFlags) < maxFlags {
+				d.PermanentFlags = append(d.PermanentFlags, f)
+			}
+		}
 	case "MAILBOXID":
 		if id := strings.Trim(st.arg, "()"); isObjectID(id) {
 			d.MailboxID = id

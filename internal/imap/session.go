@@ -24,28 +24,31 @@ type Session struct {
 	tags    int
 	pending []*command // sent, not answered
 
-	ctx        context.Context // of the running command
-	cmd        string          // its name, for errors
-	busy       atomic.Bool
-	logout     bool      // BYE is expected
-	idling     bool      // no progress deadline
-	deadline   time.Time // the read deadline last set
-	cont       bool      // a continuation request has arrived
-	junk       int
-	responses  int
-	status     status // of the response being handled
-	stop       func() bool
-	flags      map[string][]string
-	enabled    map[string]bool // by ENABLE, as the server confirmed it
-	utf8       bool            // UTF8=ACCEPT is enabled
-	encrypted  bool
-	zip        *deflateConn // nil: not compressed
-	challenge  []byte       // text of the last continuation request
-	row        Row
-	selected   selected
-	plainList  bool // extended LIST was refused or answered with nothing
-	esearch    esearchTrust
-	secretText string // never to be seen in errors and traces
+	ctx       context.Context // of the running command
+	cmd       string          // its name, for errors
+	busy      atomic.Bool
+	logout    bool      // BYE is expected
+	idling    bool      // no progress deadline
+	deadline  time.Time // the read deadline last set
+	moved     int       // bytes read since then, or minProgress for a whole response
+	cont      bool      // a continuation request has arrived
+	junk      int
+	responses int    // to the running command
+	answer    int    // bytes of the untagged ones, FETCH not counted
+	status    status // of the response being handled
+	stop      func() bool
+	flags     map[string][]string // flag lists seen, by how they are written
+	flagTexts int                 // bytes of their texts
+	enabled   map[string]bool     // by ENABLE, as the server confirmed it
+	utf8      bool                // UTF8=ACCEPT is enabled
+	encrypted bool
+	zip       *deflateConn // nil: not compressed
+	challenge []byte       // text of the last continuation request
+	row       Row
+	selected  selected
+	plainList bool // extended LIST was refused or answered with nothing
+	esearch   esearchTrust
+	secrets   []string // while a login runs: never to be seen in errors and traces
 
 	mu     sync.Mutex
 	err    error
@@ -73,7 +76,7 @@ type command struct {
 
 // A handler gets each untagged response first: its kind in upper case, the number before it if there was one, and
 // the parser behind the kind. It reports whether the response was for it. An error means that the response made no
-// sense, unless it is a sinkError.
+// sense and is skipped, unless it is a sinkError or a protoError.
 type handler func(kind string, num uint32, p *parser) (bool, error)
 
 var (
@@ -155,10 +158,16 @@ func (s *Session) enter(ctx context.Context, cmd string) error {
 		s.busy.Store(false)
 		return &Error{Class: Canceled, Cmd: cmd, Err: context.Cause(ctx)}
 	}
-	s.ctx, s.cmd, s.responses = ctx, cmd, 0
-	s.zip.newCommand()
+	s.ctx, s.cmd = ctx, cmd
+	s.recount()
 	s.stop = context.AfterFunc(ctx, func() { _ = s.raw.Close() })
 	return nil
+}
+
+// recount begins to count what the server sends from nothing.
+func (s *Session) recount() {
+	s.responses, s.answer = 0, 0
+	s.zip.newCommand()
 }
 
 // leave ends what enter began.
@@ -170,9 +179,13 @@ func (s *Session) leave() {
 	s.busy.Store(false)
 }
 
+// minProgress is how many bytes of a response that is not whole yet count as progress. A byte now and then does not.
+const minProgress = 1 << 10
+
 // Read implements io.Reader for the framer, with the progress deadline.
 func (s *Session) Read(b []byte) (int, error) {
-	if !s.idling {
+	if !s.idling && (s.moved >= minProgress || s.deadline.IsZero()) {
+		s.moved = 0
 		// Setting it costs a little; often enough is enough.
 		if now := time.Now(); s.deadline.Sub(now) < s.o.Idle-s.o.Idle/32 {
 			s.deadline = now.Add(s.o.Idle)
@@ -181,7 +194,9 @@ func (s *Session) Read(b []byte) (int, error) {
 			}
 		}
 	}
-	return s.conn.Read(b)
+	n, err := s.conn.Read(b)
+	s.moved += n
+	return n, err
 }
 
 func (s *Session) write(b []byte) error {
@@ -321,6 +336,7 @@ func (s *Session) step(h handler) error {
 	if err != nil {
 		return s.fail(err)
 	}
+	s.moved = minProgress
 	s.traceIn(f)
 	return s.handle(f, h)
 }

@@ -57,6 +57,7 @@ func (s *Session) Store(ctx context.Context, set UIDSet, action StoreAction, fla
 		var kept UIDSet
 		if st.code == "MODIFIED" {
 			kept, _ = parseUIDSet([]byte(st.arg))
+			kept = kept.And(part)
 			out.Modified.AddSet(kept)
 		}
 		if st.status == "OK" {

@@ -46,7 +46,7 @@ func (s *Session) traceIn(f frame) {
 		return
 	}
 	b, _, more := bytes.Cut(f.b, []byte("\n"))
-	if b[0] == '+' && s.secretText != "" {
+	if b[0] == '+' && len(s.secrets) > 0 {
 		b, more = []byte("+ (hidden)"), false // salt and proof are enough to guess passwords with
 	}
 	if _, rest, ok := untaggedNumber(b); ok && (hasPrefixFold(rest, "FETCH") || hasPrefixFold(rest, "UIDFETCH")) {
