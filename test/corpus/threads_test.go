@@ -14,7 +14,6 @@ import (
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/store"
-	"github.com/posthorn/posthorn/internal/vault"
 )
 
 // threaded is a message with what threading reads of it.
@@ -51,23 +50,7 @@ func readHeads(list []Message, folder string) []threaded {
 func threadsOf(t *testing.T, s *store.Store, list []threaded, order []int, at int) []mail.ThreadID {
 	t.Helper()
 	ctx := context.Background()
-	app, err := s.DefaultApp(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	acct := mail.Account{ID: mail.AccountID(fmt.Sprintf("00000000-0000-4000-8000-%012x", rand.Uint64()>>16)), App: app.ID, Email: "open@example.test", Provider: "imap",
-		Settings: mail.Settings{IMAP: mail.Endpoint{Host: "127.0.0.1", Port: 143, Security: mail.SecurityNone, Username: "open@example.test"}}}
-	if err := s.CreateAccount(ctx, acct, mail.Credentials{IMAPPassword: mail.NewSecret("x")}); err != nil {
-		t.Fatal(err)
-	}
-	mb, err := s.Mailbox(ctx, acct.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	term, err := mb.NextTerm(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	acct, mb, term := newMailbox(t, s)
 	apply := func(b store.Batch) store.Result {
 		b.Term, b.Origin = term, mail.OriginInitial
 		r, err := mb.Apply(ctx, b)
@@ -106,7 +89,7 @@ func threadsOf(t *testing.T, s *store.Store, list []threaded, order []int, at in
 		}
 		out[i] = m.Thread
 	}
-	if err := s.DeleteAccount(ctx, acct.ID); err != nil {
+	if err := s.DeleteAccount(ctx, acct); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -139,15 +122,7 @@ func TestThreads(t *testing.T) {
 		return
 	}
 	all := Messages(t, dir)
-	keys, err := vault.NewKeyring([]byte(strings.Repeat("k", 32)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := store.Open(t.Context(), store.Options{Dir: t.TempDir(), Keys: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := newStore(t)
 	oracle(t, dir, "agreed_threads.jsonl", func(truth agreed) {
 		list := readHeads(all, truth.Folder)
 		rng := rand.New(rand.NewPCG(1, uint64(len(list))))
