@@ -64,13 +64,13 @@ func readAll(data []byte) {
 	}
 }
 
-// growth returns how much longer twice the input takes: the least of some rounds, because noise only ever adds. It takes
-// little time, since a fuzzer gives up on what does not return within a second.
-func growth(before, unit, after string, n int) (ratio float64, least time.Duration) {
+// growth returns how much longer twice the input takes: the least of some rounds, because noise only ever adds. It spends
+// about twice the time given, since a fuzzer gives up on what does not return within a second.
+func growth(before, unit, after string, n int, spend time.Duration) (ratio float64, least time.Duration) {
 	one, two := grown(before, unit, after, n), grown(before, unit, after, 2*n)
 	best := func(data []byte) time.Duration {
 		least, spent := time.Hour, time.Duration(0)
-		for round := 0; round < 15 && spent < 20*time.Millisecond; round++ {
+		for round := 0; round < 15 && spent < spend; round++ {
 			start := time.Now()
 			readAll(data)
 			took := time.Since(start)
@@ -85,16 +85,16 @@ func growth(before, unit, after string, n int) (ratio float64, least time.Durati
 // steep reports whether time grows faster than the input, three times in a row and over two doublings: one
 // disturbance does not look like that. What takes long already is not made longer.
 func steep(before, unit, after string, n int) bool {
-	const most = 2.5
+	const most, spend = 2.5, 20 * time.Millisecond
 	for range 3 {
-		r, took := growth(before, unit, after, n)
+		r, took := growth(before, unit, after, n, spend)
 		if r < most {
 			return false
 		}
 		if took > 200*time.Millisecond {
 			continue
 		}
-		if r, _ := growth(before, unit, after, 2*n); r < most {
+		if r, _ := growth(before, unit, after, 2*n, spend); r < most {
 			return false
 		}
 	}
@@ -149,7 +149,7 @@ func BenchmarkGrowth(b *testing.B) {
 					b.Errorf("%s: twice as much takes more than 2.5 times as long", g.name)
 				}
 			}
-			r, least := growth(g.before, g.unit, g.after, n)
+			r, least := growth(g.before, g.unit, g.after, n, 100*time.Millisecond)
 			b.ReportMetric(r, "t(2n)/t(n)")
 			b.ReportMetric(float64(least.Nanoseconds())/float64(2*n*len(g.unit)), "ns/byte")
 			b.ReportMetric(0, "ns/op")
@@ -184,7 +184,7 @@ func FuzzGrowth(f *testing.F) {
 			t.Skip()
 		}
 		n := 1 + 20_000/len(unit)
-		if r, _ := growth(before, unit, after, n); r > 2.5 && steep(before, unit, after, 4*n) {
+		if r, _ := growth(before, unit, after, n, 2*time.Millisecond); r > 2.5 && steep(before, unit, after, 4*n) {
 			t.Errorf("%q %q %q: twice as much takes more than 2.5 times as long", before, unit, after)
 		}
 	})
