@@ -35,6 +35,7 @@ type engine struct {
 	told   []string
 	status map[mail.AccountID]mail.SyncStatus
 	store  *store.Store
+	during func() // called while an operation is under way; nil: nothing
 }
 
 func (e *engine) Start(id mail.AccountID) { e.tell("start", id) }
@@ -53,6 +54,9 @@ func (e *engine) Do(ctx context.Context, id mail.AccountID, op mail.Operation) (
 	mb, err := e.store.Mailbox(ctx, id)
 	if err != nil {
 		return op, err
+	}
+	if e.during != nil {
+		e.during()
 	}
 	return mb.AddOperation(ctx, op)
 }

@@ -37,8 +37,9 @@ type call struct {
 	only  mail.AccountID // of an access token: the one account it speaks for
 	route string
 
-	body    io.ReadCloser // without the bound of r.Body
-	counted bool          // against the limit of the grant
+	body    io.ReadCloser                 // without the bound of r.Body
+	counted bool                          // against the limit of the grant
+	keep    func(status int, body []byte) // told the answer before it is sent; nil: nobody is
 	status  int
 	bytes   int64
 }
@@ -110,7 +111,11 @@ func (c *call) run(r route) {
 			return
 		}
 	}
-	if err := r.handle(c); err != nil {
+	handle := r.handle
+	if c.keyed(r) {
+		handle = func(c *call) error { return c.onceJSON(r.handle) }
+	}
+	if err := handle(c); err != nil {
 		c.fail(err)
 	}
 }

@@ -84,6 +84,10 @@ func (a *API) createDraft(c *call) error {
 		return err
 	}
 	defer u.drop(c.r.Context())
+	return c.once(u.digest, func() error { return a.saveNewDraft(c, acct, mb, u) })
+}
+
+func (a *API) saveNewDraft(c *call, acct mail.Account, mb *store.Mailbox, u *upload) error {
 	m := mime.Composition{From: []mime.Address{{Name: acct.Name, Email: acct.Email}}}
 	if m.Check() != nil {
 		m.From = nil // a login that is no address
@@ -108,6 +112,10 @@ func (a *API) updateDraft(c *call) error {
 		return err
 	}
 	defer u.drop(c.r.Context())
+	return c.once(u.digest, func() error { return a.changeDraft(c, acct, mb, u, id) })
+}
+
+func (a *API) changeDraft(c *call, acct mail.Account, mb *store.Mailbox, u *upload, id mail.MessageID) error {
 	unlock, err := a.drafts.lock(c.r.Context(), string(acct.ID)+" "+string(id))
 	if err != nil {
 		return err

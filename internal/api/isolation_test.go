@@ -22,6 +22,7 @@ var bodies = map[string]string{
 	"PUT /v3/grants/{grant}/messages/{message}":       `{"unread":true}`,
 	"PUT /v3/grants/{grant}/messages/clean":           `{"message_id":["m"]}`,
 	"PUT /v3/grants/{grant}/threads/{thread}":         `{"unread":true}`,
+	"POST /v3/grants/{grant}/messages/send":           `{"to":[{"email":"x@example.test"}]}`,
 	"POST /v3/grants/{grant}/drafts":                  `{"subject":"x"}`,
 	"PUT /v3/grants/{grant}/drafts/{draft}":           `{"subject":"x"}`,
 	"PUT /v3/webhooks/{webhook}":                      `{"description":"x"}`,
@@ -125,9 +126,9 @@ func TestNobodySeesAnothersThings(t *testing.T) {
 		routes++
 		method, pattern, _ := strings.Cut(r.pattern, " ")
 		body := bodies[r.pattern]
-		ask := func(ids map[string]string, header string) *answer {
+		ask := func(ids map[string]string, header string, more ...string) *answer {
 			t.Helper()
-			a := b.send(method, filled(t, pattern, ids), body, "Authorization", header)
+			a := b.send(method, filled(t, pattern, ids), body, append([]string{"Authorization", header}, more...)...)
 			if a.Header().Get("X-Request-Id") == "" || a.Header().Get("Content-Type") != "application/json" || a.json.RequestID != a.Header().Get("X-Request-Id") {
 				t.Errorf("%s: %v", r.pattern, a.Header())
 			}
@@ -145,6 +146,12 @@ func TestNobodySeesAnothersThings(t *testing.T) {
 			has, hasNot := ask(theirs, header), ask(nothing, header)
 			if has.Code != 401 || same(has) != same(hasNot) {
 				t.Errorf("%s with a token: %d %s and %d %s", r.pattern, has.Code, has.Body, hasNot.Code, hasNot.Body)
+			}
+		}
+		// Whatever changes something heeds an Idempotency-Key.
+		if method != "GET" {
+			if a := ask(theirs, "Bearer "+b.key, keyHeader, strings.Repeat("k", maxKey+1)); a.Code != 400 || a.json.Error.Type != v3.TypeKeyInvalid {
+				t.Errorf("%s with a key that is too long: %d %s", r.pattern, a.Code, a.Body)
 			}
 		}
 		header := "Bearer " + eve.key

@@ -130,3 +130,30 @@ func TestDescriptionIsValid(t *testing.T) {
 		}
 	}
 }
+
+// TestDescriptionHasEveryKey: whatever changes something takes an Idempotency-Key, and the description says so.
+func TestDescriptionHasEveryKey(t *testing.T) {
+	t.Parallel()
+	doc, err := libopenapi.NewDocument(docs.OpenAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, err := doc.BuildV3Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range New(Deps{}).routes {
+		method, path, _ := strings.Cut(r.pattern, " ")
+		item := model.Model.Paths.PathItems.GetOrZero(path)
+		if r.open || item == nil {
+			continue
+		}
+		takes := false
+		for _, p := range item.GetOperations().GetOrZero(strings.ToLower(method)).Parameters {
+			takes = takes || p.Name == keyHeader
+		}
+		if takes == (method == "GET") {
+			t.Errorf("%s: the description says that it takes a key: %v", r.pattern, takes)
+		}
+	}
+}

@@ -111,6 +111,9 @@ func (c *call) send(status int, write func(*bytes.Buffer) error) {
 		status = http.StatusInternalServerError
 		b.WriteString(`{"request_id":"` + c.id + `","error":{"type":"` + v3.TypeUnexpected + `","message":"unexpected error"}}`)
 	}
+	if c.keep != nil {
+		c.keep(status, b.Bytes())
+	}
 	h := c.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")

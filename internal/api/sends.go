@@ -160,9 +160,6 @@ func (c *call) sendMIME(acct mail.Account, mb *store.Mailbox, fields v3.Fields) 
 	}
 }
 
-// maxIdempotencyKey is the longest Idempotency-Key.
-const maxIdempotencyKey = 256
-
 // digest names what the request asks for, whatever form it came in.
 func (u *upload) digest() string {
 	said := u.MessageWrite
@@ -190,9 +187,9 @@ func (u *upload) digest() string {
 func (c *call) send1(acct mail.Account, mb *store.Mailbox, fields v3.Fields, metadata map[string]string, digest func() string, o sender.Outgoing) error {
 	ctx, cancel := c.detached(sendTime)
 	defer cancel()
-	if o.Key = c.r.Header.Get("Idempotency-Key"); len(o.Key) > maxIdempotencyKey {
-		c.error(http.StatusBadRequest, v3.Error{Type: v3.TypeKeyInvalid, Message: "Idempotency-Key is longer than 256 characters"})
-		return nil
+	o.Key = c.r.Header.Get(keyHeader)
+	if len(o.Key) > maxKey {
+		return c.keyTooLong()
 	}
 	if acct.Settings.SMTP == nil {
 		return sender.NoSMTP()
@@ -211,11 +208,10 @@ func (c *call) send1(acct mail.Account, mb *store.Mailbox, fields v3.Fields, met
 		return err
 	}
 	if again && s.Request != request {
-		c.error(http.StatusConflict, v3.Error{Type: v3.TypeKeyReused, Message: "the Idempotency-Key is that of another request; that one stands"})
-		return nil
+		return c.keyReused()
 	}
 	if again {
-		c.Header().Set("Idempotent-Response", "true")
+		c.Header().Set(againHeader, "true")
 	}
 	status := http.StatusAccepted
 	switch s.State {

@@ -479,7 +479,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id mail.AccountID) error {
 		return noAccount(nil)
 	}
 	err := s.control.write(ctx, func(t *tx) error {
-		for _, table := range []string{"account_keys", "account_secrets", "tokens", "webhook_cursors", "webhook_deliveries", "webhook_replays", "feed_logs", "feed"} {
+		for _, table := range []string{"account_keys", "account_secrets", "tokens", "answers", "webhook_cursors", "webhook_deliveries", "webhook_replays", "feed_logs", "feed"} {
 			if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE account_id=?", string(id)); err != nil {
 				return err
 			}

@@ -35,6 +35,7 @@ const (
 
 	TypeKeyInvalid = "api.invalid_idempotency_key"
 	TypeKeyReused  = "api.invalid_idempotent_request"
+	TypeKeyBusy    = "api.concurrent_idempotent_request"
 )
 
 // StatusClientGone answers a request whose caller hung up; nobody reads it, the logs do.

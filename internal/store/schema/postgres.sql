@@ -50,6 +50,19 @@ CREATE INDEX tokens_account ON tokens(account_id);
 CREATE INDEX tokens_family ON tokens(family);
 CREATE INDEX tokens_expires ON tokens(expires_at) WHERE expires_at IS NOT NULL;
 
+CREATE TABLE answers(                   -- to requests with an Idempotency-Key, for an hour
+  name bytea PRIMARY KEY,               -- SHA-256 of the key and whose it is
+  app_id uuid NOT NULL,
+  account_id uuid,                      -- NULL: about the application
+  request bytea NOT NULL,               -- SHA-256
+  status bigint,                        -- HTTP; NULL: not ended
+  wrapped bytea,                        -- key of the next, wrapped by the master key
+  sealed bytea,
+  created_at bigint NOT NULL
+);
+CREATE INDEX answers_account ON answers(account_id);
+CREATE INDEX answers_created ON answers(created_at);
+
 CREATE TABLE accounts(
   id uuid PRIMARY KEY,
   app_id uuid NOT NULL,
