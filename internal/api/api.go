@@ -21,6 +21,7 @@ type Engine interface {
 	Start(id mail.AccountID)
 	Stop(ctx context.Context, id mail.AccountID) error
 	Status(id mail.AccountID) (mail.SyncStatus, bool)
+	Proofs(id mail.AccountID) map[mail.FolderID]mail.FolderProof
 	Do(ctx context.Context, id mail.AccountID, op mail.Operation) (mail.Operation, error)
 }
 

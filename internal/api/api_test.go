@@ -34,6 +34,7 @@ type engine struct {
 	mu     sync.Mutex
 	told   []string
 	status map[mail.AccountID]mail.SyncStatus
+	proofs map[mail.FolderID]mail.FolderProof
 	store  *store.Store
 	during func() // called while an operation is under way; nil: nothing
 }
@@ -60,6 +61,8 @@ func (e *engine) Do(ctx context.Context, id mail.AccountID, op mail.Operation) (
 	}
 	return mb.AddOperation(ctx, op)
 }
+
+func (e *engine) Proofs(mail.AccountID) map[mail.FolderID]mail.FolderProof { return e.proofs }
 
 func (e *engine) Status(id mail.AccountID) (mail.SyncStatus, bool) {
 	s, ok := e.status[id]

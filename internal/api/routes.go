@@ -40,6 +40,9 @@ func (a *API) allRoutes() []route {
 		{"PUT /v3/grants/{grant}", a.updateGrant, false},
 		{"DELETE /v3/grants/{grant}", a.deleteGrant, false},
 
+		{"GET /v3/grants/{grant}/freshness", a.getFreshness, false},
+		{"GET /v3/grants/{grant}/quarantine", a.listQuarantine, false},
+
 		{"GET /v3/grants/{grant}/folders", a.listFolders, false},
 		{"POST /v3/grants/{grant}/folders", a.createFolder, false},
 		{"GET /v3/grants/{grant}/folders/{folder}", a.getFolder, false},

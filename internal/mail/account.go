@@ -76,6 +76,19 @@ type SyncStatus struct {
 	FreshAt time.Time `json:"fresh_at,omitempty"` // last time the whole account was proven equal to the server
 	Done    int64     `json:"done,omitempty"`     // initial sync: messages readable
 	Total   int64     `json:"total,omitempty"`    // initial sync: messages at the server
+
+	SeenAt    time.Time `json:"seen_at,omitzero"`    // last time all folders were looked at
+	AuditedAt time.Time `json:"audited_at,omitzero"` // last time every UID and every flag of all folders was compared
+	Rate      float64   `json:"-"`                   // messages that become readable a second; 0: not known, or nothing is left to be done
+	ETA       time.Time `json:"-"`                   // when all will be readable at that rate; zero: not known
+}
+
+// FolderProof says how far a folder is proven to be what the server has.
+type FolderProof struct {
+	FreshAt   time.Time // last time all that the server says of it agreed with the store: counts, UIDNEXT, MODSEQ, or more
+	AuditedAt time.Time // last time every UID and every flag was compared
+	Trouble   string    // why it cannot be looked at now, in words; "" if it can
+	NextTry   time.Time // of a folder in trouble
 }
 
 // Account is one connected mailbox.

@@ -16,9 +16,9 @@ const (
 	FolderDeleted  ChangeKind = 12
 	FolderReset    ChangeKind = 13 // the folder's UIDVALIDITY changed: everything in it was compared anew
 	ThreadMerged   ChangeKind = 20 // Object is the surviving id, Data.From the one that now resolves to it
-	AccountState   ChangeKind = 30 // Data.State and Data.Reason
+	AccountState   ChangeKind = 30 // Data.State, Data.Reason and Data.Action
 	SyncDone       ChangeKind = 31 // the initial sync is complete
-	SyncGap        ChangeKind = 32 // we may have missed something and say so
+	SyncGap        ChangeKind = 32 // between Data.Since and Data.Until things may have come and gone untold; Data.Reason says why
 	SendAccepted   ChangeKind = 40 // Object of these is the id of the send, Data.Send its state
 	SendSucceeded  ChangeKind = 41 // the mail server took it, for at least one recipient
 	SendNotDone    ChangeKind = 42 // failed or uncertain, Data.Reason says why
@@ -68,6 +68,9 @@ type ChangeData struct {
 	Metadata map[string]string `json:"md,omitempty"`
 	State    State             `json:"state,omitempty"`
 	Reason   string            `json:"why,omitempty"`
+	Action   string            `json:"do,omitempty"`
+	Since    int64             `json:"since,omitempty"` // of a gap: Unix seconds of its beginning and its end
+	Until    int64             `json:"until,omitempty"`
 	Send     SendState         `json:"send,omitempty"`
 	Row      int64             `json:"r,omitempty"` // of a deleted message: what it had, for readers that know messages by it
 }

@@ -75,7 +75,7 @@ func render(ctx context.Context, acct mail.Account, mb *store.Mailbox, c mail.Ch
 	case mail.ThreadMerged:
 		v.note.Data.Object = v3.Merged{ID: c.Object, MergedID: c.Data.From, GrantID: acct.ID, Object: "thread"}
 	case mail.SyncGap:
-		v.note.Data.Object = v3.Gap{GrantID: acct.ID, Object: "gap", Reason: c.Data.Reason}
+		v.note.Data.Object = v3.Gap{GrantID: acct.ID, Object: "gap", Since: c.Data.Since, Until: c.Data.Until, Reason: c.Data.Reason}
 	case mail.SyncDone:
 		v.note.Source = v3.SourceHistory
 		v.note.Data.Object = v3.GrantNotice{Code: v3.CodeCreated, GrantID: acct.ID, IntegrationID: acct.App, Provider: acct.Provider, Type: kind}
@@ -101,7 +101,7 @@ func (v *view) state(acct mail.Account, c mail.Change) {
 		no := false
 		o.Email, o.Reauth = acct.Email, &no
 	}
-	sync := v3.SyncOf(mail.SyncStatus{State: c.Data.State, Since: c.At, Reason: c.Data.Reason})
+	sync := v3.SyncOf(mail.SyncStatus{State: c.Data.State, Since: c.At, Reason: c.Data.Reason, Action: c.Data.Action})
 	o.Sync = &sync
 	v.note.Data.Object = o
 }

@@ -77,9 +77,9 @@ func (s *Store) CreateAccount(ctx context.Context, a mail.Account, c mail.Creden
 			return err
 		}
 		err = t.insertMany(ctx, "accounts", []string{"id", "app_id", "email", "email_key", "name", "provider", "settings", "scope", "state",
-			"sync_state", "sync_since", "sync_reason", "sync_action", "fresh_at", "sync_done", "sync_total", "created_at", "updated_at"},
+			"sync_state", "sync_since", "sync_reason", "sync_action", "fresh_at", "seen_at", "audited_at", "sync_done", "sync_total", "created_at", "updated_at"},
 			[][]any{{string(a.ID), string(a.App), clean(a.Email), emailKey(a.Email), clean(a.Name), clean(a.Provider), clean(string(settings)), jsonList(cleanList(a.Scope)), clean(a.State),
-				string(a.Sync.State), millis(a.Sync.Since), clean(a.Sync.Reason), clean(a.Sync.Action), millis(a.Sync.FreshAt), a.Sync.Done, a.Sync.Total,
+				string(a.Sync.State), millis(a.Sync.Since), clean(a.Sync.Reason), clean(a.Sync.Action), millis(a.Sync.FreshAt), millis(a.Sync.SeenAt), millis(a.Sync.AuditedAt), a.Sync.Done, a.Sync.Total,
 				a.CreatedAt.UnixMilli(), a.UpdatedAt.UnixMilli()}}, "")
 		if isUnique(err) {
 			return taken
@@ -293,8 +293,8 @@ func (s *Store) SetSync(ctx context.Context, id mail.AccountID, st mail.SyncStat
 		return noAccount(nil)
 	}
 	return s.control.write(ctx, func(t *tx) error {
-		n, err := t.exec(ctx, "UPDATE accounts SET sync_state=?, sync_since=?, sync_reason=?, sync_action=?, fresh_at=?, sync_done=?, sync_total=? WHERE id=?",
-			string(st.State), millis(st.Since), clean(st.Reason), clean(st.Action), millis(st.FreshAt), st.Done, st.Total, string(id))
+		n, err := t.exec(ctx, "UPDATE accounts SET sync_state=?, sync_since=?, sync_reason=?, sync_action=?, fresh_at=?, seen_at=?, audited_at=?, sync_done=?, sync_total=? WHERE id=?",
+			string(st.State), millis(st.Since), clean(st.Reason), clean(st.Action), millis(st.FreshAt), millis(st.SeenAt), millis(st.AuditedAt), st.Done, st.Total, string(id))
 		if err == nil && n == 0 {
 			return noAccount(nil)
 		}
@@ -314,7 +314,7 @@ type AccountQuery struct {
 	Desc          bool
 }
 
-const accountColumns = `id, app_id, email, name, provider, settings, scope, state, sync_state, sync_since, sync_reason, sync_action, fresh_at, sync_done, sync_total, created_at, updated_at`
+const accountColumns = `id, app_id, email, name, provider, settings, scope, state, sync_state, sync_since, sync_reason, sync_action, fresh_at, seen_at, audited_at, sync_done, sync_total, created_at, updated_at`
 
 // Accounts returns the accounts that q selects.
 func (s *Store) Accounts(ctx context.Context, q AccountQuery) ([]mail.Account, error) {
@@ -390,15 +390,16 @@ func scanAccount(r interface{ Scan(...any) error }) (mail.Account, error) {
 	var a mail.Account
 	var settings string
 	var scope sql.NullString
-	var since, fresh, created, updated sql.NullInt64
+	var since, fresh, seen, audited, created, updated sql.NullInt64
 	if err := r.Scan(&a.ID, &a.App, &a.Email, &a.Name, &a.Provider, &settings, &scope, &a.State, &a.Sync.State, &since, &a.Sync.Reason, &a.Sync.Action,
-		&fresh, &a.Sync.Done, &a.Sync.Total, &created, &updated); err != nil {
+		&fresh, &seen, &audited, &a.Sync.Done, &a.Sync.Total, &created, &updated); err != nil {
 		return a, err
 	}
 	if err := json.Unmarshal([]byte(settings), &a.Settings); err != nil {
 		return a, fmt.Errorf("settings of account %s: %w", a.ID, err)
 	}
 	a.Sync.Since, a.Sync.FreshAt, a.CreatedAt, a.UpdatedAt = fromMillis(since), fromMillis(fresh), fromMillis(created), fromMillis(updated)
+	a.Sync.SeenAt, a.Sync.AuditedAt = fromMillis(seen), fromMillis(audited)
 	var err error
 	a.Scope, err = parseList[string](scope)
 	return a, err
@@ -533,7 +534,7 @@ func (s *Store) eraseObjects(ctx context.Context, id mail.AccountID) error {
 }
 
 // accountTables are the PostgreSQL tables with rows of one account, state last: its row says that there is more to erase.
-var accountTables = []string{"search_blocks", "search_segments", "search_state", "outbox", "operations", "bounces", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "message_metadata", "messages", "folders", "state"}
+var accountTables = []string{"search_blocks", "search_segments", "search_state", "outbox", "operations", "units", "bounces", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "message_metadata", "messages", "folders", "state"}
 
 func (s *Store) erasePostgres(ctx context.Context, id mail.AccountID) error {
 	if err := s.eraseObjects(ctx, id); err != nil {

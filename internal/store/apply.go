@@ -218,8 +218,11 @@ func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
 		old := a.st.sync
 		a.st.sync = state
 		if old == nil || old.State != state.State || old.Reason != state.Reason || old.Action != state.Action {
-			a.tell(mail.AccountState, "", mail.ChangeData{State: state.State, Reason: state.Reason}, nil)
+			a.tell(mail.AccountState, "", mail.ChangeData{State: state.State, Reason: state.Reason, Action: state.Action}, nil)
 		}
+	}
+	if g := b.Gap; g != nil {
+		a.tell(mail.SyncGap, "", mail.ChangeData{Reason: clean(g.Reason), Since: g.Since.Unix(), Until: g.Until.Unix()}, nil)
 	}
 	if b.Done && !a.st.syncDone {
 		a.st.syncDone = true

@@ -471,7 +471,7 @@ func TestFlagsStateAndQuarantine(t *testing.T) {
 		if m := b.get(id); m.Body != mail.BodyQuarantined || m.Trouble != "the server refused" {
 			t.Errorf("in quarantine: %v %q", m.Body, m.Trouble)
 		}
-		troubles, err := b.Troubles(t.Context())
+		troubles, err := b.Troubles(t.Context(), 10)
 		if err != nil || len(troubles) != 1 || troubles[0].PlacementRef != ref("INBOX", 1) || !troubles[0].NextTry.Equal(farFuture) {
 			t.Errorf("troubles: %+v %v", troubles, err)
 		}

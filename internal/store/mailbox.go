@@ -55,6 +55,7 @@ type Batch struct {
 	Cursors []Cursor
 	State   *mail.SyncStatus // what the account says of itself; a change if state, reason or action differ from the last
 	Done    bool             // the initial sync is complete; a change the first time
+	Gap     *Gap             // a time of which not everything can be told
 }
 
 // NewMessage is one copy of a message, with the facts of its header.
@@ -107,6 +108,13 @@ type Trouble struct {
 	PlacementRef
 	Reason  string // in words, for people
 	NextTry time.Time
+	Message mail.MessageID // told by Troubles, not read by Apply
+}
+
+// Gap is a time in which things may have come and gone at the server unseen.
+type Gap struct {
+	Since, Until time.Time
+	Reason       string // in words
 }
 
 // Cursor says how far a folder is stored. Zero values keep what is stored.

@@ -138,23 +138,33 @@ func (m *Mailbox) Counts(ctx context.Context) (Counts, error) {
 	return c, err
 }
 
-// Troubles returns the placements in quarantine, the one that is tried next first.
-func (m *Mailbox) Troubles(ctx context.Context) ([]Trouble, error) {
+// Troubles returns at most limit of the placements in quarantine, the one that is tried next first.
+func (m *Mailbox) Troubles(ctx context.Context, limit int) ([]Trouble, error) {
 	var list []Trouble
 	err := m.db.read(ctx, func(t *tx) error {
-		return each(ctx, t, `SELECT f.public, p.uidvalidity, p.uid, p.trouble, p.next_try FROM placements p JOIN folders f ON {a:f}f.id = p.folder_id
-			WHERE {a:p}p.trouble IS NOT NULL ORDER BY p.next_try, f.public, p.uid`, nil, func(r *sql.Rows) error {
+		return each(ctx, t, `SELECT f.public, p.uidvalidity, p.uid, p.trouble, p.next_try, m.public
+			FROM placements p JOIN folders f ON {a:f}f.id = p.folder_id JOIN messages m ON {a:m}m.id = p.message_id
+			WHERE {a:p}p.trouble IS NOT NULL ORDER BY p.next_try, f.public, p.uid LIMIT ?`, []any{limit}, func(r *sql.Rows) error {
 			var q Trouble
 			var next sql.NullInt64
-			if err := r.Scan(&q.Folder, &q.UIDValidity, &q.UID, &q.Reason, &next); err != nil {
+			var public sql.RawBytes
+			if err := r.Scan(&q.Folder, &q.UIDValidity, &q.UID, &q.Reason, &next, &public); err != nil {
 				return err
 			}
-			q.NextTry = time.UnixMilli(next.Int64).UTC()
+			q.NextTry, q.Message = time.UnixMilli(next.Int64).UTC(), publicID(public).id()
 			list = append(list, q)
 			return nil
 		})
 	})
 	return list, err
+}
+
+// CountTroubles returns how many placements are in quarantine, and how many units are set aside.
+func (m *Mailbox) CountTroubles(ctx context.Context) (n int64, err error) {
+	err = m.db.read(ctx, func(t *tx) error {
+		return t.row(ctx, "SELECT (SELECT COUNT(*) FROM placements WHERE {a}trouble IS NOT NULL) + (SELECT COUNT(*) FROM units WHERE {a}reason <> '')").Scan(&n)
+	})
+	return n, err
 }
 
 // Synced tells whether the initial sync was completed once.

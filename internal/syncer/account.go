@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
@@ -26,6 +27,10 @@ type account struct {
 	stopped chan struct{}
 	again   chan struct{} // signals: read the settings again and go on at once
 	status  status
+	proofs  proofs
+	notice  notice
+	day     day
+	aside   atomic.Int64  // what is in quarantine
 	news    chan struct{} // signals: something happened in INBOX
 	ops     chan struct{} // signals: operations wait
 

@@ -36,6 +36,8 @@ type Events struct {
 	Pass  func(id mail.AccountID, full bool) // a pass over all folders is complete
 	State func(id mail.AccountID, s mail.SyncStatus)
 	Panic func(id mail.AccountID, v any) // an account's goroutine panicked; it is restarted
+	// Told is how long it took from the server's notice that something happened in INBOX until that was stored.
+	Told func(id mail.AccountID, took time.Duration)
 }
 
 func (o Options) withDefaults() Options {
@@ -60,6 +62,9 @@ func (o Options) withDefaults() Options {
 	if o.Events.State == nil {
 		o.Events.State = func(mail.AccountID, mail.SyncStatus) {}
 	}
+	if o.Events.Told == nil {
+		o.Events.Told = func(mail.AccountID, time.Duration) {}
+	}
 	if o.Events.Panic == nil {
 		o.Events.Panic = func(mail.AccountID, any) {}
 	}
@@ -70,6 +75,7 @@ func (o Options) withDefaults() Options {
 type Engine struct {
 	o        Options
 	governor *governor
+	usage    usage
 
 	ctx    context.Context
 	cancel context.CancelFunc

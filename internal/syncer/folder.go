@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
@@ -39,10 +40,14 @@ func (a *account) syncFolder(ctx context.Context, s *session, f mail.Folder, ful
 		pause := p.backoff.next(mail.Unavailable, 0, 0)
 		p.until = a.e.o.Now().Add(pause)
 		a.parked[f.ID] = p
+		a.proofs.trouble(f.ID, "the server does not open the folder", p.until)
 		a.log.Warn("folder cannot be opened", "op", "examine", "folder", f.ID, "retry_in", pause.String(), "err", err)
 		return folderResult{}, nil
 	}
-	delete(a.parked, f.ID)
+	if _, was := a.parked[f.ID]; was {
+		delete(a.parked, f.ID)
+		a.proofs.trouble(f.ID, "", time.Time{})
+	}
 	if v := mail.UIDValidity(sel.UIDValidity); v != f.UIDValidity {
 		if v == 0 {
 			v = 1 // a server without UIDVALIDITY; 0 means unknown to us

@@ -48,6 +48,9 @@ func (a *account) idle(ctx context.Context, s *session, poll time.Duration) erro
 			if err != nil {
 				return err
 			}
+			if took, told := a.notice.answered(a.e.o.Now()); told {
+				a.e.o.Events.Told(a.id, took)
+			}
 			if gone {
 				return nil // it may have moved: look everywhere
 			}
@@ -106,6 +109,7 @@ func (a *account) watchInbox(ctx context.Context) error {
 	s, err := a.tryOpen(ctx, func(u imap.Unilateral) {
 		switch u.Kind {
 		case imap.KindExists, imap.KindExpunge, imap.KindVanished, imap.KindFetch:
+			a.notice.told(a.e.o.Now())
 			signal(a.news)
 		}
 	})

@@ -142,9 +142,13 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		if !full && l.counted() {
 			delete(a.losses, l.ID)
 			proven = proven && l.same()
+			if l.same() {
+				a.proofs.proven(l.ID, began, false)
+			}
 			continue
 		}
 		if l.HeadersDone && l.Status != nil && l.Status.Has&imap.HasMessages != 0 && l.Status.Messages == 0 && l.counted() {
+			a.proofs.proven(l.ID, began, true)
 			continue
 		}
 		r, err := a.syncFolder(ctx, s, l.Folder, full)
@@ -153,6 +157,9 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		}
 		proven = proven && r.proven
 		lost += r.vanished
+		if r.proven {
+			a.proofs.proven(l.ID, began, full)
+		}
 	}
 	if err := s.deselect(ctx); err != nil {
 		return fmt.Errorf("leave the folder: %w", err)
@@ -166,7 +173,16 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	}
 	a.status.done(counts.Placements - counts.Unheld)
 	if full {
+		aside, err := a.mbox.CountTroubles(ctx)
+		if err != nil {
+			return err
+		}
+		a.aside.Store(aside)
 		a.lastAudit = began
+		a.status.audited(began)
+	}
+	if err := a.seen(ctx, began); err != nil {
+		return err
 	}
 	if doubt, _ := a.doubts(); proven && !doubt && counts.Unheld == 0 && counts.Vanished == 0 {
 		a.status.fresh(began)

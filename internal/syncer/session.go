@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
@@ -50,12 +51,12 @@ func (a *account) tryOpen(ctx context.Context, onUnilateral func(imap.Unilateral
 	return a.login(ctx, release, onUnilateral)
 }
 
-func (a *account) login(ctx context.Context, release func(), onUnilateral func(imap.Unilateral)) (*session, error) {
+func (a *account) login(ctx context.Context, free func(), onUnilateral func(imap.Unilateral)) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	creds, err := a.e.o.Store.Credentials(ctx, a.id)
 	if err != nil {
-		release()
+		free()
 		return nil, err
 	}
 	to := a.acct.Settings.IMAP
@@ -63,10 +64,17 @@ func (a *account) login(ctx context.Context, release func(), onUnilateral func(i
 	if a.e.o.TLS != nil {
 		conf = a.e.o.TLS.Clone()
 	}
+	profile := provider.For(a.acct)
+	count := a.e.usage.of(profile.Key)
+	count.connections.Add(1)
+	release := sync.OnceFunc(func() {
+		count.connections.Add(-1)
+		free()
+	})
 	c, err := imap.Dial(ctx, imap.Options{
 		Addr: net.JoinHostPort(to.Host, strconv.Itoa(to.Port)), ServerName: to.Host,
-		Security: security(to.Security), TLS: conf, DialContext: a.e.o.Guard.DialFor(to.Security), OnUnilateral: onUnilateral,
-		Limits: imap.Limits{Command: provider.For(a.acct).Limits.CommandBytes}, Trace: a.e.o.Trace(a.id),
+		Security: security(to.Security), TLS: conf, DialContext: a.meter(count, a.e.o.Guard.DialFor(to.Security)), OnUnilateral: onUnilateral,
+		Limits: imap.Limits{Command: profile.Limits.CommandBytes}, Trace: a.e.o.Trace(a.id),
 	})
 	if err != nil {
 		release()
@@ -74,9 +82,11 @@ func (a *account) login(ctx context.Context, release func(), onUnilateral func(i
 	}
 	s := &session{Session: c, release: release}
 	if err := c.Login(ctx, to.Username, creds.IMAPPassword.Reveal()); err != nil {
+		count.failed.Add(1)
 		s.close()
 		return nil, err
 	}
+	count.logins.Add(1)
 	if c.Caps().Has("ID") {
 		// Coremail refuses SELECT without it; others may refuse ID itself, which is no reason to stop.
 		if _, err := c.ID(ctx, map[string]string{"name": "Posthorn", "vendor": "Posthorn"}); err != nil && c.Err() != nil {

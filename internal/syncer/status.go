@@ -12,12 +12,21 @@ type status struct {
 	mu  sync.Mutex
 	now func() time.Time
 	s   mail.SyncStatus
+
+	pace pace
 }
 
 func (st *status) get() mail.SyncStatus {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.s
+	s := st.s
+	if s.Rate = st.pace.rate; s.Done >= s.Total {
+		s.Rate = 0
+	}
+	if s.Rate > 0 {
+		s.ETA = st.now().Add(time.Duration(float64(s.Total-s.Done) / s.Rate * float64(time.Second)))
+	}
+	return s
 }
 
 // adopt takes over what was saved, once. Whatever the state was, nothing is known of the server yet.
@@ -59,6 +68,7 @@ func (st *status) done(n int64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.s.Done = n
+	st.pace.see(st.now(), n)
 }
 
 func (st *status) advance(n int) {
@@ -66,12 +76,25 @@ func (st *status) advance(n int) {
 	defer st.mu.Unlock()
 	st.s.Done += int64(n)
 	st.s.Total = max(st.s.Total, st.s.Done)
+	st.pace.see(st.now(), st.s.Done)
 }
 
 func (st *status) fresh(at time.Time) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.s.FreshAt = at
+}
+
+func (st *status) seen(at time.Time) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.s.SeenAt = at
+}
+
+func (st *status) audited(at time.Time) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.s.AuditedAt = at
 }
 
 // stateOf maps an error kind to the state the account shows, and what the user can do.

@@ -1,6 +1,8 @@
 package v3
 
 import (
+	"math"
+
 	"github.com/posthorn/posthorn/internal/mail"
 )
 
@@ -39,6 +41,7 @@ type Sync struct {
 	Reason   string     `json:"reason,omitempty"`
 	Action   string     `json:"action,omitempty"`
 	FreshAt  int64      `json:"fresh_at,omitempty"` // last time the whole account was proven equal to the server
+	SeenAt   int64      `json:"seen_at,omitempty"`  // last time all folders were looked at
 	Progress *Progress  `json:"progress,omitempty"` // while the initial sync runs
 	Search   *Progress  `json:"search,omitempty"`   // messages in the search index; of one grant only, not in lists
 }
@@ -47,16 +50,19 @@ type Sync struct {
 type Progress struct {
 	Done  int64 `json:"done"`
 	Total int64 `json:"total"`
+
+	Rate float64 `json:"rate,omitempty"` // messages a second, while they are fetched
+	ETA  int64   `json:"eta,omitempty"`  // when all will be done at that rate
 }
 
 // SyncOf maps a status. Progress is told while there is a total to compare with.
 func SyncOf(s mail.SyncStatus) Sync {
-	out := Sync{State: s.State, Since: unix(s.Since), Reason: s.Reason, Action: s.Action, FreshAt: unix(s.FreshAt)}
+	out := Sync{State: s.State, Since: unix(s.Since), Reason: s.Reason, Action: s.Action, FreshAt: unix(s.FreshAt), SeenAt: unix(s.SeenAt)}
 	if out.State == "" {
 		out.State = mail.StateConnecting
 	}
 	if s.Total > 0 {
-		out.Progress = &Progress{Done: s.Done, Total: s.Total}
+		out.Progress = &Progress{Done: s.Done, Total: s.Total, Rate: math.Round(10*s.Rate) / 10, ETA: unix(s.ETA)}
 	}
 	return out
 }

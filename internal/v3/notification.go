@@ -50,6 +50,8 @@ type Merged struct {
 type Gap struct {
 	GrantID mail.AccountID `json:"grant_id"`
 	Object  string         `json:"object"` // "gap"
+	Since   int64          `json:"since"`  // Unix seconds
+	Until   int64          `json:"until"`
 	Reason  string         `json:"reason,omitempty"`
 }
 

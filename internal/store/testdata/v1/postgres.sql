@@ -65,6 +65,8 @@ CREATE TABLE accounts(
   sync_reason text NOT NULL,
   sync_action text NOT NULL,
   fresh_at bigint,
+  seen_at bigint,
+  audited_at bigint,
   sync_done bigint NOT NULL,
   sync_total bigint NOT NULL,
   created_at bigint NOT NULL,
@@ -205,6 +207,7 @@ CREATE TABLE state(                     -- one row an account
   vanished bigint NOT NULL DEFAULT 0,
   sync text,                            -- JSON of the last mail.SyncStatus that was told
   sync_done bigint NOT NULL DEFAULT 0,  -- the end of the initial sync was told
+  running bigint NOT NULL DEFAULT 0,    -- a sync was begun and did not end: if there is none, the process died
   PRIMARY KEY(account_id)
 ) WITH (fillfactor=85);
 
@@ -387,6 +390,21 @@ CREATE TABLE chunks(
   id bigint NOT NULL,
   data bytea NOT NULL,
   PRIMARY KEY(account_id, id)
+);
+
+CREATE TABLE units(                     -- work of the sync: under way since the process died at its like, or set aside because it fails
+  account_id uuid NOT NULL,
+  folder text NOT NULL,                 -- mail.FolderID
+  uidvalidity bigint NOT NULL,          -- 0: the folder itself, which has the UIDs 0
+  first_uid bigint NOT NULL,
+  last_uid bigint NOT NULL,
+  under_way bigint NOT NULL,
+  deaths bigint NOT NULL,               -- of the process while it was under way
+  attempts bigint NOT NULL,
+  since bigint NOT NULL,
+  next_try bigint,                      -- of what is set aside
+  reason text NOT NULL,                 -- '' unless it is set aside
+  PRIMARY KEY(account_id, folder, uidvalidity, first_uid, last_uid)
 );
 
 CREATE TABLE bounces(                   -- reports that mail could not be delivered

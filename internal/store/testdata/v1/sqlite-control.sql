@@ -60,6 +60,8 @@ CREATE TABLE accounts(
   sync_reason TEXT NOT NULL,
   sync_action TEXT NOT NULL,
   fresh_at INTEGER,
+  seen_at INTEGER,
+  audited_at INTEGER,
   sync_done INTEGER NOT NULL,
   sync_total INTEGER NOT NULL,
   created_at INTEGER NOT NULL,

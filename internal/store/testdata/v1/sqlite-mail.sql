@@ -22,7 +22,8 @@ CREATE TABLE state(                     -- one row
   unheld INTEGER NOT NULL DEFAULT 0,    -- not vanished and not held
   vanished INTEGER NOT NULL DEFAULT 0,
   sync TEXT,                            -- JSON of the last mail.SyncStatus that was told
-  sync_done INTEGER NOT NULL DEFAULT 0  -- the end of the initial sync was told
+  sync_done INTEGER NOT NULL DEFAULT 0, -- the end of the initial sync was told
+  running INTEGER NOT NULL DEFAULT 0    -- a sync was begun and did not end: if there is none, the process died
 ) STRICT;
 
 CREATE TABLE folders(
@@ -163,6 +164,20 @@ CREATE TABLE changes(
   object TEXT NOT NULL,                 -- public id
   data TEXT NOT NULL                    -- JSON of mail.ChangeData
 ) STRICT;
+
+CREATE TABLE units(                     -- work of the sync: under way since the process died at its like, or set aside because it fails
+  folder TEXT NOT NULL,                 -- mail.FolderID
+  uidvalidity INTEGER NOT NULL,         -- 0: the folder itself, which has the UIDs 0
+  first_uid INTEGER NOT NULL,
+  last_uid INTEGER NOT NULL,
+  under_way INTEGER NOT NULL,
+  deaths INTEGER NOT NULL,              -- of the process while it was under way
+  attempts INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  next_try INTEGER,                     -- of what is set aside
+  reason TEXT NOT NULL,                 -- '' unless it is set aside
+  PRIMARY KEY(folder, uidvalidity, first_uid, last_uid)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE bounces(                   -- reports that mail could not be delivered
   report BLOB PRIMARY KEY,              -- public id of the message that is the report

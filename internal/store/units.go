@@ -1,0 +1,89 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+// Unit is a piece of work of the sync: the messages from First to Last of a folder's generation, or, with UIDValidity and
+// UIDs 0, the folder itself. It is kept while it is under way, if the process has died before, and while it is set aside.
+type Unit struct {
+	Folder      mail.FolderID
+	UIDValidity mail.UIDValidity
+	First, Last mail.UID
+
+	UnderWay bool
+	Deaths   int // of the process while it was under way
+	Attempts int
+	Since    time.Time
+	NextTry  time.Time // of one that is set aside
+	Reason   string    // why it is set aside, in words; "" if it is not
+}
+
+// BeginRun notes that a sync of the account has begun, and tells whether the one before did not end but died with its
+// process. The units that were under way then have one death more.
+func (m *Mailbox) BeginRun(ctx context.Context) (died bool, err error) {
+	err = m.db.write(ctx, func(t *tx) error {
+		if err := t.row(ctx, "SELECT running FROM state WHERE {a}1=1").Scan(&died); err != nil {
+			return err
+		}
+		if !died {
+			_, err := t.exec(ctx, "UPDATE state SET running = 1 WHERE {a}1=1")
+			return err
+		}
+		_, err := t.exec(ctx, "UPDATE units SET deaths = deaths + 1, under_way = 0 WHERE {a}under_way = 1")
+		return err
+	})
+	return died, err
+}
+
+// EndRun notes that the sync has ended as it should.
+func (m *Mailbox) EndRun(ctx context.Context) error {
+	return m.db.write(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "UPDATE state SET running = 0 WHERE {a}1=1")
+		return err
+	})
+}
+
+// Units returns all units that are kept, those that are set aside by the time of their next try.
+func (m *Mailbox) Units(ctx context.Context) ([]Unit, error) {
+	var list []Unit
+	err := m.db.read(ctx, func(t *tx) error {
+		return each(ctx, t, `SELECT folder, uidvalidity, first_uid, last_uid, under_way, deaths, attempts, since, next_try, reason FROM units WHERE {a}1=1
+			ORDER BY next_try, folder, uidvalidity, first_uid, last_uid`, nil, func(r *sql.Rows) error {
+			var u Unit
+			var since int64
+			var next sql.NullInt64
+			if err := r.Scan(&u.Folder, &u.UIDValidity, &u.First, &u.Last, &u.UnderWay, &u.Deaths, &u.Attempts, &since, &next, &u.Reason); err != nil {
+				return err
+			}
+			u.Since, u.NextTry = time.UnixMilli(since).UTC(), fromMillis(next)
+			list = append(list, u)
+			return nil
+		})
+	})
+	return list, err
+}
+
+// PutUnit stores a unit, in place of one of the same messages.
+func (m *Mailbox) PutUnit(ctx context.Context, u Unit) error {
+	return m.db.write(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO units({ai}folder, uidvalidity, first_uid, last_uid, under_way, deaths, attempts, since, next_try, reason)
+			VALUES({av}?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT({ai}folder, uidvalidity, first_uid, last_uid) DO UPDATE SET
+			under_way=excluded.under_way, deaths=excluded.deaths, attempts=excluded.attempts, since=excluded.since, next_try=excluded.next_try, reason=excluded.reason`,
+			clean(string(u.Folder)), int64(u.UIDValidity), int64(u.First), int64(u.Last), bit(u.UnderWay), u.Deaths, u.Attempts, u.Since.UnixMilli(), millis(u.NextTry), clean(u.Reason))
+		return err
+	})
+}
+
+// DropUnit forgets a unit: it is done.
+func (m *Mailbox) DropUnit(ctx context.Context, u Unit) error {
+	return m.db.write(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "DELETE FROM units WHERE {a}folder = ? AND uidvalidity = ? AND first_uid = ? AND last_uid = ?",
+			clean(string(u.Folder)), int64(u.UIDValidity), int64(u.First), int64(u.Last))
+		return err
+	})
+}
