@@ -155,10 +155,10 @@ func TestListenLiveness(t *testing.T) {
 func TestNoTokenLeaks(t *testing.T) {
 	t.Parallel()
 	const token = "ya29.very-secret-token"
-	for _, m := range []Mechanism{XOAuth2("me", token), OAuthBearer("me", token, ""), SCRAMSHA256("me", token), SASLPlain("me", token)} {
+	for _, m := range []Mechanism{XOAuth2("me", token), OAuthBearer("me", token, ""), SCRAMSHA256("me", token), SASLPlain("me", token), SASLLogin("me", token)} {
 		var trace strings.Builder
 		addr := pipeServer(t, func(c net.Conn) {
-			_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2 AUTH=OAUTHBEARER AUTH=PLAIN AUTH=SCRAM-SHA-256] hi\r\n")
+			_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2 AUTH=OAUTHBEARER AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-256] hi\r\n")
 			r := bufio.NewReader(c)
 			_, _ = r.ReadString('\n')
 			_, _ = io.WriteString(c, "* NO you said "+token+"\r\n+ eyJzdGF0dXMiOiJ5YTI5LnZlcnktc2VjcmV0LXRva2VuIn0=\r\nP1 NO [AUTHENTICATIONFAILED] not "+token+"\r\n")

@@ -8,12 +8,12 @@ import (
 
 var (
 	errInsecure      = errors.New("refusing to send a password without TLS")
-	errLoginDisabled = errors.New("server offers neither AUTH=PLAIN nor LOGIN")
+	errLoginDisabled = errors.New("server offers no login by password")
 )
 
-// Login authenticates with SASL PLAIN (RFC 4616; in one round trip where SASL-IR, RFC 4959, is offered), with LOGIN where the
-// server has no PLAIN, or with SCRAM-SHA-256 where it has neither. The capabilities are those of the logged-in state
-// afterwards. Other mechanisms go through Authenticate.
+// Login authenticates with SASL PLAIN (RFC 4616; in one round trip where SASL-IR, RFC 4959, is offered), with the command LOGIN
+// where the server has no PLAIN, and with SCRAM-SHA-256 or SASL's LOGIN where it has neither. The capabilities are those of the
+// logged-in state afterwards. Other mechanisms go through Authenticate.
 //
 // It fails with AuthFailed when the server refuses the credentials, and with TransientAccount when it refuses for now.
 // The password appears in no error and no trace.
@@ -25,8 +25,13 @@ func (s *Session) Login(ctx context.Context, user, password string) error {
 		mech = false
 	}
 	m := SASLPlain(user, password)
-	if !mech && caps.Has("LOGINDISABLED") && caps.Has("AUTH=SCRAM-SHA-256") {
-		mech, m = true, SCRAMSHA256(user, password)
+	if !mech && caps.Has("LOGINDISABLED") {
+		switch {
+		case caps.Has("AUTH=SCRAM-SHA-256"):
+			mech, m = true, SCRAMSHA256(user, password)
+		case caps.Has("AUTH=LOGIN"):
+			mech, m = true, SASLLogin(user, password)
+		}
 	}
 	if mech {
 		return s.Authenticate(ctx, m)

@@ -54,6 +54,7 @@ func (s *Session) Notify(ctx context.Context, status bool, groups ...NotifyGroup
 	if !s.Caps().Has("NOTIFY") {
 		return &Error{Class: Permanent, Cmd: "NOTIFY", Err: errNoNotify}
 	}
+	s.notify = s.notify || len(groups) > 0
 	_, err := s.run(ctx, "NOTIFY", func(l *line) {
 		if len(groups) == 0 {
 			l.text(" NONE")

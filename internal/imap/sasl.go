@@ -215,6 +215,37 @@ func SASLPlain(user, password string) Mechanism {
 	return &m
 }
 
+// saslLogin is LOGIN: the server asks for the name, then for the password.
+type saslLogin struct {
+	user, password string
+	asked          int
+}
+
+// SASLLogin is LOGIN (draft-murchison-sasl-login-00), for servers that offer nothing better.
+func SASLLogin(user, password string) Mechanism { return &saslLogin{user: user, password: password} }
+
+func (m *saslLogin) Name() string   { return "LOGIN" }
+func (m *saslLogin) Secret() string { return m.password }
+func (m *saslLogin) Done() error    { return nil }
+func (m *saslLogin) Refused() error { return nil }
+
+func (m *saslLogin) Start() ([]byte, error) {
+	if m.user == "" || strings.Contains(m.user+m.password, "\x00") {
+		return nil, errSASLName
+	}
+	return nil, nil
+}
+
+func (m *saslLogin) Next([]byte) ([]byte, error) {
+	switch m.asked++; m.asked {
+	case 1:
+		return []byte(m.user), nil
+	case 2:
+		return []byte(m.password), nil
+	}
+	return nil, ErrNoAnswer
+}
+
 // OAuthError is what a server says of a token it refuses.
 type OAuthError struct {
 	Status  string `json:"status"` // "invalid_token" (RFC 7628), or "400", "401" (XOAUTH2)

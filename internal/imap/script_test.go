@@ -496,6 +496,10 @@ func (p *player) write(ctx context.Context, name, rest string, f []string) {
 		got, err := p.s.Quotas(ctx, f[0])
 		p.printf("%+v", got)
 		p.err(err)
+	case "limit":
+		got, err := p.s.Status(ctx, f[0], StatusAppendLimit)
+		p.printf("%d told=%v", got.AppendLimit, got.Has&HasAppendLimit != 0)
+		p.err(err)
 	case "page":
 		got, err := p.s.SearchPage(ctx, rest, Window{1, 100})
 		p.printf("%s", got)

@@ -3,11 +3,16 @@ package imap
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/test/realsrv"
 )
@@ -399,6 +404,9 @@ func TestCyrusObjects(t *testing.T) {
 	}
 	in := must[*Selected](t)(s.Select(ctx, "INBOX", SelectOptions{}))
 	st := must[StatusData](t)(s.Status(ctx, "INBOX", StatusMailboxID, StatusMessages, StatusSize, StatusHighestModSeq))
+	if limit, ok := s.Caps().AppendLimit(); !ok || limit <= 0 { // asked for the limit of a mailbox it says BAD
+		t.Errorf("limit of a message: %d", limit)
+	}
 	if in.MailboxID == "" || st.MailboxID != in.MailboxID || st.Has&(HasSize|HasHighestModSeq) != HasSize|HasHighestModSeq {
 		t.Errorf("selected %+v, status %+v", in, st)
 	}
@@ -445,7 +453,7 @@ func authenticates(t *testing.T, d server) {
 		t.Cleanup(func() { _ = s.CloseNow() })
 		return s
 	}
-	for _, m := range []Mechanism{SCRAMSHA256("ann", "pencil"), SASLPlain("ann", "pencil")} {
+	for _, m := range []Mechanism{SCRAMSHA256("ann", "pencil"), SASLPlain("ann", "pencil"), SASLLogin("ann", "pencil")} {
 		s := open()
 		if err := s.Authenticate(ctx, OAuthBearer("ann", "token", "")); ClassOf(err) != Permanent {
 			t.Errorf("not offered: %v", err)
@@ -455,12 +463,12 @@ func authenticates(t *testing.T, d server) {
 		check(t, s.Logout(ctx))
 	}
 	s := open()
-	for _, m := range []Mechanism{SCRAMSHA256("ann", "pen"), SASLPlain("ann", "pen")} {
+	for _, m := range []Mechanism{SCRAMSHA256("ann", "pen"), SASLPlain("ann", "pen"), SASLLogin("ann", "pen")} {
 		if err := s.Authenticate(ctx, m); ClassOf(err) != AuthFailed || s.Err() != nil {
 			t.Errorf("%s with a wrong password: %v", m.Name(), err)
 		}
 	}
-	// Without the initial response, and with SCRAM as all there is.
+	// Without the initial response, and with SCRAM, then LOGIN as all there is.
 	names := s.Caps()
 	delete(names.m, "SASL-IR")
 	delete(names.m, "AUTH=PLAIN")
@@ -468,6 +476,56 @@ func authenticates(t *testing.T, d server) {
 	check(t, s.Login(ctx, "ann", "pencil"))
 	s = open()
 	names = s.Caps()
+	delete(names.m, "AUTH=PLAIN")
+	delete(names.m, "AUTH=SCRAM-SHA-256")
+	names.m["LOGINDISABLED"] = struct{}{}
+	check(t, s.Login(ctx, "ann", "pencil"))
+	s = open()
+	names = s.Caps()
 	delete(names.m, "SASL-IR")
 	check(t, s.Login(ctx, "ann", "pencil"))
+}
+
+// withTokens makes Dovecot take access tokens, which it checks by itself (RFC 7519); sign makes one.
+func withTokens(t *testing.T) (extra string, sign func(until time.Time) string) {
+	dir := t.TempDir()
+	key := []byte("a key that only Dovecot and this test know")
+	check(t, os.MkdirAll(filepath.Join(dir, "default/HS256"), 0o755))
+	check(t, os.WriteFile(filepath.Join(dir, "default/HS256/default"), []byte(base64.StdEncoding.EncodeToString(key)), 0o644))
+	conf := filepath.Join(dir, "oauth.conf")
+	check(t, os.WriteFile(conf, fmt.Appendf(nil, "introspection_mode = local\nlocal_validation_key_dict = fs:posix:prefix=%s/\n"+
+		"username_attribute = email\nopenid_configuration_url = https://login.example.org/openid\nscope = mail\n", dir), 0o644))
+	for p := dir; p != os.TempDir() && p != "/"; p = filepath.Dir(p) { // it reads them as another user
+		check(t, os.Chmod(p, 0o755))
+	}
+	extra = "auth_mechanisms = $auth_mechanisms xoauth2 oauthbearer\npassdb {\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n  args = " + conf + "\n}\n"
+	return extra, func(until time.Time) string {
+		enc := base64.RawURLEncoding.EncodeToString
+		text := enc([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." +
+			enc(fmt.Appendf(nil, `{"sub":"ann","email":"ann","scope":"mail","iat":%d,"exp":%d}`, time.Now().Add(-time.Minute).Unix(), until.Unix()))
+		return text + "." + enc(mac(key, text))
+	}
+}
+
+func TestDovecotTokens(t *testing.T) {
+	t.Parallel()
+	extra, sign := withTokens(t)
+	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{Extra: extra})
+	good, old := sign(time.Now().Add(time.Hour)), sign(time.Now().Add(-time.Second))
+	ctx := context.Background()
+	for name, mech := range map[string]func(user, token string) Mechanism{
+		"XOAUTH2":     XOAuth2,
+		"OAUTHBEARER": func(user, token string) Mechanism { return OAuthBearer(user, token, d.TLSAddr) },
+	} {
+		s := must[*Session](t)(Dial(ctx, Options{Addr: d.TLSAddr, ServerName: "localhost", TLS: d.TLSConfig(t)}))
+		err := s.Authenticate(ctx, mech("ann", old))
+		var why *OAuthError
+		if ClassOf(err) != AuthFailed || s.Err() != nil || !errors.As(err, &why) || why.Status == "" || strings.Contains(err.Error(), old) {
+			t.Errorf("%s with an old token: %v, dead: %v", name, err, s.Err())
+		}
+		// The session can be used again.
+		check(t, s.Authenticate(ctx, mech("ann", good)))
+		must[*Selected](t)(s.Select(ctx, "INBOX", SelectOptions{}))
+		check(t, s.Logout(ctx))
+	}
 }

@@ -197,5 +197,15 @@ func writesToServer(t *testing.T, d server) {
 	if got = bodies(t, s); len(got) != 3 || got[1] != nil {
 		t.Errorf("after EXPUNGE %d left", len(got))
 	}
+
+	// Close removes what is marked, Unselect and a mailbox opened read-only do not.
+	must[Stored](t)(s.Store(ctx, UIDs(3), StoreAdd, []string{`\Deleted`}, StoreOptions{}))
+	check(t, s.Unselect(ctx))
+	for i, want := range []uint32{3, 3, 2} {
+		if in := must[*Selected](t)(s.Select(ctx, "INBOX", SelectOptions{ReadOnly: i == 0})); in.Exists != want {
+			t.Errorf("close %d: %d messages, want %d", i, in.Exists, want)
+		}
+		check(t, s.Close(ctx))
+	}
 	check(t, s.Logout(ctx))
 }

@@ -36,10 +36,10 @@ func onServers(t *testing.T, o realsrv.DovecotOptions, test func(*testing.T, ser
 var extensions = []struct{ name, where string }{
 	{"APPENDLIMIT=4294967295", "cyrus"},
 	{"AUTH=LOGIN", "dovecot cyrus"},
-	{"AUTH=OAUTHBEARER", "script"},
+	{"AUTH=OAUTHBEARER", "dovecot"},
 	{"AUTH=PLAIN", "dovecot cyrus"},
 	{"AUTH=SCRAM-SHA-256", "dovecot cyrus"},
-	{"AUTH=XOAUTH2", "script"},
+	{"AUTH=XOAUTH2", "dovecot"},
 	{"BINARY", "dovecot cyrus"},
 	{"CHILDREN", "dovecot cyrus"},
 	{"COMPRESS=DEFLATE", "dovecot cyrus"},
@@ -82,7 +82,8 @@ const withAll = "auth_mechanisms = plain login scram-sha-256\nmail_plugins = $ma
 // TestServersOffer holds the table of what is proven where against the servers, so that no test can lose its subject unseen.
 func TestServersOffer(t *testing.T) {
 	t.Parallel()
-	onServers(t, realsrv.DovecotOptions{Extra: withAll}, func(t *testing.T, d server) {
+	tokens, _ := withTokens(t)
+	onServers(t, realsrv.DovecotOptions{Extra: withAll + tokens}, func(t *testing.T, d server) {
 		d.AddUser(t, "ann")
 		offers := map[string]bool{}
 		for _, sec := range []Security{TLS, Plain} {

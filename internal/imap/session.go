@@ -46,6 +46,7 @@ type Session struct {
 	challenge []byte       // text of the last continuation request
 	row       Row
 	selected  selected
+	notify    bool // NOTIFY is on
 	plainList bool // extended LIST was refused or answered with nothing
 	esearch   esearchTrust
 	secrets   []string // while a login runs: never to be seen in errors and traces

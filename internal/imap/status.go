@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -106,15 +107,16 @@ func (s *Session) Statuses(ctx context.Context, raws []string, items ...StatusIt
 			return false, err
 		}
 		if !asked[raw] {
-			// Spelled differently than asked: INBOX in another case, or normalised. Answers come in order, so it is the
-			// oldest one that has none.
-			for _, f := range flight {
-				if _, has := got[f.raw]; !has {
-					got[f.raw] = d
-					return true, nil
-				}
+			// Spelled differently than asked: INBOX in another case, or normalised. Answers come in order, so then it is the
+			// oldest one that has none; or it is news of another mailbox (NOTIFY).
+			i := slices.IndexFunc(flight, func(f sent) bool { return strings.EqualFold(f.raw, raw) })
+			if i < 0 && !s.notify {
+				i = slices.IndexFunc(flight, func(f sent) bool { _, has := got[f.raw]; return !has })
 			}
-			return false, nil
+			if i < 0 {
+				return false, nil
+			}
+			raw = flight[i].raw
 		}
 		got[raw] = d
 		return true, nil
