@@ -43,10 +43,12 @@ func (c *call) listMessages(drafts bool) error {
 	if err != nil {
 		return err
 	}
+	// Where no text is asked for, nothing is more relevant than anything else: the newest come first.
+	byRelevance := q.ByRelevance && len(search.Asks()) > 0
 	msgs, next, err := mb.Messages(ctx, store.MessageQuery{
 		IsDraft: drafts, Limit: q.Limit, Before: q.Page.Before, Folders: in, Thread: q.Thread, Unread: q.Unread, Starred: q.Starred, HasAttachment: q.HasAttachment,
 		From: q.From, To: q.To, Cc: q.Cc, Bcc: q.Bcc, AnyEmail: q.AnyEmail, Subject: q.Subject, After: after(q.After), BeforeDate: q.Filter.Before, Search: search,
-		Metadata: q.Metadata,
+		Metadata: q.Metadata, ByRelevance: byRelevance,
 	})
 	if err != nil {
 		return err
@@ -59,11 +61,13 @@ func (c *call) listMessages(drafts bool) error {
 		data = asDrafts(data)
 	}
 	if n < len(msgs) {
-		next = msgs[n-1].Row
+		if next = msgs[n-1].Row; byRelevance {
+			next = q.Page.Before + int64(n)
+		}
 	}
 	cursor := ""
 	if next != 0 {
-		cursor = v3.Cursor(v3.CursorMessages, next)
+		cursor = v3.Cursor(q.Cursor(), next)
 	}
 	return c.page(q.Select, data, cursor)
 }

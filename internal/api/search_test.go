@@ -62,6 +62,18 @@ func TestSearch(t *testing.T) {
 	if len(list) != 1 || list[0].ID != ids[3] {
 		t.Errorf("with other filters: %v", list)
 	}
+	var first, second []v3.Message
+	byRelevance := m.base + "/messages?limit=1&search_order=relevance&search_query_native=" + url.QueryEscape("first OR plain OR grüße")
+	page := m.get(byRelevance, &first)
+	last := m.get(byRelevance+"&page_token="+page.json.NextCursor, &second)
+	if len(first) != 1 || first[0].ID != ids[0] || len(second) != 1 || second[0].ID != ids[3] || last.json.NextCursor != "" {
+		t.Errorf("by relevance: %v, %v, then %q", first, second, last.json.NextCursor)
+	}
+	m.get(m.base+"/messages?search_order=relevance&search_query_native=is:starred", &list) // says nothing of relevance
+	if len(list) != 1 || list[0].ID != ids[1] {
+		t.Errorf("by relevance, without a text: %v", list)
+	}
+	m.fails(m.do("GET", m.base+"/threads?search_order=relevance&search_query_native=a"), 400, v3.TypeInvalid, "search_order")
 	var g v3.Grant
 	m.get(m.base, &g)
 	if g.Sync.Search == nil || *g.Sync.Search != (v3.Progress{Done: 3, Total: 4}) {

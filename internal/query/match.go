@@ -70,7 +70,7 @@ func (n *node) match(d *Doc) bool {
 		return false
 	case opWords:
 		for f := range NumFields {
-			if n.fields&(1<<f) != 0 && containsWords(d.plainText(f), n.pieces) {
+			if n.fields&(1<<f) != 0 && countWords(d.plainText(f), n.pieces, 1) > 0 {
 				return true
 			}
 		}
@@ -152,23 +152,7 @@ func (d *Doc) header(name, text string) bool {
 	return false
 }
 
-// containsWords looks for the pieces one after the other, with nothing but gaps between them.
-func containsWords(s string, pieces []piece) bool {
-	first := pieces[0].text
-	for from := 0; ; {
-		i := strings.Index(s[from:], first)
-		if i < 0 {
-			return false
-		}
-		i += from
-		if startsWords(s, i, pieces) {
-			return true
-		}
-		_, n := utf8.DecodeRuneInString(s[i:])
-		from = i + n
-	}
-}
-
+// startsWords tells whether the pieces stand at i one after the other, with nothing but gaps between them.
 func startsWords(s string, i int, pieces []piece) bool {
 	for k, p := range pieces {
 		if k > 0 {

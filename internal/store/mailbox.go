@@ -168,6 +168,9 @@ type MessageQuery struct {
 	// Search asks the search index. A page may then end early, even empty, when much has to be looked at: there is more as
 	// long as there is a cursor. Messages that the index has not taken in are left out (SearchProgress).
 	Search *query.Query
+	// ByRelevance asks for the most relevant of what Search finds, a few hundred at most, rather than the newest; Before is
+	// then how many came before. It needs a Search that has Asks.
+	ByRelevance bool
 }
 
 // ThreadQuery selects threads; filters that are set must all hold. Folders and addresses hold if they hold for any

@@ -25,7 +25,8 @@ func pageLimit(n int) int {
 	return min(n, maxLimit)
 }
 
-// Messages returns the newest messages that pass the filters, and the cursor of the next page, 0 after the last.
+// Messages returns the newest messages that pass the filters, or the most relevant, and the cursor of the next page, 0 after
+// the last.
 //
 // Each filter that an index serves in row order could drive the walk, and the others are then checked row by row; which
 // one drives decides whether a page costs half a millisecond or seconds. In this order: the thread; metadata; a small folder; the
@@ -38,7 +39,9 @@ func (m *Mailbox) Messages(ctx context.Context, q MessageQuery) ([]mail.Message,
 	err := m.db.read(ctx, func(t *tx) error {
 		var rows []int64
 		var err error
-		if q.Search != nil {
+		if q.ByRelevance {
+			rows, next, err = m.rankedRows(ctx, t, q, limit)
+		} else if q.Search != nil {
 			rows, next, err = m.searchRows(ctx, t, q, limit)
 		} else if rows, err = (&messageFilter{ctx: ctx, t: t, m: m, q: q}).rows(limit + 1); len(rows) > limit {
 			rows = rows[:limit]

@@ -105,11 +105,7 @@ func (m *Mailbox) searchRows(ctx context.Context, t *tx, q MessageQuery, limit i
 				page := w.next(size)
 				return page, len(page) < size, nil
 			}
-			conds := slices.Concat(f.conds, f.folderCond(), addressConds(f.addrs), tagConds(f.tags))
-			if f.thread != 0 {
-				conds = append(conds, condition{"m.thread_id = ?", []any{f.thread}})
-			}
-			err = s.collect(more, conds, &size, limit, &rows, &next)
+			err = s.collect(more, f.onMessages(), &size, limit, &rows, &next)
 		}
 		return err
 	})
@@ -172,6 +168,11 @@ func (f *messageFilter) estimate() (int64, error) {
 // verify returns those of the rows that fulfil the conditions and match, in their order. Rows that are not among the hits
 // do not match.
 func (s *search) verify(rows []int64, conds []condition) ([]int64, error) {
+	return s.look(rows, conds, func(*query.Doc) {})
+}
+
+// look is verify, and shows each that matches, in their order.
+func (s *search) look(rows []int64, conds []condition, show func(*query.Doc)) ([]int64, error) {
 	docs := make(map[int64]*query.Doc, len(rows))
 	texts := map[int64][]int64{} // block: rows
 	var there []int64
@@ -205,7 +206,13 @@ func (s *search) verify(rows []int64, conds []condition) ([]int64, error) {
 			return nil, err
 		}
 	}
-	return slices.DeleteFunc(there, func(row int64) bool { return docs[row] == nil || !s.q.Match(docs[row]) }), nil
+	return slices.DeleteFunc(there, func(row int64) bool {
+		if docs[row] == nil || !s.q.Match(docs[row]) {
+			return true
+		}
+		show(docs[row])
+		return false
+	}), nil
 }
 
 // readRows fills in what the messages' rows say, and takes out those that are gone or do not fulfil the conditions.

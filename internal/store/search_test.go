@@ -219,6 +219,9 @@ func TestSearchIsAScan(t *testing.T) {
 			if len(got) > 0 {
 				t.Errorf("%s: finds %d messages more", text, len(got))
 			}
+			if len(q.Asks()) > 0 {
+				b.wantRanked(text, q, mq.Folders, want, rng.IntN(30)+1)
+			}
 			if mq.Folders == nil {
 				b.wantThreads(text, q, threads, rng.IntN(20)+1)
 			}
@@ -228,6 +231,129 @@ func TestSearchIsAScan(t *testing.T) {
 		}
 		if found < n {
 			t.Errorf("only %d messages found in %d queries: they prove little", found, n)
+		}
+	})
+}
+
+// wantRanked holds the order of relevance against a scan: the same messages, and each at least as relevant as the next.
+func (b *box) wantRanked(text string, q *query.Query, folders []mail.FolderID, want map[mail.MessageID]bool, limit int) {
+	b.t.Helper()
+	mq := MessageQuery{Search: q, Folders: folders, Limit: limit, ByRelevance: true}
+	var ids []mail.MessageID
+	var counts []query.Counts
+	for {
+		list, next, err := b.Messages(context.Background(), mq)
+		if err != nil {
+			b.t.Fatalf("%s: %v", text, err)
+		}
+		for _, m := range list {
+			r, err := b.RawBlob(context.Background(), m.ID)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			d := &query.Doc{}
+			if d.Text, d.SentDay, err = b.docOfBlob(context.Background(), r.ID); err != nil {
+				b.t.Fatal(err)
+			}
+			ids, counts = append(ids, m.ID), append(counts, q.Count(d))
+		}
+		if mq.Before = next; next == 0 {
+			break
+		}
+	}
+	found := map[mail.MessageID]bool{}
+	for _, id := range ids {
+		found[id] = true
+	}
+	for id, yes := range want {
+		if folders != nil {
+			yes = yes && slices.Contains(b.get(id).Folders, folders[0])
+		}
+		if yes != found[id] {
+			b.t.Errorf("%s by relevance: message %s: the scan says %v, the index %v", text, id, yes, found[id])
+		}
+	}
+	if len(found) != len(ids) {
+		b.t.Errorf("%s by relevance: some messages are there twice", text)
+	}
+	var total int64
+	var having []int64
+	if err := b.db.read(context.Background(), func(t *tx) error {
+		return b.openSearch(context.Background(), t, q, func(s *search) error {
+			r := &ranking{search: s}
+			err := r.weigh()
+			total, having = r.total, r.having
+			return err
+		})
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+	scores := query.Rank(counts, total, having)
+	for i := 1; i < len(scores); i++ {
+		if scores[i] > scores[i-1] {
+			b.t.Errorf("%s by relevance: %v", text, scores)
+			break
+		}
+	}
+}
+
+// TestRelevance looks at more messages than are put in order at once.
+func TestRelevance(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX", "Archive")
+		n := mostRanked + 200
+		for from := 0; from < n; from += 100 {
+			var batch Batch
+			for i := from; i < from+100; i++ {
+				l := letter{id: fmt.Sprint("m", i), subject: fmt.Sprint("number ", i), body: fmt.Sprintf("a word among others %d", i), day: i}
+				f := "INBOX"
+				switch i {
+				case 1: // an old one that says it in its subject
+					l.subject = "word"
+				case n - 300: // and one that is all about it, in another folder
+					l.body, f = "word, word, word", "Archive"
+				case 3: // and one that matches in part
+					l.body = "sword"
+				}
+				batch.New = append(batch.New, b.held(ref(f, mail.UID(i+1)), l))
+			}
+			b.do(batch)
+		}
+		b.index()
+		list := func(text string, q MessageQuery) (subjects []string, next int64) {
+			t.Helper()
+			q.Search, q.ByRelevance = parseQuery(t, text), true
+			msgs, next, err := b.Messages(t.Context(), q)
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			for _, m := range msgs {
+				subjects = append(subjects, m.Subject)
+			}
+			return subjects, next
+		}
+		got, next := list("word", MessageQuery{Limit: 4})
+		if want := []string{"word", fmt.Sprint("number ", n-300), fmt.Sprint("number ", n-1), fmt.Sprint("number ", n-2)}; !slices.Equal(got, want) || next != 4 {
+			t.Errorf("%v, %d", got, next)
+		}
+		if got, next := list("word", MessageQuery{Limit: 1000}); len(got) != mostRanked || next != 0 {
+			t.Errorf("%d messages, then %d", len(got), next)
+		}
+		if got, next := list("word", MessageQuery{Limit: 7, Before: mostRanked - 3}); len(got) != 3 || next != 0 {
+			t.Errorf("the last page has %d, then %d", len(got), next)
+		}
+		if got, _ := list("word", MessageQuery{Folders: []mail.FolderID{fid("Archive")}}); !slices.Equal(got, []string{fmt.Sprint("number ", n-300)}) {
+			t.Errorf("in one folder: %v", got)
+		}
+		if got, _ := list("word in:Archive", MessageQuery{}); !slices.Equal(got, []string{fmt.Sprint("number ", n-300)}) {
+			t.Errorf("in one folder, by the query: %v", got)
+		}
+		if got, _ := list(`BODY "sword"`, MessageQuery{Before: 5}); len(got) != 0 {
+			t.Errorf("after the last: %v", got)
+		}
+		if _, _, err := b.Messages(t.Context(), MessageQuery{ByRelevance: true}); !mail.IsKind(err, mail.Invalid) {
+			t.Errorf("without a search: %v", err)
 		}
 	})
 }

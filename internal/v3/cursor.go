@@ -14,6 +14,7 @@ const (
 	CursorMessages CursorKind = 'm'
 	CursorThreads  CursorKind = 't'
 	CursorFolders  CursorKind = 'f'
+	CursorRanked   CursorKind = 'r' // messages by relevance
 )
 
 // Cursor makes the opaque page token for a position. The checksum only catches tokens that were mangled or made up;

@@ -46,6 +46,16 @@ type MessageQuery struct {
 	Thread   mail.ThreadID
 	Fields   Fields
 	Metadata map[string]string // pairs that must all be there
+
+	ByRelevance bool // the most relevant first of what Search finds; Before is how many came before
+}
+
+// Cursor is the kind of the list's tokens.
+func (q *MessageQuery) Cursor() CursorKind {
+	if q.ByRelevance {
+		return CursorRanked
+	}
+	return CursorMessages
 }
 
 // ThreadQuery is a request for a list of threads.
@@ -207,6 +217,18 @@ func (r *reader) search() string {
 	return s
 }
 
+// byRelevance reads search_order.
+func (r *reader) byRelevance() bool {
+	switch r.q.Get("search_order") {
+	case "", "newest":
+		return false
+	case "relevance":
+		return true
+	}
+	r.fail("search_order must be newest or relevance")
+	return false
+}
+
 // ParseFields reads fields=.
 func ParseFields(s string) (Fields, error) {
 	switch f := Fields(s); f {
@@ -221,7 +243,13 @@ func ParseFields(s string) (Fields, error) {
 // ParseMessageQuery reads the query of a list of messages.
 func ParseMessageQuery(q url.Values) (MessageQuery, error) {
 	r := &reader{q: q}
-	out := MessageQuery{Page: r.page(CursorMessages, 50, 200), Filter: r.filter("received_before", "received_after"), Thread: mail.ThreadID(r.text("thread_id")), Metadata: r.pairs("metadata_pair")}
+	out := MessageQuery{ByRelevance: r.byRelevance()}
+	out.Page = r.page(out.Cursor(), 50, 200)
+	out.Filter = r.filter("received_before", "received_after")
+	out.Thread, out.Metadata = mail.ThreadID(r.text("thread_id")), r.pairs("metadata_pair")
+	if out.ByRelevance && out.Search == "" {
+		r.fail("search_order=relevance needs search_query_native: only what a search finds is more or less relevant")
+	}
 	f, err := ParseFields(q.Get("fields"))
 	if err != nil && r.err == nil {
 		r.err = err
@@ -236,6 +264,9 @@ func ParseThreadQuery(q url.Values) (ThreadQuery, error) {
 	out := ThreadQuery{Page: r.page(CursorThreads, 20, 50), Filter: r.filter("latest_message_before", "latest_message_after")}
 	if q.Get("metadata_pair") != "" {
 		r.fail("metadata_pair is for messages: threads have no metadata")
+	}
+	if r.byRelevance() {
+		r.fail("search_order=relevance is for messages: threads are listed newest first")
 	}
 	return out, r.err
 }

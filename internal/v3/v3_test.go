@@ -156,6 +156,7 @@ func TestParseMessageQuery(t *testing.T) {
 	for _, bad := range []string{
 		"limit=0", "limit=-1", "limit=x", "unread=maybe", "received_before=x", "received_after=-1", "fields=all", "page_token=zz", "metadata_pair=key6:a", "metadata_pair=key1", "metadata_pair=key1:a,key1:b",
 		"subject=" + strings.Repeat("x", 2000), "subject=%00", "subject=%ff", "any_email=" + strings.Repeat("a@x,", 26),
+		"search_order=oldest&search_query_native=a", "search_order=relevance", "search_order=relevance&search_query_native=a&page_token=" + Cursor(CursorMessages, 9), "search_query_native=a&page_token=" + Cursor(CursorRanked, 9),
 	} {
 		v, _ := url.ParseQuery(bad)
 		if _, err := ParseMessageQuery(v); !mail.IsKind(err, mail.Invalid) {
