@@ -287,6 +287,7 @@ type letter struct {
 	flags  mail.Flags
 	at     int64 // INTERNALDATE
 	headed bool  // only the header was fetched
+	live   bool  // it was not there before us
 }
 
 func (m *mailbox) deliver(ls ...letter) []mail.MessageID {
@@ -325,6 +326,9 @@ func (m *mailbox) deliver(ls ...letter) []mail.MessageID {
 				c.Attachments = append(c.Attachments, mail.Part{ID: p.ID, ContentType: p.ContentType, Charset: p.Charset, Filename: p.Name, ContentID: p.ContentID, Disposition: p.Disposition, Size: p.Size, Inline: p.Inline})
 			}
 			n.Content = &c
+		}
+		if l.live {
+			batch.Origin = mail.OriginLive
 		}
 		batch.New = append(batch.New, n)
 		refs = append(refs, n.PlacementRef)

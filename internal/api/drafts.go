@@ -185,8 +185,10 @@ func (a *API) saveDraft(c *call, acct mail.Account, mb *store.Mailbox, u *upload
 	if u.SendAt != nil {
 		return mail.E(mail.Invalid, "read body", "send_at is for messages that are sent: a draft waits", nil)
 	}
-	if len(u.Tracking) > 0 && string(u.Tracking) != "null" {
-		return mail.E(mail.Invalid, "read body", "tracking_options are not supported for drafts", nil)
+	if tracking, err := v3.ParseTracking(u.Tracking); err != nil {
+		return err
+	} else if tracking != nil {
+		return mail.E(mail.Invalid, "read body", "tracking_options are for messages that are sent: a draft is not tracked", nil)
 	}
 	u.apply(ctx, &m)
 	if parent := u.ReplyToMessage; parent != nil && *parent != "" {

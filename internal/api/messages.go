@@ -178,6 +178,21 @@ func present(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, msgs 
 		}
 		out, there = append(out, v), append(there, m)
 	}
+	if fields == v3.FieldsTracking && sel.Has("tracking_options") {
+		ids := make([]mail.MessageID, len(there))
+		for i, m := range there {
+			ids[i] = m.ID
+		}
+		tracked, err := mb.Tracking(ctx, ids...)
+		if err != nil {
+			return nil, 0, err
+		}
+		for i := range out {
+			if t, ok := tracked[out[i].ID]; ok {
+				out[i].Tracking = v3.TrackingOf(t)
+			}
+		}
+	}
 	if !sel.Has("body") {
 		return out, len(msgs), nil
 	}

@@ -49,16 +49,17 @@ func (a *API) sendMessage(c *call) error {
 		return err
 	}
 	defer u.drop(c.r.Context())
-	if err := v3.CheckTracking(u.Tracking); err != nil {
+	tracking, err := v3.ParseTracking(u.Tracking)
+	if err != nil {
 		return err
 	}
 	at, err := v3.ParseSendAt(u.SendAt, a.Now())
 	if err != nil {
 		return err
 	}
-	var metadata map[string]string
+	with := mail.Send{Tracking: tracking}
 	if u.Metadata != nil {
-		metadata = *u.Metadata
+		with.Summary.Metadata = *u.Metadata
 	}
 	m := mime.Composition{From: []mime.Address{{Name: acct.Name, Email: acct.Email}}, KeepBcc: true, Date: a.Now()}
 	if !at.IsZero() {
@@ -76,7 +77,7 @@ func (a *API) sendMessage(c *call) error {
 		}
 		m.AnswerTo(original, a.Now())
 	}
-	return c.send1(acct, mb, fields, metadata, u.digest, sender.Outgoing{SendAt: at, Write: func(w io.Writer) error { return compose(w, m) }})
+	return c.send1(acct, mb, fields, with, u.digest, sender.Outgoing{SendAt: at, Write: func(w io.Writer) error { return compose(w, m) }})
 }
 
 // sendDraft sends a draft as it is, with the date of now.
@@ -87,6 +88,9 @@ func (a *API) sendDraft(c *call) error {
 	}
 	acct, mb, err := c.mailbox()
 	if err != nil {
+		return err
+	}
+	if err := v3.ParseDraftSend(c.r.Body); err != nil {
 		return err
 	}
 	ctx := c.r.Context()
@@ -112,7 +116,7 @@ func (a *API) sendDraft(c *call) error {
 		from = draft.From[0].Email
 	}
 	request := func() string { return "draft " + string(draft.ID) }
-	return c.send1(acct, mb, fields, draft.Metadata, request, sender.Outgoing{Draft: draft.ID, Work: work, Write: func(w io.Writer) error {
+	return c.send1(acct, mb, fields, mail.Send{Summary: mail.Message{Metadata: draft.Metadata}}, request, sender.Outgoing{Draft: draft.ID, Work: work, Write: func(w io.Writer) error {
 		r, err := mb.OpenBlob(ctx, raw)
 		if err != nil {
 			return err
@@ -147,7 +151,7 @@ func (c *call) sendMIME(acct mail.Account, mb *store.Mailbox, fields v3.Fields) 
 		}
 		sum := sha256.New()
 		request := func() string { return fmt.Sprintf("mime %x", sum.Sum(nil)) }
-		return c.send1(acct, mb, fields, nil, request, sender.Outgoing{Write: func(w io.Writer) error {
+		return c.send1(acct, mb, fields, mail.Send{}, request, sender.Outgoing{Write: func(w io.Writer) error {
 			whole, err := sender.Completed(io.TeeReader(p, sum), mail.Address{Email: acct.Email}, c.a.Now())
 			if err == nil {
 				_, err = io.Copy(w, whole)
@@ -183,8 +187,9 @@ func (u *upload) digest() string {
 }
 
 // send1 has one message sent and answers: 200 when the mail server has taken it, 202 when it is accepted and waits for its
-// time or for the server, or why it cannot be sent. digest tells two requests apart, once o was written.
-func (c *call) send1(acct mail.Account, mb *store.Mailbox, fields v3.Fields, metadata map[string]string, digest func() string, o sender.Outgoing) error {
+// time or for the server, or why it cannot be sent. Metadata and tracking are those of with. digest tells two requests apart,
+// once o was written.
+func (c *call) send1(acct mail.Account, mb *store.Mailbox, fields v3.Fields, with mail.Send, digest func() string, o sender.Outgoing) error {
 	ctx, cancel := c.detached(sendTime)
 	defer cancel()
 	o.Key = c.r.Header.Get(keyHeader)
@@ -198,7 +203,7 @@ func (c *call) send1(acct mail.Account, mb *store.Mailbox, fields v3.Fields, met
 	if err != nil {
 		return err
 	}
-	s.Summary.Metadata = metadata
+	s.Summary.Metadata, s.Tracking = with.Summary.Metadata, with.Tracking
 	if o.Key != "" {
 		s.Request = digest()
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/mime"
+	"github.com/posthorn/posthorn/internal/notify"
 	"github.com/posthorn/posthorn/internal/v3"
 )
 
@@ -247,4 +248,68 @@ func TestSendDraft(t *testing.T) {
 	m.fails(m.send("POST", m.base+"/drafts/"+string(id), "{}"), 409, v3.TypeConflict, "being sent")
 	received := m.deliver(letter{raw: plain("in", "bo@example.test", "no draft", "x"), at: 1700000001})[0]
 	m.fails(m.send("POST", m.base+"/drafts/"+string(received), ""), 404, v3.TypeNotFound, "")
+}
+
+// TestTrackReplies: whoever sends with thread_replies is told of the answers, and what cannot be tracked is refused.
+func TestTrackReplies(t *testing.T) {
+	t.Parallel()
+	m, o := sending(t)
+	n := notify.New(notify.Options{Store: m.store})
+	n.Start(t.Context())
+	t.Cleanup(n.Stop)
+	m.api.Notify = n
+	a := m.send("POST", m.base+"/messages/send", `{"to":[{"email":"bo@example.test"}],"subject":"offer","body":"x","tracking_options":{"thread_replies":true,"opens":false,"label":"q3"}}`)
+	if a.Code != http.StatusOK {
+		t.Fatalf("%d %s", a.Code, a.Body)
+	}
+	var sent v3.SentMessage
+	m.decode(a, &sent)
+	raw, _ := o.last()
+	copied := m.deliver(letter{folder: m.folder("Sent", mail.RoleSent), raw: strings.ReplaceAll(raw, "\r\n", "\n"), at: 1700000000, live: true})[0]
+	if copied != sent.ID {
+		t.Fatalf("the copy is %s, the answer said %s", copied, sent.ID)
+	}
+	var got v3.Message
+	m.get(m.base+"/messages/"+string(copied)+"?fields=include_tracking_options", &got)
+	if got.Tracking == nil || *got.Tracking != (v3.Tracking{Replies: true, Label: "q3"}) {
+		t.Errorf("%+v", got.Tracking)
+	}
+	if m.get(m.base+"/messages/"+string(copied), &got); strings.Contains(m.get(m.base+"/messages", nil).Body.String(), "tracking_options") {
+		t.Error("tracking options that nobody asked for")
+	}
+	parsed, err := mime.Parse(strings.NewReader(raw), mime.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply := func(id, from string) string {
+		return strings.Replace(plain(id, from, "Re: offer", "yes"), "Subject:", "In-Reply-To: <"+parsed.MessageID+">\nReferences: <"+parsed.MessageID+">\nSubject:", 1)
+	}
+	old := m.deliver(letter{raw: reply("old", "bo@example.test"), at: 1700000001})[0] // found by a first synchronisation
+	first := m.deliver(letter{raw: reply("r1", "bo@example.test"), at: 1700000002, live: true})[0]
+	m.deliver(letter{raw: reply("r1", "bo@example.test"), at: 1700000002, live: true, folder: m.folder("Archive", "")}) // a copy
+	m.deliver(letter{raw: plain("x", "bo@example.test", "Re: offer", "unrelated"), at: 1700000003, live: true})
+	second := m.deliver(letter{raw: reply("r2", "Ann <ANN@example.test>"), at: 1700000004, live: true})[0]
+	p := m.page(m.base + "/events?types=thread.replied")
+	if len(p.Data) != 2 {
+		t.Fatalf("%+v, old %s", p, old)
+	}
+	for i, want := range []struct {
+		reply mail.MessageID
+		self  bool
+	}{{first, false}, {second, true}} {
+		e := p.Data[i]
+		ob := e.Data.Object
+		if e.Type != "thread.replied" || e.Source != "/com/nylas/tracking" || ob["message_id"] != string(want.reply) || ob["root_message_id"] != string(copied) || ob["label"] != "q3" ||
+			ob["thread_id"] != string(sent.ThreadID) || ob["from_self"] != want.self || ob["reply_data"].(map[string]any)["count"] != float64(i+1) || ob["object"] != "thread" {
+			t.Errorf("%+v", e)
+		}
+	}
+	for _, bad := range []string{`{"opens":true}`, `{"links":true,"thread_replies":true}`, `{"thread_replies":true,"label":"` + strings.Repeat("x", 2049) + `"}`, `7`} {
+		m.fails(m.send("POST", m.base+"/messages/send", `{"to":[{"email":"bo@example.test"}],"tracking_options":`+bad+`}`), 400, v3.TypeInvalid, "tracking_options")
+	}
+	m.fails(m.send("POST", m.base+"/drafts", `{"subject":"s","tracking_options":{"thread_replies":true}}`), 400, v3.TypeInvalid, "draft")
+	m.fails(m.send("POST", m.base+"/messages/send", `{"to":[{"email":"bo@example.test"}],"template":{"id":"x"}}`), 400, v3.TypeInvalid, "template")
+	m.fails(m.send("POST", m.base+"/messages/send", `{"to":[{"email":"bo@example.test"}],"signature_id":"x"}`), 400, v3.TypeInvalid, "signature_id")
+	draft := m.deliver(letter{folder: m.folder("Drafts", mail.RoleDrafts), raw: plain("draft", "ann@example.test", "unsent", "b"), flags: mail.FlagDraft, at: 1700002000})[0]
+	m.fails(m.send("POST", m.base+"/drafts/"+string(draft), `{"signature_id":"x"}`), 400, v3.TypeInvalid, "signature_id")
 }

@@ -16,6 +16,7 @@ const (
 	FolderDeleted  ChangeKind = 12
 	FolderReset    ChangeKind = 13 // the folder's UIDVALIDITY changed: everything in it was compared anew
 	ThreadMerged   ChangeKind = 20 // Object is the surviving id, Data.From the one that now resolves to it
+	ThreadReplied  ChangeKind = 21 // Object is the thread, Data.From the message that replies, Data.Root the sent one that is tracked
 	AccountState   ChangeKind = 30 // Data.State, Data.Reason and Data.Action
 	SyncDone       ChangeKind = 31 // the initial sync is complete
 	SyncGap        ChangeKind = 32 // between Data.Since and Data.Until things may have come and gone untold; Data.Reason says why
@@ -29,7 +30,7 @@ const (
 var kindNames = map[ChangeKind]string{
 	MessageCreated: "message.created", MessageUpdated: "message.updated", MessageDeleted: "message.deleted", MessageTagged: "message.metadata_updated",
 	FolderCreated: "folder.created", FolderUpdated: "folder.updated", FolderDeleted: "folder.deleted", FolderReset: "folder.reset",
-	ThreadMerged: "thread.merged", AccountState: "grant.updated", SyncDone: "grant.imap_sync_completed", SyncGap: "sync.gap",
+	ThreadMerged: "thread.merged", ThreadReplied: "thread.replied", AccountState: "grant.updated", SyncDone: "grant.imap_sync_completed", SyncGap: "sync.gap",
 	SendAccepted: "message.send_accepted", SendSucceeded: "message.send_success", SendNotDone: "message.send_failed", SendStopped: "message.send_canceled",
 	MessageBounced: "message.bounce_detected",
 }
@@ -65,6 +66,8 @@ type ChangeData struct {
 	Flags    Flags             `json:"fl,omitempty"`
 	Keywords []string          `json:"kw,omitempty"`
 	From     string            `json:"from,omitempty"`
+	Root     MessageID         `json:"root,omitempty"`
+	Count    int               `json:"n,omitempty"` // of the replies to Root, this one included
 	Metadata map[string]string `json:"md,omitempty"`
 	State    State             `json:"state,omitempty"`
 	Reason   string            `json:"why,omitempty"`

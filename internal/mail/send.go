@@ -60,6 +60,7 @@ type Send struct {
 	Summary    Message     `json:"summary"`         // as it will be in Sent, ID and Thread too; without flags and folders
 	Draft      MessageID   `json:"draft,omitempty"` // to be removed once it was sent
 	DraftWork  *DraftWork  `json:"work,omitempty"`  // how to find the copies of Draft
+	Tracking   *Tracking   `json:"track,omitempty"` // nil: none
 	Request    string      `json:"req,omitempty"`   // digest of what was asked for, with Key
 	SendAt     time.Time   `json:"at,omitzero"`     // asked for; zero: at once
 
@@ -89,4 +90,10 @@ func (s *Send) To(states ...RecipientState) []string {
 		}
 	}
 	return out
+}
+
+// Tracking is what an application wants to be told of a message that it sends.
+type Tracking struct {
+	Replies bool   `json:"replies,omitempty"`
+	Label   string `json:"label,omitempty"` // comes back with what is told
 }

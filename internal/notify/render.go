@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -74,6 +75,8 @@ func render(ctx context.Context, acct mail.Account, mb *store.Mailbox, c mail.Ch
 		err = v.bounce(ctx, acct, mb, c)
 	case mail.ThreadMerged:
 		v.note.Data.Object = v3.Merged{ID: c.Object, MergedID: c.Data.From, GrantID: acct.ID, Object: "thread"}
+	case mail.ThreadReplied:
+		err = v.reply(ctx, acct, mb, c)
 	case mail.SyncGap:
 		v.note.Data.Object = v3.Gap{GrantID: acct.ID, Object: "gap", Since: c.Data.Since, Until: c.Data.Until, Reason: c.Data.Reason}
 	case mail.SyncDone:
@@ -124,6 +127,25 @@ func (v *view) send(ctx context.Context, acct mail.Account, mb *store.Mailbox, c
 	}
 	o.To, o.Cc, o.Bcc, o.ReplyTo, o.Attachments, o.Send.Recipients = []mail.Address{}, []mail.Address{}, []mail.Address{}, []mail.Address{}, []v3.Attachment{}, []v3.SendTo{}
 	v.note.Data.Object = o
+	return nil
+}
+
+// reply tells of a message that answers one that is tracked, as long as it is there.
+func (v *view) reply(ctx context.Context, acct mail.Account, mb *store.Mailbox, c mail.Change) error {
+	m, err := mb.Message(ctx, mail.MessageID(c.Data.From))
+	if err != nil {
+		return err
+	}
+	tracked, err := mb.Tracking(ctx, c.Data.Root)
+	if err != nil {
+		return err
+	}
+	v.note.Source, v.note.Data.GrantID = v3.SourceTracks, acct.ID
+	v.note.Data.Object = v3.Replied{
+		Object: "thread", GrantID: acct.ID, ThreadID: m.Thread, MessageID: m.ID, RootID: c.Data.Root, ReplyToID: c.Data.Root, Label: tracked[c.Data.Root].Label,
+		Data: v3.ReplyData{Count: c.Data.Count}, App: acct.App, Timestamp: m.Date.Unix(),
+		FromSelf: slices.ContainsFunc(m.From, func(a mail.Address) bool { return strings.EqualFold(a.Email, acct.Email) }),
+	}
 	return nil
 }
 
@@ -238,6 +260,9 @@ func Sample(app mail.AppID, kind string, now time.Time) v3.Notification {
 		}, grant)
 		o.Body = "<p>This is a sample.</p>"
 		n.Data.Object = o
+	case "thread.replied":
+		n.Source, n.Data.GrantID = v3.SourceTracks, grant
+		n.Data.Object = v3.Replied{Object: "thread", GrantID: grant, ThreadID: "tSample", MessageID: "mSample", RootID: "mSent", ReplyToID: "mSent", Data: v3.ReplyData{Count: 1}, App: app, Timestamp: now.Unix()}
 	case "folder.created", "folder.updated":
 		n.Data.Object = v3.FolderOf(mail.Folder{ID: "fSample", Name: "Sample"}, grant, 0)
 	default:

@@ -534,7 +534,7 @@ func (s *Store) eraseObjects(ctx context.Context, id mail.AccountID) error {
 }
 
 // accountTables are the PostgreSQL tables with rows of one account, state last: its row says that there is more to erase.
-var accountTables = []string{"search_blocks", "search_segments", "search_state", "outbox", "operations", "units", "bounces", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "message_metadata", "messages", "folders", "state"}
+var accountTables = []string{"search_blocks", "search_segments", "search_state", "outbox", "operations", "units", "bounces", "tracked", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "message_metadata", "messages", "folders", "state"}
 
 func (s *Store) erasePostgres(ctx context.Context, id mail.AccountID) error {
 	if err := s.eraseObjects(ctx, id); err != nil {

@@ -213,6 +213,9 @@ func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
 	if err := a.tellBounces(); err != nil {
 		return Result{}, err
 	}
+	if err := a.tellReplies(); err != nil {
+		return Result{}, err
+	}
 	a.tellGoneFolders()
 	if state != nil {
 		old := a.st.sync

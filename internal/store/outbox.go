@@ -79,6 +79,11 @@ func (m *Mailbox) Enqueue(ctx context.Context, s mail.Send) (out mail.Send, crea
 		} else if err != nil {
 			return err
 		}
+		if s.Tracking != nil {
+			if err := track(ctx, t, s.Summary, *s.Tracking); err != nil {
+				return err
+			}
+		}
 		out, created = s, true
 		res, err = m.tellSend(ctx, t, s, mail.SendAccepted)
 		return err

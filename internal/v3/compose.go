@@ -1,6 +1,7 @@
 package v3
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"strings"
@@ -67,6 +68,8 @@ func ParseMessageWrite(body io.Reader) (MessageWrite, error) {
 		SendAt         *int64             `json:"send_at"`
 		UseDraft       *bool              `json:"use_draft"`
 		Tracking       json.RawMessage    `json:"tracking_options"`
+		Template       json.RawMessage    `json:"template"`
+		Signature      string             `json:"signature_id"`
 	}
 	if err := DecodeJSON(body, &in); err != nil {
 		return MessageWrite{}, err
@@ -83,6 +86,10 @@ func ParseMessageWrite(body io.Reader) (MessageWrite, error) {
 		}
 	}
 	switch {
+	case in.Template != nil && string(in.Template) != "null":
+		return w, invalid("read body", "template: there are no templates here; give subject and body")
+	case in.Signature != "":
+		return w, errSignature
 	case w.From != nil && len(*w.From) > 1:
 		return w, invalid("read body", "from takes one address")
 	case recipients > maxRecipients:
@@ -108,6 +115,27 @@ func ParseMessageWrite(body io.Reader) (MessageWrite, error) {
 		w.Metadata = &metadata
 	}
 	return w, err
+}
+
+var errSignature = invalid("read body", "signature_id: there are no signatures here; write it into the body")
+
+// ParseDraftSend reads the body of the sending of a draft, which may be empty: there is nothing that it could ask for. It fails
+// with Invalid.
+func ParseDraftSend(body io.Reader) error {
+	raw, err := io.ReadAll(body)
+	if err != nil || len(raw) == 0 {
+		return err
+	}
+	var in struct {
+		Signature string `json:"signature_id"`
+	}
+	if err := DecodeJSON(bytes.NewReader(raw), &in); err != nil {
+		return err
+	}
+	if in.Signature != "" {
+		return errSignature
+	}
+	return nil
 }
 
 // FieldContentID returns the Content-ID that some clients give as the field name of a file in a multipart form; "" if it

@@ -28,8 +28,9 @@ type Message struct {
 	Snippet     string            `json:"snippet"`
 	Body        string            `json:"body"` // HTML
 	Attachments []Attachment      `json:"attachments"`
-	Headers     []Header          `json:"headers,omitzero"`       // only when asked for
-	Metadata    map[string]string `json:"metadata,omitempty"`     // what applications keep with it
+	Headers     []Header          `json:"headers,omitzero"`   // only when asked for
+	Metadata    map[string]string `json:"metadata,omitempty"` // what applications keep with it
+	Tracking    *Tracking         `json:"tracking_options,omitempty"`
 	BodyPending bool              `json:"body_pending,omitempty"` // the bytes were not fetched from the server yet
 	BodyError   string            `json:"body_error,omitempty"`   // why they could not be fetched so far
 }

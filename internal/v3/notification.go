@@ -29,6 +29,7 @@ const (
 	SourceHistory = "/imap/emails/historic"
 	SourceSystem  = "/nylas/system"
 	SourceSend    = "/nylas/send"
+	SourceTracks  = "/com/nylas/tracking"
 )
 
 // Gone names an object that is no longer there, or of which no more is to be told.

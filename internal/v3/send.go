@@ -1,7 +1,6 @@
 package v3
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
@@ -144,25 +143,6 @@ func ParseSendFields(q url.Values) (Fields, error) {
 		err = invalid("read query", "fields: a send answers with standard, include_headers or include_basic_headers")
 	}
 	return f, err
-}
-
-// CheckTracking refuses tracking options that ask for something: nothing is tracked here. It fails with Invalid.
-func CheckTracking(raw json.RawMessage) error {
-	if raw == nil {
-		return nil
-	}
-	var t struct {
-		Opens   bool `json:"opens"`
-		Links   bool `json:"links"`
-		Replies bool `json:"thread_replies"`
-	}
-	if err := json.Unmarshal(raw, &t); err != nil {
-		return invalid("read body", "tracking_options must be an object")
-	}
-	if t.Opens || t.Links || t.Replies {
-		return invalid("read body", "tracking_options: opens, links and replies are not tracked; leave them out or false")
-	}
-	return nil
 }
 
 // SentAnswer is the envelope of the answer to a send.

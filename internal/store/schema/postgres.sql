@@ -430,6 +430,16 @@ CREATE TABLE bounces(                   -- reports that mail could not be delive
 );
 CREATE INDEX bounces_waiting ON bounces(account_id, header_id) WHERE told = 0;
 
+CREATE TABLE tracked(                   -- sent messages whose replies are told
+  account_id uuid NOT NULL,
+  header_id text NOT NULL,              -- Message-ID
+  public bytea NOT NULL,                -- public id of the message
+  options text NOT NULL,                -- JSON of mail.Tracking
+  replies bigint NOT NULL,              -- so far
+  PRIMARY KEY(account_id, header_id)
+);
+CREATE UNIQUE INDEX tracked_public ON tracked(account_id, public);
+
 CREATE TABLE operations(                -- what applications asked for, until a while after its end
   account_id uuid NOT NULL,
   id bigint GENERATED ALWAYS AS IDENTITY,
