@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/idna"
+
 	"github.com/posthorn/posthorn/internal/mail"
 )
 
@@ -36,6 +38,9 @@ type Detection struct {
 // mxTimeout bounds the one DNS question of Detect: an answer by guessing is better than none.
 const mxTimeout = 3 * time.Second
 
+// maxMX bounds how many mail exchangers are looked at; anybody may publish as many as he likes.
+const maxMX = 20
+
 // Detect finds out where the mailbox of an address is: by its domain, else by its domain's mail exchanger (res; nil
 // skips this), else by guessing names under its domain. It never connects to a mail server, and an address that is
 // none yields the zero Detection.
@@ -46,12 +51,19 @@ func Detect(ctx context.Context, res Resolver, email string) Detection {
 	}
 	domain := strings.ToLower(strings.TrimSuffix(email[at+1:], "."))
 	d := Detection{Email: email}
+	if a, err := netip.ParseAddr(strings.Trim(domain, "[]")); err == nil {
+		d.Source, d.IMAP = SourceGuess, []mail.Endpoint{imaps(a.String())}
+		return d
+	}
+	domain, ok := hostName(domain)
+	if !ok {
+		return d
+	}
 	if p, ok := ByDomain(domain); ok {
 		return d.known(SourceDomain, p)
 	}
-	if _, err := netip.ParseAddr(strings.Trim(domain, "[]")); err == nil || !strings.Contains(domain, ".") {
-		d.Source = SourceGuess
-		d.IMAP = []mail.Endpoint{imaps(strings.Trim(domain, "[]"))}
+	if !strings.Contains(domain, ".") {
+		d.Source, d.IMAP = SourceGuess, []mail.Endpoint{imaps(domain)}
 		return d
 	}
 	if res != nil {
@@ -60,7 +72,7 @@ func Detect(ctx context.Context, res Resolver, email string) Detection {
 		mxs, err := res.LookupMX(ctx, domain)
 		if err == nil || len(mxs) > 0 {
 			slices.SortStableFunc(mxs, func(a, b *net.MX) int { return int(a.Pref) - int(b.Pref) })
-			for _, mx := range mxs {
+			for _, mx := range mxs[:min(len(mxs), maxMX)] {
 				if p, ok := ByMX(mx.Host); ok {
 					return d.known(SourceMX, p)
 				}
@@ -81,6 +93,26 @@ func Detect(ctx context.Context, res Resolver, email string) Detection {
 		d.SMTP = append(d.SMTP, submission(h))
 	}
 	return d
+}
+
+// hostName returns a domain as DNS has it: in ASCII (RFC 5891), of labels of letters, digits, hyphens and underscores
+// (RFC 1035 2.3.4, 3.1). It tells whether it is one.
+func hostName(domain string) (string, bool) {
+	if strings.ContainsFunc(domain, func(r rune) bool { return r >= 0x80 }) {
+		var err error
+		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
+			return "", false
+		}
+	}
+	if len(domain) > 253 {
+		return "", false
+	}
+	for label := range strings.SplitSeq(domain, ".") {
+		if len(label) == 0 || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return "", false
+		}
+	}
+	return domain, true
 }
 
 func (d Detection) known(source string, p Profile) Detection {

@@ -20,6 +20,13 @@ import (
 type stubMX map[string]string
 
 func (s stubMX) LookupMX(_ context.Context, d string) ([]*net.MX, error) {
+	if d == "flood.example" {
+		many := make([]*net.MX, 100_000)
+		for i := range many {
+			many[i] = &net.MX{Host: strings.Repeat("x.", 100) + "google.com.evil.example.", Pref: uint16(i)}
+		}
+		return many, nil
+	}
 	if h, ok := s[d]; ok {
 		return []*net.MX{{Host: "backup.example.net.", Pref: 50}, {Host: h, Pref: 10}}, nil
 	}
@@ -28,7 +35,7 @@ func (s stubMX) LookupMX(_ context.Context, d string) ([]*net.MX, error) {
 
 func TestDetect(t *testing.T) {
 	t.Parallel()
-	mx := stubMX{"corp.example": "aspmx.l.google.com.", "firm.example": "firm-example.mail.protection.outlook.com.", "fake.example": "notgoogle.com."}
+	mx := stubMX{"xn--bcher-kva.corp.example": "aspmx.l.google.com.", "corp.example": "aspmx.l.google.com.", "firm.example": "firm-example.mail.protection.outlook.com.", "fake.example": "notgoogle.com."}
 	for _, c := range []struct{ email, key, source, host string }{
 		{"a@gmail.com", "gmail", SourceDomain, "imap.gmail.com"},
 		{"a@GoogleMail.com", "gmail", SourceDomain, "imap.gmail.com"},
@@ -43,6 +50,19 @@ func TestDetect(t *testing.T) {
 		{"a@localhost", "", SourceGuess, "localhost"},
 		{"a@proton.me", "proton", SourceDomain, ""},
 		{"nobody", "", "", ""},
+		{"a@bücher.example", "", SourceGuess, "imap.xn--bcher-kva.example"},
+		{"a@BÜCHER.corp.example", "gmail", SourceMX, "imap.gmail.com"},
+		{"a@my_host.example.", "", SourceGuess, "imap.my_host.example"},
+		{"a@[192.0.2.1]", "", SourceGuess, "192.0.2.1"},
+		{"a@b c.example", "", "", ""},
+		{"a@evil.example/x", "", "", ""},
+		{"a@b.example:25", "", "", ""},
+		{"a@b\r\nc.example", "", "", ""},
+		{"a@b..example", "", "", ""},
+		{"a@" + strings.Repeat("x", 64) + ".example", "", "", ""},
+		{"a@" + strings.Repeat("x.", 130) + "example", "", "", ""},
+		{"a@ü\x00.example", "", "", ""},
+		{"a@flood.example", "", SourceGuess, "imap.flood.example"},
 	} {
 		d := Detect(t.Context(), mx, c.email)
 		host := ""

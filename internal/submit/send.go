@@ -2,6 +2,7 @@ package submit
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -49,7 +50,7 @@ func (r Report) Taken() int {
 //
 // What the server cannot take is refused here, before anything is sent, with the codes that servers use for it: 552 5.3.4
 // larger than its limit (RFC 1870), 553 5.6.7 addresses or header beyond ASCII (RFC 6531 3.5), 554 5.6.3 eight-bit content
-// (RFC 6152).
+// (RFC 6152), 553 5.1.7 and 553 5.1.3 addresses of a sender or recipient that would break out of the command.
 func (c *Conn) Send(m Message) (Report, error) {
 	var r Report
 	from, wide := envelope(m.From)
@@ -58,6 +59,9 @@ func (c *Conn) Send(m Message) (Report, error) {
 	for i, a := range m.To {
 		to[i], wide = envelope(a)
 		utf8 = utf8 || wide
+	}
+	if malformed(from) {
+		return r, refusal(553, 5, 1, 7, "the address is malformed")
 	}
 	if limit, ok := c.c.MaxMessageSize(); ok && limit > 0 && m.Size > int64(limit) {
 		return r, refusal(552, 5, 3, 4, "the message is larger than the server's limit")
@@ -73,6 +77,10 @@ func (c *Conn) Send(m Message) (Report, error) {
 	}
 	var taken []string
 	for i, a := range to {
+		if malformed(a) {
+			r.Answers = append(r.Answers, refusal(553, 5, 1, 3, "the address is malformed"))
+			continue
+		}
 		err := c.c.Rcpt(a, nil)
 		var said *smtp.SMTPError
 		switch {
@@ -82,6 +90,7 @@ func (c *Conn) Send(m Message) (Report, error) {
 		default:
 			return Report{}, c.bounded(err)
 		}
+		c.clean(said)
 		r.Answers = append(r.Answers, said)
 	}
 	if len(taken) == 0 {
@@ -103,6 +112,16 @@ func (c *Conn) Send(m Message) (Report, error) {
 	r.Ended = true
 	_, err = w.CloseWithResponse()
 	c.wire.wait.Store(wait)
+	// Whatever begins with 2 means that the server has it, and what is no answer to a message is no refusal (RFC 5321
+	// 4.2.1): taking it for one would send the message again.
+	var said *smtp.SMTPError
+	switch {
+	case !errors.As(err, &said) || said.Code/100 == 4 || said.Code/100 == 5:
+	case said.Code/100 == 2:
+		err = nil
+	default:
+		err = fmt.Errorf("the server answered a message with code %d", said.Code)
+	}
 	return r, c.bounded(err)
 }
 
@@ -120,6 +139,16 @@ func envelope(a string) (string, bool) {
 		}
 	}
 	return a, !ascii(a)
+}
+
+// malformed tells whether an address would be more than one in the command `<address>`: only a quoted local part may hold
+// blanks and angle brackets (RFC 5321 4.1.2).
+func malformed(a string) bool {
+	if strings.ContainsFunc(a, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return true
+	}
+	end := strings.LastIndexByte(a, '"')
+	return end >= 0 && a[0] != '"' || strings.ContainsAny(a[end+1:], " <>")
 }
 
 func ascii(s string) bool {

@@ -5,13 +5,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -25,7 +28,7 @@ type Options struct {
 	TLS      *tls.Config // cloned; nil: the system's roots
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	Command time.Duration // for the answer to a command, and for each piece of a message to be taken; default 1 min
+	Command time.Duration // for the whole answer to a command, and for each piece of a message to be taken; default 1 min
 	Accept  time.Duration // for the answer to a whole message; default 10 min (RFC 5321 4.5.3.2.6)
 }
 
@@ -45,6 +48,7 @@ type Conn struct {
 	ctx     context.Context
 	unwatch func() bool
 	accept  time.Duration
+	secrets []string // while a login runs: never to be seen in errors
 }
 
 // Dial connects, with encryption as the endpoint says, and greets. What the server said wrong is an [*smtp.SMTPError].
@@ -137,7 +141,35 @@ func (c *Conn) Login(user string, secret mail.Secret, token bool) error {
 	if how == nil {
 		return ErrNoLogin
 	}
-	return c.bounded(c.c.Auth(how))
+	c.secrets = []string{secret.Reveal()}
+	defer func() { c.secrets = nil }()
+	return c.bounded(c.c.Auth(&login{Client: how, c: c}))
+}
+
+// login is a mechanism that answers only so often, and notes what is said, so that it can be kept out of errors.
+type login struct {
+	sasl.Client
+	c       *Conn
+	answers int
+}
+
+func (l *login) Start() (string, []byte, error) {
+	name, first, err := l.Client.Start()
+	l.note(first)
+	return name, first, err
+}
+
+func (l *login) Next(challenge []byte) ([]byte, error) {
+	if l.answers++; l.answers > 4 {
+		return nil, errors.New("the server asks on and on")
+	}
+	answer, err := l.Client.Next(challenge)
+	l.note(answer)
+	return answer, err
+}
+
+func (l *login) note(said []byte) {
+	l.c.secrets = append(l.c.secrets, base64.StdEncoding.EncodeToString(said))
 }
 
 // Quit says goodbye and closes.
@@ -155,41 +187,84 @@ func (c *Conn) Close() {
 	_ = c.wire.Conn.Close()
 }
 
-// bounded names the context as the cause of an error that it caused. What the server said stands.
+// bounded names the context as the cause of an error that it caused. What the server said stands, as far as it may be seen.
 func (c *Conn) bounded(err error) error {
 	var said *smtp.SMTPError
-	if err != nil && c.ctx.Err() != nil && !errors.As(err, &said) {
+	var garbage textproto.ProtocolError
+	switch {
+	case err == nil:
+	case errors.As(err, &said):
+		c.clean(said)
+	case c.ctx.Err() != nil:
 		return c.ctx.Err()
+	case errors.As(err, &garbage): // with the line in it
+		return textproto.ProtocolError(c.words(string(garbage)))
 	}
 	return err
 }
 
-// wire is the connection below TLS. It has its own time limits, which begin anew with every piece that is read or
-// written, and remembers plaintext that was read since something was written last.
+// clean makes a server's words safe for a log line.
+func (c *Conn) clean(said *smtp.SMTPError) {
+	if said != nil {
+		said.Message = c.words(said.Message)
+	}
+}
+
+// maxWords bounds a server's words kept in an error.
+const maxWords = 512
+
+// words hides secrets in a text, also in the form in which they were sent, and whatever is not print.
+func (c *Conn) words(text string) string {
+	for _, s := range c.secrets {
+		if len(s) >= 3 {
+			text = strings.ReplaceAll(text, s, "***")
+		}
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text[:min(len(text), maxWords)], "\uFFFD"))
+}
+
+// wire is the connection below TLS. It has its own time limits: for what is read until something is written again, which is
+// one reply, and for each piece that is written. Of plaintext it remembers what was read since something was written last.
 type wire struct {
 	net.Conn
 	wait  atomic.Int64 // nanoseconds
+	by    time.Time    // when the reply has to be there; zero: nothing of it was read yet
+	got   int          // bytes of it
 	plain bool
 	said  []byte
 }
 
+// maxReply bounds what may be read before something is written again: a reply, or a server's part of the handshake.
+const maxReply = 256 << 10
+
+var errEndless = errors.New("a reply without end")
+
 func (w *wire) until() time.Time { return time.Now().Add(time.Duration(w.wait.Load())) }
 
 func (w *wire) Read(p []byte) (int, error) {
-	if err := w.Conn.SetReadDeadline(w.until()); err != nil {
+	if w.by.IsZero() {
+		w.by = w.until()
+	}
+	if err := w.Conn.SetReadDeadline(w.by); err != nil {
 		return 0, err
 	}
 	n, err := w.Conn.Read(p)
+	if w.got += n; w.got > maxReply {
+		return n, errEndless
+	}
 	if w.plain {
-		w.said = append(w.said, p[:n]...) // one read is bounded by the client's buffer, a reply by its line limit
-		if len(w.said) > 64<<10 {
-			return n, errors.New("a reply without end")
-		}
+		w.said = append(w.said, p[:n]...)
 	}
 	return n, err
 }
 
 func (w *wire) Write(p []byte) (int, error) {
+	w.by, w.got = time.Time{}, 0
 	if w.plain {
 		w.said = w.said[:0]
 	}

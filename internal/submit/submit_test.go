@@ -191,7 +191,14 @@ func TestSend(t *testing.T) {
 			change: func(m *Message) { m.To[0] = "bäb@example.test" }, answers: []int{0, 0}, ended: true, commits: 1},
 		{name: "a host beyond ASCII needs nothing", script: greet + "S: 250 hi\nC: MAIL FROM:<ann@example.test>\nS: 250 ok\nC: RCPT TO:<bob@xn--bcher-kva.example>\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nmessage\nS: 250 yes\n",
 			change: func(m *Message) { m.To[0] = "bob@bücher.example" }, answers: []int{0, 0}, ended: true, commits: 1},
-		{name: "a line end in an address", script: greet + "S: 250 hi\n", lost: true, change: func(m *Message) { m.From = "a@b\r\nRCPT TO:<x@y>" }},
+		{name: "taken in another word", script: greet + "S: 250 hi\n" + two + "C: DATA\nS: 354 go\nmessage\nS: 252 queued\n", answers: []int{0, 0}, ended: true, commits: 1},
+		{name: "no answer to the end: another go-ahead", script: greet + "S: 250 hi\n" + two + "C: DATA\nS: 354 go\nmessage\nS: 354 go\n", lost: true, answers: []int{0, 0}, ended: true, commits: 1},
+		{name: "no answer to the end: wait", script: greet + "S: 250 hi\n" + two + "C: DATA\nS: 354 go\nmessage\nS: 150 wait\n", lost: true, answers: []int{0, 0}, ended: true, commits: 1},
+		{name: "a line end in an address", script: greet + "S: 250 hi\n", code: 553, change: func(m *Message) { m.From = "a@b\r\nRCPT TO:<x@y>" }},
+		{name: "more than an address", script: greet + "S: 250 hi\nC: MAIL\nS: 250 ok\nC: RCPT TO:<eve@example.test>\nS: 250 ok\nC: DATA\nS: 354 go\nmessage\nS: 250 yes\n",
+			change: func(m *Message) { m.To[0] = "a@b> NOTIFY=NEVER ORCPT=<c@d" }, answers: []int{553, 0}, ended: true, commits: 1},
+		{name: "a quoted address", script: greet + "S: 250 hi\nC: MAIL\nS: 250 ok\nC: RCPT TO:<\"a b>c\"@example.test>\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nmessage\nS: 250 yes\n",
+			change: func(m *Message) { m.To[0] = `"a b>c"@example.test` }, answers: []int{0, 0}, ended: true, commits: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
