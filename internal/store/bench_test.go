@@ -93,6 +93,49 @@ func BenchmarkApply(b *testing.B) {
 	})
 }
 
+// BenchmarkBodies gives 20,000 messages, stored by their headers, their bytes, newest first in batches of the given size.
+func BenchmarkBodies(b *testing.B) {
+	benchPlaces(b, func(b *testing.B, p *place) {
+		s := p.open(b)
+		list := synthetic(20000, benchFolders)
+		slices.Reverse(list)
+		for _, size := range []int{200, 1000} {
+			b.Run(fmt.Sprint(size), func(b *testing.B) {
+				n := 0
+				var used time.Duration
+				for b.Loop() {
+					b.StopTimer()
+					box := addBox(b, s, fmt.Sprintf("ada%d-%d@example.com", size, n))
+					fillBox(b, box, list, 1000)
+					items := make([]BlobData, 2*len(list))
+					for i := range items {
+						items[i] = BlobData{Kind: BlobRaw, Data: []byte("x")}
+					}
+					refs, err := box.PutBlobs(b.Context(), items)
+					if err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+					from := cpu()
+					for part := range slices.Chunk(list, size) {
+						bodies := make([]Body, len(part))
+						for i, m := range part {
+							n++
+							bodies[i] = Body{PlacementRef: m.PlacementRef, Content: Content{Digest: sha256.Sum256(m.FP[:]), Raw: refs[0], Display: refs[1],
+								Size: 4000, Head: m.Head, Snippet: fmt.Sprintf("what %x has to say in a few words that make a line of a list", m.FP)}}
+							refs = refs[2:]
+						}
+						box.do(Batch{Bodies: bodies})
+					}
+					used += cpu() - from
+				}
+				b.ReportMetric(float64(used.Microseconds())/float64(n), "cpu-us/msg")
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n), "us/msg")
+			})
+		}
+	})
+}
+
 // BenchmarkFlags marks 1,000 stored messages at a time as seen and back.
 func BenchmarkFlags(b *testing.B) {
 	benchPlaces(b, func(b *testing.B, p *place) {

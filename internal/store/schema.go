@@ -26,6 +26,7 @@ type schema struct {
 	incremental  bool   // SQLite: give room back in steps
 	derived      bool   // SQLite: can be made again, so the last commits may be lost in a power cut
 	cacheKiB     int    // SQLite: page cache of the writer; readers have half of it
+	logPages     int    // SQLite: pages in the write-ahead log before they go into the file; 0: 1000
 	files        fs.FS
 }
 
@@ -33,7 +34,7 @@ func controlSchema() schema {
 	return schema{name: "sqlite-control", secureDelete: "ON", cacheKiB: 4096, files: schemaFiles}
 }
 func mailSchema() schema {
-	return schema{name: "sqlite-mail", secureDelete: "FAST", cacheKiB: 4096, files: schemaFiles}
+	return schema{name: "sqlite-mail", secureDelete: "FAST", cacheKiB: 4096, logPages: 3000, files: schemaFiles}
 }
 func blobSchema() schema {
 	return schema{name: "sqlite-blobs", secureDelete: "FAST", incremental: true, cacheKiB: 1024, files: schemaFiles}

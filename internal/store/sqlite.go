@@ -18,7 +18,6 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/driver"
-	_ "github.com/ncruces/go-sqlite3/vfs/adiantum" // registers the encrypting VFS
 
 	"github.com/posthorn/posthorn/internal/mail"
 )
@@ -152,7 +151,10 @@ func (f *sqliteFile) put(c *dbConn, write, broken bool) {
 // open opens the database, makes or migrates its tables and keeps the connection as the writer. Holds f.mu.
 func (f *sqliteFile) open(ctx context.Context) (err error) {
 	ro := f.pool.readOnly
-	if _, err := os.Stat(f.path); errors.Is(err, fs.ErrNotExist) {
+	fi, err := os.Stat(f.path)
+	fresh := err == nil && fi.Size() == 0 // its making was cut short
+	if errors.Is(err, fs.ErrNotExist) {
+		fresh = true
 		if f.fresh == nil || ro {
 			return mail.E(mail.NotFound, "open "+filepath.Base(f.path), "a database file is missing: "+f.path, err)
 		}
@@ -165,7 +167,9 @@ func (f *sqliteFile) open(ctx context.Context) (err error) {
 	}
 	name := "file:" + escapePath(f.path) + "?mode=rw&modeof=" + url.QueryEscape(f.path) // the log gets the mode of the file
 	if f.key != nil {
-		name += "&vfs=adiantum"
+		name += "&vfs=" + sealedVFS
+	} else {
+		name += "&vfs=" + plainVFS
 	}
 	db, err := driver.Open(name, func(c *sqlite3.Conn) error {
 		if f.key != nil {
@@ -180,7 +184,10 @@ func (f *sqliteFile) open(ctx context.Context) (err error) {
 			}
 			return c.Exec(pragmas + `PRAGMA query_only=1;`)
 		}
-		if f.schema.incremental {
+		if f.schema.logPages > 0 {
+			pragmas += `PRAGMA wal_autocheckpoint=` + strconv.Itoa(f.schema.logPages) + `;`
+		}
+		if f.schema.incremental && fresh { // on an old one it would be a write, each time
 			pragmas += `PRAGMA auto_vacuum=INCREMENTAL;`
 		}
 		sync := "FULL"

@@ -131,9 +131,9 @@ func syncRun(ctx context.Context, bin, addr, user, password string, want, reques
 	return out, err
 }
 
-// cpuProfile records ten seconds.
+// cpuProfile records 28 seconds.
 func cpuProfile(ctx context.Context, admin, path string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, admin+"/debug/pprof/profile?seconds=10", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, admin+"/debug/pprof/profile?seconds=28", nil)
 	if err != nil {
 		return err
 	}
