@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/v3"
 )
 
@@ -38,9 +39,13 @@ func (a *API) listQuarantine(c *call) error {
 	if err != nil {
 		return err
 	}
+	listed := map[store.PlacementRef]bool{} // messages that are here without their content
+	for _, b := range bodies {
+		listed[b.PlacementRef] = true
+	}
 	out := []v3.SetAside{}
 	for _, u := range units {
-		if u.Reason == "" {
+		if u.Reason == "" || listed[store.PlacementRef{Folder: u.Folder, UIDValidity: u.UIDValidity, UID: u.First}] {
 			continue
 		}
 		kind := "message"

@@ -29,6 +29,7 @@ type account struct {
 	status  status
 	proofs  proofs
 	notice  notice
+	units   units
 	day     day
 	aside   atomic.Int64  // what is in quarantine
 	news    chan struct{} // signals: something happened in INBOX
@@ -83,7 +84,7 @@ func newAccount(e *Engine, id mail.AccountID, cancel context.CancelFunc) *accoun
 	return &account{
 		e: e, id: id, log: e.o.Log.With("account", id), cancel: cancel,
 		stopped: make(chan struct{}), again: make(chan struct{}, 1),
-		status: status{now: e.o.Now},
+		status: status{now: e.o.Now}, units: units{kept: map[place]store.Unit{}, strikes: map[place]int{}},
 		losses: map[mail.FolderID]loss{}, parked: map[mail.FolderID]parking{}, strikes: map[store.PlacementRef]int{},
 		expected: map[mail.FolderID]imap.UIDSet{}, waiters: map[string]chan struct{}{},
 		news: make(chan struct{}, 1), ops: make(chan struct{}, 1),
@@ -117,6 +118,9 @@ func (a *account) run(ctx context.Context) {
 		if err := a.e.o.Store.SetSync(saving, a.id, a.status.get()); err != nil && !mail.IsKind(err, mail.NotFound) {
 			a.log.Warn("could not save the account's status", "op", "stop", "err", err)
 		}
+		if err := a.mbox.EndRun(saving); err != nil && !mail.IsKind(err, mail.NotFound) {
+			a.log.Warn("could not write down that the sync has ended", "op", "stop", "err", err)
+		}
 	}
 }
 
@@ -144,8 +148,15 @@ func (a *account) round(ctx context.Context) error {
 		return fmt.Errorf("open the mailbox: %w", err)
 	}
 	a.key = a.mbox.IDKey()
+	first := a.term == 0
 	if a.term, err = a.mbox.NextTerm(ctx); err != nil {
 		return fmt.Errorf("take the term: %w", err)
+	}
+	if first {
+		if err := a.beginRun(ctx); err != nil {
+			a.term = 0
+			return err
+		}
 	}
 	s, err := a.open(ctx)
 	if err != nil {

@@ -24,8 +24,6 @@ const (
 	secondConnection = 1000
 	// retryQuarantined is when the bytes of a set-aside message are asked for again.
 	retryQuarantined = 6 * time.Hour
-	// maxStrikes is how often a message may be the one at which the connection died before it is set aside.
-	maxStrikes = 3
 )
 
 // bodies fetches what is listed but not held, newest first, for the time of one slice. It tells whether another slice may
@@ -130,7 +128,7 @@ func (a *account) unheldUnits(ctx context.Context) ([]unit, int, error) {
 			for _, p := range missing[:n] {
 				u.uids.Add(uint32(p.UID))
 			}
-			units = append(units, u)
+			units = append(units, a.apart(u)...)
 			missing = missing[n:]
 		}
 		if total >= 40*unitMessages {
@@ -150,10 +148,16 @@ func (a *account) firstBodies(ctx context.Context, s *session, f mail.Folder) er
 	for _, p := range missing {
 		u.uids.Add(uint32(p.UID))
 	}
-	return a.hold(ctx, s, u, func(b []store.Body) error {
-		a.status.advance(len(b))
-		return a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Bodies: b})
-	})
+	for _, u := range a.apart(u) {
+		err := a.hold(ctx, s, u, func(b []store.Body) error {
+			a.status.advance(len(b))
+			return a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Bodies: b})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // holdUnit is hold for a worker: it opens the folder, and hands over what is ready.
@@ -180,6 +184,11 @@ func (a *account) holdUnit(ctx context.Context, s *session, u unit, ready chan<-
 // hold fetches, understands and gives the bodies of a unit of the open folder. What the server refuses or leaves out is
 // asked for one by one, and set aside if it stays away, so that one bad message never stops the others.
 func (a *account) hold(ctx context.Context, s *session, u unit, give func([]store.Body) error) error {
+	end, err := a.begin(ctx, u.folder, u.uids)
+	if err != nil {
+		return err
+	}
+	defer end()
 	missing := u.uids.Clone()
 	var got imap.UIDSet
 	fetch := func(uids imap.UIDSet) error {
@@ -194,7 +203,7 @@ func (a *account) hold(ctx context.Context, s *session, u unit, give func([]stor
 			return give(bodies)
 		})
 	}
-	err := fetch(missing)
+	err = fetch(missing)
 	if s.Err() != nil {
 		return a.strike(ctx, u, got, err)
 	}

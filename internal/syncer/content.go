@@ -111,16 +111,17 @@ func (a *account) understand(ctx context.Context, batch []fetched) ([]store.Body
 		c := &out[i].Content
 		var m *mime.Message
 		var err error
+		known := true
 		if f.raw.blob == nil {
 			raw := f.raw.buf.Bytes()
 			c.Digest = sha256.Sum256(raw)
-			m, err = mime.Parse(bytes.NewReader(raw), mime.Options{})
+			m, known, err = a.readMessage(bytes.NewReader(raw))
 			rawAt = append(rawAt, len(blobs))
 			blobs = append(blobs, store.BlobData{Kind: store.BlobRaw, Data: raw})
 		} else {
 			f.raw.sum.Sum(c.Digest[:0])
 			if c.Raw, err = f.raw.blob.Commit(); err == nil {
-				m, err = a.parseBlob(ctx, c.Raw)
+				m, known, err = a.parseBlob(ctx, c.Raw)
 			}
 			rawAt = append(rawAt, -1)
 		}
@@ -141,9 +142,13 @@ func (a *account) understand(ctx context.Context, batch []fetched) ([]store.Body
 		}
 		c.Attachments, c.Listed = Parts(m.Attachments)
 		m.Text, m.HTML, m.TextAll, m.HTMLAll = "", "", "", ""
-		c.Head = m
+		if known {
+			c.Head = m
+		}
 	}
+	a.e.point("before blobs")
 	refs, err := a.mbox.PutBlobs(ctx, blobs)
+	a.e.point("after blobs")
 	if err != nil {
 		return nil, fmt.Errorf("store the bytes: %w", err)
 	}
@@ -158,13 +163,13 @@ func (a *account) understand(ctx context.Context, batch []fetched) ([]store.Body
 	return out, nil
 }
 
-func (a *account) parseBlob(ctx context.Context, ref store.BlobRef) (*mime.Message, error) {
+func (a *account) parseBlob(ctx context.Context, ref store.BlobRef) (m *mime.Message, known bool, err error) {
 	r, err := a.mbox.OpenBlob(ctx, ref.ID)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer r.Close()
-	return mime.Parse(r, mime.Options{})
+	return a.readMessage(r)
 }
 
 // Parts maps what the parser says of attachments; listed tells whether one of them is not inline.
@@ -182,9 +187,9 @@ func Parts(in []mime.Attachment) (out []mail.Part, listed bool) {
 // headerChunk is how many messages' headers are fetched and stored at once.
 const headerChunk = 1000
 
-// storeHeaders fetches what lists, identity and threads need of the given messages of the open folder and applies it
+// storeChunk fetches what lists, identity and threads need of the given messages of the open folder and applies it
 // together with b. Messages that their headers do not identify are fetched whole first; with whole set, all new ones are.
-func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
+func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
 	o := imap.FetchOptions{
 		Flags: true, InternalDate: true, Size: true, Header: mime.HeaderFieldsForSync(),
 		ModSeq: s.Caps().Has("CONDSTORE"),

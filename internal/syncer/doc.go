@@ -31,6 +31,13 @@
 // has found it nowhere is it removed (store.Mailbox.Sweep). Losing more than max(20, 5 %) of a folder, or a folder,
 // must be seen again in another session, a minute later, before it is even marked.
 //
+// # What fails
+//
+// A batch of headers or bodies that the server refuses, or at which connections break, is cut into smaller ones until the
+// message is found that is to blame. It is set aside with a reason and tried again ever more rarely, and so is a folder that
+// cannot be opened; the rest goes on (aside.go). After a death of the process the engine writes down what it begins: what was
+// under way at the next death is done message by message, and a message that was under way alone at two more is set aside.
+//
 // # Writes
 //
 // Engine.Do stores an Operation and signals the owner, which carries out all that wait, between two steps of whatever else

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/provider"
 	"github.com/posthorn/posthorn/internal/store"
 )
@@ -76,6 +77,8 @@ type Engine struct {
 	o        Options
 	governor *governor
 	usage    usage
+	parse    func(io.Reader, mime.Options) (*mime.Message, error) // mime.Parse; tests let it fail
+	reached  func(point string)                                   // nil but in tests, which kill the process there
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -90,7 +93,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	o = o.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Engine{o: o, governor: newGovernor(o.Limits), ctx: ctx, cancel: cancel, accounts: map[mail.AccountID]*account{}}
+	return &Engine{o: o, governor: newGovernor(o.Limits), parse: mime.Parse, ctx: ctx, cancel: cancel, accounts: map[mail.AccountID]*account{}}
 }
 
 // rampStep spreads the first logins after a start, so that a restart is no stampede on the providers.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
@@ -32,21 +31,10 @@ func (a *account) syncFolder(ctx context.Context, s *session, f mail.Folder, ful
 	}
 	sel, err := s.examine(ctx, f)
 	if err != nil {
-		if s.Err() != nil || imap.ClassOf(err) == imap.TransientAccount {
-			return folderResult{}, err
-		}
-		// One folder that cannot be opened never stops the others.
-		p := a.parked[f.ID]
-		pause := p.backoff.next(mail.Unavailable, 0, 0)
-		p.until = a.e.o.Now().Add(pause)
-		a.parked[f.ID] = p
-		a.proofs.trouble(f.ID, "the server does not open the folder", p.until)
-		a.log.Warn("folder cannot be opened", "op", "examine", "folder", f.ID, "retry_in", pause.String(), "err", err)
-		return folderResult{}, nil
+		return folderResult{}, a.cannotOpen(ctx, s, f, err)
 	}
-	if _, was := a.parked[f.ID]; was {
-		delete(a.parked, f.ID)
-		a.proofs.trouble(f.ID, "", time.Time{})
+	if err := a.opened(ctx, f.ID); err != nil {
+		return folderResult{}, err
 	}
 	if v := mail.UIDValidity(sel.UIDValidity); v != f.UIDValidity {
 		if v == 0 {

@@ -16,12 +16,13 @@ import (
 type look struct {
 	mail.Folder
 	Status *imap.StatusData
+	aside  int // messages that are set aside: at the server and not here
 }
 
 // same tells whether STATUS proves that the stored folder has every message and every flag of the server's.
 func (l look) same() bool {
 	const need = imap.HasMessages | imap.HasUIDNext | imap.HasUIDValidity | imap.HasHighestModSeq
-	return l.counted() && l.Status.Has&need == need && l.HighestModSeq > 0 && l.Status.HighestModSeq == uint64(l.HighestModSeq)
+	return l.counted() && l.aside == 0 && l.Status.Has&need == need && l.HighestModSeq > 0 && l.Status.HighestModSeq == uint64(l.HighestModSeq)
 }
 
 // counted tells whether STATUS agrees with the stored folder in all that it says. Without CONDSTORE a changed flag can
@@ -30,7 +31,7 @@ func (l look) counted() bool {
 	const need = imap.HasMessages | imap.HasUIDNext | imap.HasUIDValidity
 	st := l.Status
 	return l.HeadersDone && st != nil && st.Has&need == need &&
-		st.UIDValidity == uint32(l.UIDValidity) && st.UIDNext == uint32(l.UIDNext) && int(st.Messages) == l.Total &&
+		st.UIDValidity == uint32(l.UIDValidity) && st.UIDNext == uint32(l.UIDNext) && int(st.Messages) == l.Total+l.aside &&
 		(st.Has&imap.HasUnseen == 0 || int(st.Unseen) == l.Unread) &&
 		(st.Has&imap.HasHighestModSeq == 0 || l.HighestModSeq == 0 || st.HighestModSeq == uint64(l.HighestModSeq))
 }
@@ -85,7 +86,7 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 	var out []look
 	for _, f := range stored {
 		if st, there := status[f.RawName]; there && f.Selectable {
-			out = append(out, look{Folder: f, Status: st})
+			out = append(out, look{Folder: f, Status: st, aside: a.asideOf(f).Len()})
 		}
 	}
 	slices.SortStableFunc(out, func(x, y look) int { return rank(x.Role) - rank(y.Role) })

@@ -17,7 +17,9 @@ func (a *account) apply(ctx context.Context, b store.Batch) error {
 	if a.acting && b.Origin == mail.OriginLive {
 		b.Origin = mail.OriginAPI
 	}
+	a.e.at(before, b)
 	_, err := a.mbox.Apply(ctx, b)
+	a.e.at(after, b)
 	return err
 }
 
@@ -112,6 +114,9 @@ func (a *account) caughtUp(ctx context.Context) error {
 	} else {
 		a.enter(ctx, b, mail.StateLive, "", "")
 	}
+	if err := a.survived(ctx); err != nil {
+		return err
+	}
 	var err error
 	if a.synced, err = a.mbox.Synced(ctx); err != nil {
 		return err
@@ -155,6 +160,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		if err != nil {
 			return fmt.Errorf("sync %q: %w", l.Name, err)
 		}
+		r.proven = r.proven && a.asideOf(l.Folder).Empty()
 		proven = proven && r.proven
 		lost += r.vanished
 		if r.proven {
@@ -197,7 +203,9 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 
 // sweep removes what vanished before a pass began that has found it nowhere.
 func (a *account) sweep(ctx context.Context, before time.Time) error {
+	a.e.point("before sweep")
 	_, err := a.mbox.Sweep(ctx, a.term, before)
+	a.e.point("after sweep")
 	if err != nil {
 		return fmt.Errorf("remove what is gone: %w", err)
 	}

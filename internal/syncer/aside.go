@@ -1,0 +1,414 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// What fails must not stop the rest. A batch of headers that the server refuses, or at which connections break, is cut into
+// smaller ones until the message is found that is to blame; it is set aside, and tried again ever more rarely. So is a folder
+// that cannot be opened. If the process dies while it syncs, the next one writes down what it begins; what was under way when
+// it died again is then done message by message, and a message that was under way when it died is set aside.
+
+const (
+	// maxStrikes is how often a message may be the one at which the connection died before it is set aside.
+	maxStrikes = 3
+	// maxDeaths is how often the process may die while a message alone is under way. Two deaths came before: one that nobody
+	// had written down, and one of the batch that it was in.
+	maxDeaths = 2
+	// cut is into how many pieces a batch that fails is cut.
+	cut = 8
+)
+
+// retryAside is when what is set aside is tried again, by the number of attempts.
+func retryAside(attempts int) time.Duration {
+	waits := []time.Duration{time.Hour, 6 * time.Hour, 24 * time.Hour}
+	return waits[min(max(attempts-1, 0), len(waits)-1)]
+}
+
+// place is the messages from first to last of a folder's generation; all 0: the folder itself.
+type place struct {
+	folder      mail.FolderID
+	uidvalidity mail.UIDValidity
+	first, last mail.UID
+}
+
+func placeOf(u store.Unit) place { return place{u.Folder, u.UIDValidity, u.First, u.Last} }
+
+func (p place) one() bool { return p.first == p.last }
+
+// units is what the store keeps of units, and the strikes of this process. Workers share it.
+type units struct {
+	mu      sync.Mutex
+	kept    map[place]store.Unit
+	writing bool          // the process has died: units are written down before they are begun
+	strikes map[place]int // how often in a row a connection broke there
+}
+
+// beginRun reads what the last run left, and sets aside the messages at which the process died too often.
+func (a *account) beginRun(ctx context.Context) error {
+	died, err := a.mbox.BeginRun(ctx)
+	if err != nil {
+		return fmt.Errorf("begin the run: %w", err)
+	}
+	list, err := a.mbox.Units(ctx)
+	if err != nil {
+		return fmt.Errorf("read what is set aside: %w", err)
+	}
+	a.units.writing = died
+	for _, u := range list {
+		a.units.kept[placeOf(u)] = u
+		if u.UIDValidity == 0 && u.Reason != "" {
+			a.parked[u.Folder] = parking{backoff: backoff{failures: u.Attempts}, until: u.NextTry}
+			a.proofs.trouble(u.Folder, u.Reason, u.NextTry)
+		}
+		if placeOf(u).one() && u.Deaths >= maxDeaths && u.Reason == "" {
+			if err := a.setUnitAside(ctx, placeOf(u), "the server process died each time while the message was read"); err != nil {
+				return err
+			}
+		}
+	}
+	if died {
+		a.log.Warn("the last run did not end but died; what is begun is written down", "op", "begin", "units", len(list))
+	}
+	return nil
+}
+
+// survived is called when all is done that could be done: whatever was under way when the process died is not to blame.
+func (a *account) survived(ctx context.Context) error {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	if !a.units.writing {
+		return nil
+	}
+	for p, u := range a.units.kept {
+		if u.Reason == "" {
+			if err := a.mbox.DropUnit(ctx, u); err != nil {
+				return err
+			}
+			delete(a.units.kept, p)
+		}
+	}
+	a.units.writing = false
+	return nil
+}
+
+// begin notes that work on messages begins, if the process has died before; end must be called when it has ended, well or not.
+func (a *account) begin(ctx context.Context, f mail.Folder, uids imap.UIDSet) (end func(), err error) {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	if !a.units.writing || uids.Empty() {
+		return func() {}, nil
+	}
+	p := span(f, uids)
+	u, known := a.units.kept[p]
+	if !known {
+		u = store.Unit{Folder: p.folder, UIDValidity: p.uidvalidity, First: p.first, Last: p.last, Since: a.e.o.Now()}
+	}
+	u.UnderWay = true
+	if err := a.mbox.PutUnit(ctx, u); err != nil {
+		return nil, fmt.Errorf("write down what is begun: %w", err)
+	}
+	a.units.kept[p] = u
+	return func() {
+		a.units.mu.Lock()
+		defer a.units.mu.Unlock()
+		u, ok := a.units.kept[p]
+		if !ok || u.Reason != "" {
+			return
+		}
+		delete(a.units.kept, p)
+		if err := a.mbox.DropUnit(context.WithoutCancel(ctx), u); err != nil {
+			a.log.Warn("a unit that has ended is still written down", "op", "unit", "folder", p.folder, "err", err)
+		}
+	}, nil
+}
+
+func span(f mail.Folder, uids imap.UIDSet) place {
+	r := uids.Ranges()
+	return place{f.ID, f.UIDValidity, mail.UID(r[0].Start), mail.UID(r[len(r)-1].Stop)}
+}
+
+// suspect tells whether a message was under way when the process died, or connections broke.
+func (a *account) suspect(f mail.Folder, uid uint32) bool {
+	in := func(p place) bool {
+		return p.folder == f.ID && p.uidvalidity == f.UIDValidity && uint32(p.first) <= uid && uid <= uint32(p.last)
+	}
+	for p, u := range a.units.kept {
+		if u.Deaths > 0 && u.Reason == "" && in(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// apart cuts a unit of bodies so that every suspect message is alone.
+func (a *account) apart(u unit) []unit {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	if !a.units.writing {
+		return []unit{u}
+	}
+	rest := unit{folder: u.folder}
+	var out []unit
+	for uid := range u.uids.All {
+		if a.suspect(u.folder, uid) {
+			out = append(out, unit{folder: u.folder, uids: imap.UIDs(uid)})
+		} else {
+			rest.uids.Add(uid)
+		}
+	}
+	if !rest.uids.Empty() {
+		out = append(out, rest)
+	}
+	return out
+}
+
+// asideOf returns the messages of a folder that are set aside and not due.
+func (a *account) asideOf(f mail.Folder) (uids imap.UIDSet) {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	now := a.e.o.Now()
+	for p, u := range a.units.kept {
+		if p.folder == f.ID && p.uidvalidity == f.UIDValidity && u.Reason != "" && p.uidvalidity != 0 && now.Before(u.NextTry) {
+			uids.AddRange(uint32(p.first), uint32(p.last))
+		}
+	}
+	return uids
+}
+
+// setUnitAside writes that a message, or a folder, is tried again only later.
+func (a *account) setUnitAside(ctx context.Context, p place, reason string) error {
+	now := a.e.o.Now()
+	u := a.units.kept[p]
+	u.Folder, u.UIDValidity, u.First, u.Last = p.folder, p.uidvalidity, p.first, p.last
+	if u.Since.IsZero() {
+		u.Since = now
+	}
+	u.Attempts++
+	u.UnderWay, u.Deaths, u.Reason, u.NextTry = false, 0, reason, now.Add(retryAside(u.Attempts))
+	if err := a.mbox.PutUnit(ctx, u); err != nil {
+		return fmt.Errorf("set aside: %w", err)
+	}
+	a.units.kept[p] = u
+	delete(a.units.strikes, p)
+	a.aside.Add(1)
+	a.log.Warn("set aside", "op", "aside", "folder", p.folder, "uid", p.first, "reason", reason, "next_try", u.NextTry)
+	if p.uidvalidity == 0 {
+		a.proofs.trouble(p.folder, reason, u.NextTry)
+		return nil
+	}
+	ref := store.PlacementRef{Folder: p.folder, UIDValidity: p.uidvalidity, UID: p.first}
+	_, err := a.mbox.Apply(ctx, store.Batch{Term: a.term, Origin: mail.OriginLive, Quarantine: []store.Trouble{{PlacementRef: ref, Reason: reason, NextTry: u.NextTry}}})
+	return err
+}
+
+// unblame forgets that a place was set aside: it works.
+func (a *account) unblame(ctx context.Context, p place) error {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	u, known := a.units.kept[p]
+	if !known || u.Reason == "" {
+		return nil
+	}
+	if err := a.mbox.DropUnit(ctx, u); err != nil {
+		return err
+	}
+	delete(a.units.kept, p)
+	a.aside.Add(-1)
+	return nil
+}
+
+// storeHeaders is storeChunk of messages among which some may be such that the server refuses, or that break connections:
+// these are found and set aside, the others stored. b is applied with the last of them, which are the oldest.
+func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
+	aside := a.asideOf(f)
+	var list []uint32
+	for uid := range uids.All {
+		if !aside.Contains(uid) {
+			list = append(list, uid)
+		}
+	}
+	groups := a.groups(f, list)
+	for i, g := range groups {
+		batch := store.Batch{Origin: b.Origin}
+		if i == len(groups)-1 {
+			batch = b
+		}
+		if err := a.storeGroup(ctx, s, f, g, batch, whole); err != nil {
+			return err
+		}
+	}
+	if len(groups) == 0 {
+		return a.apply(ctx, b)
+	}
+	return nil
+}
+
+// groups cuts a list of UIDs, ascending, into batches from the newest to the oldest: suspects of a death are alone, and those at
+// which connections broke are in smaller batches than before.
+func (a *account) groups(f mail.Folder, list []uint32) [][]uint32 {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	size := max(len(list), 1)
+	for p, n := range a.units.strikes {
+		if n > 1 && p.folder == f.ID && p.uidvalidity == f.UIDValidity {
+			within := 0
+			for _, uid := range list {
+				if uint32(p.first) <= uid && uid <= uint32(p.last) {
+					within++
+				}
+			}
+			if within > 0 {
+				size = min(size, max(within/cut, 1))
+			}
+		}
+	}
+	var out [][]uint32
+	for len(list) > 0 {
+		n := 1
+		for n < min(size, len(list)) && !(a.units.writing && (a.suspect(f, list[len(list)-1]) || a.suspect(f, list[len(list)-n-1]))) {
+			n++
+		}
+		out = append(out, list[len(list)-n:])
+		list = list[:len(list)-n]
+	}
+	return out
+}
+
+// storeGroup stores one batch, or finds out which of its messages cannot be.
+func (a *account) storeGroup(ctx context.Context, s *session, f mail.Folder, list []uint32, b store.Batch, whole bool) error {
+	uids := imap.UIDs(list...)
+	p := span(f, uids)
+	end, err := a.begin(ctx, f, uids)
+	if err != nil {
+		return err
+	}
+	err = a.storeChunk(ctx, s, f, uids, b, whole)
+	end()
+	switch {
+	case err == nil:
+		a.units.mu.Lock()
+		delete(a.units.strikes, p)
+		a.units.mu.Unlock()
+		if p.one() {
+			return a.unblame(ctx, p)
+		}
+		return nil
+	case ctx.Err() != nil || imap.ClassOf(err) == imap.Canceled || imap.ClassOf(err) == imap.Unclassified:
+		return err // ours, not the server's
+	case s.Err() != nil:
+		return a.struck(ctx, p, err)
+	case imap.ClassOf(err) == imap.TransientAccount:
+		return err
+	case p.one():
+		a.units.mu.Lock()
+		err := a.setUnitAside(ctx, p, "the server refused to send the message's header")
+		a.units.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		return a.apply(ctx, b)
+	}
+	n := max(len(list)/cut, 1)
+	for len(list) > 0 { // newest first
+		piece := list[max(0, len(list)-n):]
+		list = list[:len(list)-len(piece)]
+		batch := store.Batch{Origin: b.Origin}
+		if len(list) == 0 {
+			batch = b
+		}
+		if err := a.storeGroup(ctx, s, f, piece, batch, whole); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// struck notes that a connection broke at a batch, and sets it aside when it is one message and that was too often.
+func (a *account) struck(ctx context.Context, p place, cause error) error {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	a.units.strikes[p]++
+	if p.one() && a.units.strikes[p] >= maxStrikes {
+		if err := a.setUnitAside(ctx, p, "the connection broke each time at this message"); err != nil {
+			return err
+		}
+	}
+	return cause
+}
+
+// cannotOpen deals with a folder that the server does not open: it never stops the others. It is tried again soon, and after
+// the third time rarely. An error of the account is returned, and one of the session until it was the third.
+func (a *account) cannotOpen(ctx context.Context, s *session, f mail.Folder, cause error) error {
+	if ctx.Err() != nil || imap.ClassOf(cause) == imap.TransientAccount || imap.ClassOf(cause) == imap.Canceled {
+		return cause
+	}
+	p := a.parked[f.ID]
+	pause := p.backoff.next(mail.Unavailable, 0, 0)
+	p.until = a.e.o.Now().Add(pause)
+	if s.Err() != nil && p.backoff.failures < maxStrikes {
+		p.until = time.Time{} // most likely the connection broke for another reason
+	}
+	a.parked[f.ID] = p
+	reason := "the server does not open the folder"
+	if s.Err() != nil {
+		reason = "the connection broke each time when the folder was opened"
+	}
+	if p.backoff.failures >= maxStrikes {
+		at := place{folder: f.ID}
+		a.units.mu.Lock()
+		err := a.setUnitAside(ctx, at, reason)
+		p.until = a.units.kept[at].NextTry
+		a.units.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		a.parked[f.ID] = p
+	} else {
+		a.proofs.trouble(f.ID, reason, p.until)
+	}
+	a.log.Warn("folder cannot be opened", "op", "examine", "folder", f.ID, "retry_in", pause.String(), "err", cause)
+	return s.deadOr(cause)
+}
+
+// deadOr returns cause if the session is dead, else nil.
+func (s *session) deadOr(cause error) error {
+	if s.Err() != nil {
+		return cause
+	}
+	return nil
+}
+
+// opened is called when a folder was opened.
+func (a *account) opened(ctx context.Context, f mail.FolderID) error {
+	if _, was := a.parked[f]; !was {
+		return nil
+	}
+	delete(a.parked, f)
+	a.proofs.trouble(f, "", time.Time{})
+	return a.unblame(ctx, place{folder: f})
+}
+
+// readMessage parses a message. One at which the parser panics is kept as it is, with nothing understood of it; known is
+// then false.
+func (a *account) readMessage(r io.Reader) (m *mime.Message, known bool, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.e.o.Events.Panic(a.id, v)
+			a.log.Error("panic while a message was read", "op", "parse", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			m, known, err = &mime.Message{Partial: true}, false, nil
+		}
+	}()
+	m, err = a.e.parse(r, mime.Options{})
+	return m, true, err
+}
