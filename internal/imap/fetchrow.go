@@ -2,8 +2,11 @@ package imap
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 )
+
+var errTwoUIDs = errors.New("one answer for two messages")
 
 const (
 	maxFlags     = 1000     // of one list
@@ -121,7 +124,11 @@ func (s *Session) readItem(p *parser, row *Row) error {
 	switch string(name) {
 	case "UID":
 		n, err := p.number32()
-		if err == nil && n != 0 {
+		switch {
+		case err != nil || n == 0:
+		case row.UID != 0 && row.UID != n:
+			return errTwoUIDs
+		default:
 			row.UID = n
 		}
 		return err

@@ -382,6 +382,8 @@ func (f *framer) stream(lit Literal) error {
 	s := streamed{off: len(f.asm), lit: lit, size: lit.Size}
 	left := lit.Size
 	switch {
+	case f.sink.open != nil && lit.Size > f.lim.Body:
+		return protoError{errLiteralLong}
 	case f.sink.open != nil:
 		w, err := f.sink.open(lit)
 		if err != nil {

@@ -3,6 +3,7 @@ package imap
 import (
 	"bytes"
 	"flag"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,12 +12,15 @@ import (
 // Whatever a server repeats, reading twice as much may take twice as long and not four times: a mailbox, or a hostile
 // server, must not be able to keep a core busy for the price of a few megabytes.
 
-// grown is a response with a part repeated n times.
+// grown is a response with a part repeated n times; %d in it is every second number, from high to low.
 func grown(before, unit, after string, n int) []byte {
 	b := make([]byte, 0, len(before)+n*len(unit)+len(after))
 	b = append(b, before...)
-	for range n {
-		b = append(b, unit...)
+	head, tail, counts := strings.Cut(unit, "%d")
+	for i := range n {
+		if b = append(b, head...); counts {
+			b = append(strconv.AppendInt(b, int64(2*(n-i)), 10), tail...)
+		}
 	}
 	return append(b, after...)
 }
@@ -104,6 +108,7 @@ func steep(before, unit, after string, n int) bool {
 var growths = []struct{ name, before, unit, after string }{
 	{"rows", "", "* 1 FETCH (UID 7 FLAGS (\\Seen $a) RFC822.SIZE 10)\r\n", ""},
 	{"bodies", "", "* 1 FETCH (UID 7 BODY[] {3}\r\nabc)\r\n", ""},
+	{"headers", "", "* 1 FETCH (UID 7 BODY[HEADER] {3}\r\nabc)\r\n", ""},
 	{"bodies of one row", "* 1 FETCH (UID 7", " BODY[1] {3}\r\nabc", ")\r\n"},
 	{"literals of one row", "* 1 FETCH (UID 7", " X {3}\r\nabc", ")\r\n"},
 	{"unknown items", "* 1 FETCH (UID 7", " X (a b)", ")\r\n"},
@@ -121,19 +126,24 @@ var growths = []struct{ name, before, unit, after string }{
 	{"a folder's name", `* LIST () "/" `, `"a `, "\r\n"},
 	{"a folder's data", `* LIST () "/" "a" (`, `"X" ("b") `, ")\r\n"},
 	{"a folder's wide name", `* LIST () "/" "`, `&AOk-`, "\"\r\n"},
+	{"a folder's old names", `* LIST () "/" "a" (`, `"OLDNAME" ("b") `, ")\r\n"},
 	{"status", "* STATUS x (", "MESSAGES 1 ", ")\r\n"},
 	{"status, name in brackets", "* STATUS ", "( ", "(MESSAGES 1)\r\n"},
 	{"search, every second", "* SEARCH", " 4 2", "\r\n"},
+	{"search, descending", "* SEARCH", " %d", "\r\n"},
 	{"search, many answers", "", "* SEARCH 7 5\r\n", ""},
 	{"esearch", "* ESEARCH (TAG \"a\") UID ALL 1", ",9:7,3", "\r\n"},
+	{"esearch, descending", "* ESEARCH (TAG \"a\") UID ALL 1", ",%d", "\r\n"},
 	{"esearch, many items", "* ESEARCH (TAG \"a\") UID", " ALL 5:9", "\r\n"},
 	{"vanished", "* VANISHED (EARLIER) 1", ",9,5:6", "\r\n"},
+	{"vanished, descending", "* VANISHED 1", ",%d", "\r\n"},
 	{"quota", "* QUOTA x (", "STORAGE 1 2 ", ")\r\n"},
 	{"namespace", "* NAMESPACE (", `("a" "/")`, ")\r\n"},
 	{"id", "* ID (", `"a" "b" `, ")\r\n"},
 	{"capability", "* CAPABILITY", " AUTH=X", "\r\n"},
 	{"codes", "* OK [", "A (", ")] x\r\n"},
 	{"texts with brackets", "* OK [PERMANENTFLAGS (", ")) ]", ")] x\r\n"},
+	{"alerts", "", "* OK [ALERT] x\r\n", ""},
 	{"a long line", "* OK ", "a", "\r\n"},
 	{"NULs", "", "\x00", "* OK x\r\n"},
 	{"empty lines", "", "\r\n", "* OK x\r\n"},

@@ -328,3 +328,37 @@ func TestTooManyMailboxes(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Answers to commands that were not sent keep nobody busy.
+func TestAnswersBeforeQuestions(t *testing.T) {
+	t.Parallel()
+	addr := pipeServer(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1] hi\r\n")
+		for i := 1; ; i++ {
+			if _, err := fmt.Fprintf(c, "P%d OK\r\n", i); err != nil {
+				return
+			}
+		}
+	})
+	s := open(t, Options{Addr: addr})
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := s.Listen(ctx); ClassOf(err) != Protocol || s.Err() == nil {
+		t.Errorf("%v, dead: %v", err, s.Err())
+	}
+}
+
+// A body that never ends is not begun.
+func TestEndlessBody(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int64{2<<30 + 1, 1 << 62} {
+		s := open(t, Options{Addr: pipeServer(t, greetThen(fmt.Sprintf("* 1 FETCH (UID 1 BODY[] {%d}\r\n", size)))})
+		err := s.Fetch(context.Background(), UIDs(1), FetchOptions{Body: true, Sink: func(Literal) (io.Writer, error) {
+			t.Error("the sink was asked")
+			return io.Discard, nil
+		}}, nil)
+		if ClassOf(err) != Protocol || s.Err() == nil {
+			t.Errorf("%v, dead: %v", err, s.Err())
+		}
+	}
+}

@@ -2,9 +2,12 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 )
+
+var errUnasked = errors.New("server answered a command before it was sent")
 
 // Listen waits for what the server says unasked, without any command: how NOTIFY may be listened to (RFC 5465 3.1). Where
 // IDLE is offered Idle hears more: Dovecot 2.3 then tells of the open mailbox, too. It returns
@@ -20,8 +23,12 @@ func (s *Session) Listen(ctx context.Context) error {
 		s.tags++
 		c := &command{name: "NOOP", tag: "P" + strconv.Itoa(s.tags)}
 		s.pending = append(s.pending, c)
-		if _, err := s.listen(ctx, c, c.tag+" NOOP\r\n"); err != nil {
+		asked, err := s.listen(ctx, c, c.tag+" NOOP\r\n")
+		switch {
+		case err != nil:
 			return err
+		case !asked:
+			return s.fail(protoError{errUnasked})
 		}
 		if err := c.result(); err != nil {
 			return err

@@ -27,7 +27,7 @@ func (s *Session) Create(ctx context.Context, raw string, use ...string) (string
 		}
 	}, nil)
 	if st.code == "MAILBOXID" {
-		return strings.Trim(st.arg, "()"), err
+		return validID(strings.Trim(st.arg, "()")), err
 	}
 	return "", err
 }

@@ -46,7 +46,8 @@ type Options struct {
 // Limits bound memory under any input. Zero means the default.
 type Limits struct {
 	Line      int   // bytes of one line; default 1 MiB
-	Literal   int64 // bytes of one body collected in memory; default 64 MiB. A Sink decides for itself.
+	Literal   int64 // bytes of the bodies of one message collected in memory; default 64 MiB
+	Body      int64 // bytes of one body that goes to a Sink; a larger one ends the session; default 2 GiB
 	Response  int   // bytes of one response held in memory without streamed bodies; default 32 MiB
 	Depth     int   // nested parentheses; default 64
 	Responses int   // responses to one command, rows that were asked for not counted; default 1,000,000
@@ -71,6 +72,9 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Junk, 32)
 	if l.Inflate <= 0 {
 		l.Inflate = 256 << 20
+	}
+	if l.Body <= 0 {
+		l.Body = 2 << 30
 	}
 	if l.Literal <= 0 {
 		l.Literal = 64 << 20

@@ -127,9 +127,7 @@ func (d *Selected) code(st status) bool {
 			}
 		}
 	case "MAILBOXID":
-		if id := strings.Trim(st.arg, "()"); isObjectID(id) {
-			d.MailboxID = id
-		}
+		d.MailboxID = validID(strings.Trim(st.arg, "()"))
 	case "CLOSED":
 		// Until here everything was about the mailbox open before (RFC 7162 3.2.11).
 		*d = Selected{ReadOnly: d.ReadOnly, QResync: d.QResync}

@@ -223,9 +223,9 @@ func parseStatusData(p *parser) (raw string, d StatusData, err error) {
 		item := StatusItem(p.upper())
 		p.space()
 		if item == StatusMailboxID {
-			ids, err := p.strings(1)
-			if len(ids) > 0 && isObjectID(ids[0]) { // Cyrus 3.6 shows memory that it has freed in the STATUS of a LIST
-				d.MailboxID = ids[0]
+			id, err := p.objectID()
+			if id != "" {
+				d.MailboxID = id
 				d.Has |= HasMailboxID
 			}
 			return err
@@ -268,17 +268,4 @@ func parseStatusData(p *parser) (raw string, d StatusData, err error) {
 		return nil
 	})
 	return raw, d, err
-}
-
-// isObjectID tells whether s is what RFC 8474 7 calls an objectid.
-func isObjectID(s string) bool {
-	if len(s) == 0 || len(s) > 255 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return true
 }
