@@ -299,7 +299,8 @@ func TestTraceKeepsMailPrivate(t *testing.T) {
 		r := bufio.NewReader(c)
 		_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1] hi\r\n")
 		for n, answer := range []string{
-			"* 1 FETCH (UID 7 ENVELOPE (NIL \"private\" NIL))\r\n* 7 UIDFETCH (ENVELOPE (NIL \"private\" NIL) BODYSTRUCTURE (\"private\"))\r\n* 8 UIDFETCH (ENVELOPE (NIL private NIL))\r\n* 9 fetch (BODY[HEADER] {7}\r\nprivate)\r\n",
+			"* 1 FETCH (UID 7 ENVELOPE (NIL \"private\" NIL))\r\n* 7 UIDFETCH (ENVELOPE (NIL \"private\" NIL) BODYSTRUCTURE (\"private\"))\r\n* 8 UIDFETCH (ENVELOPE (NIL private NIL))\r\n* 9 fetch (BODY[HEADER] {7}\r\nprivate)\r\n" +
+				"* 9 uidfetch (envelope (nil private nil))\r\n* 9 FETCH (RFC822.SIZE 7 rfc822.header private)\r\n* 9 FETCH (binary[1] private)\r\n",
 			"* SEARCH 7\r\n",
 		} {
 			_, _ = r.ReadString('\n')
