@@ -38,7 +38,7 @@ func pipeServer(t testing.TB, play func(net.Conn)) string {
 
 func open(t testing.TB, o Options) *Session {
 	t.Helper()
-	o.Security = Plain
+	o.Security, o.tag = Plain, "P"
 	s, err := Dial(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func cutOnce(t *testing.T, addr string, n, whole int, sink bool, bodies []string
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	s, err := Dial(ctx, Options{Addr: addr, Security: Plain})
+	s, err := Dial(ctx, Options{Addr: addr, Security: Plain, tag: "P"})
 	if err != nil {
 		if ClassOf(err) != Network {
 			t.Errorf("cut at %d: dial: %v", n, err)
