@@ -188,6 +188,9 @@ func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
 	if err := a.upsertFolders(b.Folders); err != nil {
 		return Result{}, err
 	}
+	if err := a.renewFolders(b.Renewed); err != nil {
+		return Result{}, err
+	}
 	if err := a.removeFolders(b.GoneFolders); err != nil {
 		return Result{}, err
 	}
@@ -197,7 +200,8 @@ func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
 	if err := a.load(b); err != nil {
 		return Result{}, err
 	}
-	a.vanish(b.Vanished)
+	a.vanish(b.Vanished, a.now.UnixMicro())
+	a.vanish(b.Removed, 1)
 	a.updateFlags(b.Flags)
 	if err := a.addNew(b.New); err != nil {
 		return Result{}, err

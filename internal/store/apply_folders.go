@@ -45,11 +45,15 @@ func (a *applier) loadFolders(b Batch) error {
 		}
 		want[f.ID] = true
 	}
-	for _, id := range b.GoneFolders {
-		want[id] = true
+	for _, list := range [][]mail.FolderID{b.GoneFolders, b.Renewed} {
+		for _, id := range list {
+			want[id] = true
+		}
 	}
-	for i := range b.Vanished {
-		want[b.Vanished[i].Folder] = true
+	for _, list := range [][]PlacementRef{b.Vanished, b.Removed} {
+		for _, ref := range list {
+			want[ref.Folder] = true
+		}
 	}
 	for i := range b.Flags {
 		want[b.Flags[i].Folder] = true
@@ -183,6 +187,40 @@ func (a *applier) tellFolder(row *folderRow, kind mail.ChangeKind) {
 func (row *folderRow) differs(f mail.Folder) bool {
 	return row.RawName != f.RawName || row.Name != f.Name || row.Delimiter != f.Delimiter || row.Role != f.Role ||
 		row.Parent != f.Parent || row.Selectable != f.Selectable || !slices.Equal(row.Attrs, f.Attrs)
+}
+
+// renewFolders begins another generation of UIDs under the same UIDVALIDITY. The placements that vanish get out of the way:
+// they go to a number under which the folder has none.
+func (a *applier) renewFolders(list []mail.FolderID) error {
+	for _, id := range list {
+		row := a.folders[id]
+		if row == nil || row.gone || !row.stored {
+			continue
+		}
+		if err := a.vanishAll(row); err != nil {
+			return err
+		}
+		var used []mail.UIDValidity
+		err := each(a.ctx, a.t, "SELECT DISTINCT uidvalidity FROM placements WHERE {a}folder_id = ?", []any{row.num}, func(r *sql.Rows) error {
+			var v mail.UIDValidity
+			err := r.Scan(&v)
+			used = append(used, v)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		free := row.UIDValidity - 1
+		for free == 0 || free == row.UIDValidity || slices.Contains(used, free) {
+			free--
+		}
+		if _, err := a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}folder_id = ? AND uidvalidity = ?", int64(free), row.num, int64(row.UIDValidity)); err != nil {
+			return err
+		}
+		row.UIDNext, row.HighestModSeq, row.HeadersDone, row.BackfillBelow, row.dirty = 0, 0, false, 0, true
+		a.tellFolder(row, mail.FolderReset)
+	}
+	return nil
 }
 
 // removeFolders marks folders as gone at the server. Their rows stay, because the log and vanished placements name them.

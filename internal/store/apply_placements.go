@@ -92,6 +92,9 @@ func (a *applier) load(b Batch) error {
 	for i := range b.Vanished {
 		want(b.Vanished[i])
 	}
+	for i := range b.Removed {
+		want(b.Removed[i])
+	}
 	for i := range b.Flags {
 		want(b.Flags[i].PlacementRef)
 	}
@@ -242,10 +245,11 @@ func (a *applier) loadMessages(by string, list any) error {
 	return nil
 }
 
-func (a *applier) vanish(list []PlacementRef) {
+// vanish marks placements as gone since a time in microseconds.
+func (a *applier) vanish(list []PlacementRef, at int64) {
 	for _, ref := range list {
 		if p := a.find(ref); p != nil && !p.removed && p.vanishedAt == 0 {
-			p.vanishedAt, p.dirty = a.now.UnixMicro(), true
+			p.vanishedAt, p.dirty = at, true
 		}
 	}
 }

@@ -43,10 +43,14 @@ type Batch struct {
 	// HighestModSeq, HeadersDone and BackfillBelow move by Cursors only, Total and Unread are the store's. UIDValidity 0
 	// keeps what is stored. Another UIDValidity than the stored one (from non-0) marks all placements of the folder
 	// vanished, sets its cursors back to nothing, and is told as folder.reset.
-	Folders     []mail.Folder
+	Folders []mail.Folder
+	// Renewed folders are other ones than they were, though name and UIDVALIDITY are the same: as for another UIDVALIDITY, all
+	// placements vanish, the cursors go back to nothing, and folder.reset is told. Unknown ones are ignored.
+	Renewed     []mail.FolderID
 	GoneFolders []mail.FolderID // their placements vanish; folder.deleted. Unknown ones are ignored
 
 	Vanished   []PlacementRef // no longer at the server: kept and marked until swept or seen again. Unknown ones are ignored
+	Removed    []PlacementRef // as Vanished, but asked for by us: swept whatever the time that Sweep is given
 	Flags      []FlagUpdate   // unknown and vanished placements are ignored
 	New        []NewMessage   // copies seen for the first time; one that is stored already is ignored
 	Bodies     []Body         // bytes fetched for placements that had none. Unknown and held ones are ignored

@@ -11,6 +11,7 @@ import (
 // Copy is all that is stored of one copy at the server, for a comparison with it.
 type Copy struct {
 	UID          mail.UID
+	Message      mail.MessageID
 	Flags        mail.Flags
 	Keywords     []string
 	Size         int64     // RFC822.SIZE, as the server told it
@@ -24,17 +25,19 @@ type Copy struct {
 func (m *Mailbox) Copies(ctx context.Context, folder mail.FolderID, v mail.UIDValidity) ([]Copy, error) {
 	var list []Copy
 	err := m.db.read(ctx, func(t *tx) error {
-		return each(ctx, t, `SELECT p.uid, p.flags, p.keywords, p.size, p.internaldate, p.held, m.raw_blob, m.size, p.trouble
+		return each(ctx, t, `SELECT p.uid, m.public, p.flags, p.keywords, p.size, p.internaldate, p.held, m.raw_blob, m.size, p.trouble
 			FROM placements p JOIN messages m ON {a:m}m.id = p.message_id
 			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.vanished_at IS NULL ORDER BY p.uid`,
 			[]any{clean(string(folder)), int64(v)}, func(r *sql.Rows) error {
 				var c Copy
+				var public sql.RawBytes
 				var keywords, trouble sql.NullString
 				var date int64
 				var raw sql.NullInt64
-				if err := r.Scan(&c.UID, &c.Flags, &keywords, &c.Size, &date, &c.Held, &raw, &c.Raw.Size, &trouble); err != nil {
+				if err := r.Scan(&c.UID, &public, &c.Flags, &keywords, &c.Size, &date, &c.Held, &raw, &c.Raw.Size, &trouble); err != nil {
 					return err
 				}
+				c.Message = publicID(public).id()
 				c.InternalDate, c.Raw.ID, c.Trouble = time.UnixMilli(date).UTC(), raw.Int64, trouble.String
 				var err error
 				c.Keywords, err = parseList[string](keywords)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -88,6 +89,37 @@ func (m *Mailbox) Placements(ctx context.Context, folder mail.FolderID, v mail.U
 			clean(string(folder)), int64(v))
 		return err
 	})
+	return list, err
+}
+
+// PlacementsAt is Placements for the UIDs of some ranges, both ends included.
+func (m *Mailbox) PlacementsAt(ctx context.Context, folder mail.FolderID, v mail.UIDValidity, ranges [][2]mail.UID) ([]mail.Placement, error) {
+	var list []mail.Placement
+	err := m.db.read(ctx, func(t *tx) error {
+		for _, r := range ranges {
+			part, err := m.placements(ctx, t, "SELECT "+mailPlacementColumns+` FROM placements p JOIN messages m ON {a:m}m.id = p.message_id
+				WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.uid BETWEEN ? AND ?
+				AND p.vanished_at IS NULL ORDER BY p.uid`, clean(string(folder)), int64(v), int64(r[0]), int64(r[1]))
+			if err != nil {
+				return err
+			}
+			list = append(list, part...)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// NewestPlacements is Placements for the n highest UIDs.
+func (m *Mailbox) NewestPlacements(ctx context.Context, folder mail.FolderID, v mail.UIDValidity, n int) ([]mail.Placement, error) {
+	var list []mail.Placement
+	err := m.db.read(ctx, func(t *tx) (err error) {
+		list, err = m.placements(ctx, t, "SELECT "+mailPlacementColumns+` FROM placements p JOIN messages m ON {a:m}m.id = p.message_id
+			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.vanished_at IS NULL
+			ORDER BY p.uid DESC LIMIT ?`, clean(string(folder)), int64(v), n)
+		return err
+	})
+	slices.Reverse(list)
 	return list, err
 }
 
