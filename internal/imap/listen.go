@@ -3,6 +3,7 @@ package imap
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 )
 
@@ -19,7 +20,8 @@ func (s *Session) Listen(ctx context.Context) error {
 	defer s.leave()
 	s.f.shrink()
 	for ctx.Err() == nil {
-		c := s.newCommand("NOOP")
+		s.tags++
+		c := &command{name: "NOOP", tag: "P" + strconv.Itoa(s.tags)}
 		s.pending = append(s.pending, c)
 		asked, err := s.listen(ctx, c, c.tag+" NOOP\r\n")
 		switch {

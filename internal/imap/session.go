@@ -218,12 +218,6 @@ func (s *Session) put(b []byte) error {
 	return err
 }
 
-// newCommand names a command that is going to be sent.
-func (s *Session) newCommand(name string) *command {
-	s.tags++
-	return &command{name: name, tag: s.o.tag + strconv.Itoa(s.tags)}
-}
-
 // send writes one command. Synchronising literals wait for the server's go-ahead, for which nothing else may be in
 // flight; a server that refuses instead has then answered the command.
 func (s *Session) send(name string, l *line, h handler) (*command, error) {
@@ -233,8 +227,9 @@ func (s *Session) send(name string, l *line, h handler) (*command, error) {
 	if l.err != nil {
 		return nil, &Error{Class: Permanent, Cmd: name, Err: l.err}
 	}
+	s.tags++
 	name = strings.TrimPrefix(name, "UID ")
-	c := s.newCommand(name)
+	c := &command{name: name, tag: "P" + strconv.Itoa(s.tags)}
 	if len(l.cuts) > 0 {
 		if err := s.drain(h); err != nil {
 			return nil, err

@@ -51,9 +51,11 @@ type account struct {
 
 	session    int  // counts sessions, so that a loss can be confirmed in another one
 	synced     bool // the initial sync was completed once
+	waiting    bool // something vanished waits to be swept
 	lastAudit  time.Time
 	losses     map[mail.FolderID]loss // suspicious losses that wait for confirmation
 	parked     map[mail.FolderID]parking
+	ladder     *ladder
 	expected   map[mail.FolderID]imap.UIDSet // messages that leave their folder because we asked for it
 	acting     bool                          // what is found now was asked for by an application
 	opsNext    time.Time                     // when the next postponed operation is due; zero: none
@@ -84,7 +86,7 @@ func newAccount(e *Engine, id mail.AccountID, cancel context.CancelFunc) *accoun
 	return &account{
 		e: e, id: id, log: e.o.Log.With("account", id), cancel: cancel,
 		stopped: make(chan struct{}), again: make(chan struct{}, 1),
-		status: status{now: e.o.Now}, units: units{kept: map[place]store.Unit{}, strikes: map[place]int{}},
+		status: status{now: e.o.Now}, units: units{kept: map[place]store.Unit{}, strikes: map[place]int{}}, ladder: newLadder(),
 		losses: map[mail.FolderID]loss{}, parked: map[mail.FolderID]parking{}, strikes: map[store.PlacementRef]int{},
 		expected: map[mail.FolderID]imap.UIDSet{}, waiters: map[string]chan struct{}{},
 		news: make(chan struct{}, 1), ops: make(chan struct{}, 1),

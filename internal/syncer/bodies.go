@@ -167,8 +167,8 @@ func (a *account) holdUnit(ctx context.Context, s *session, u unit, ready chan<-
 		if err != nil {
 			return fmt.Errorf("open %q: %w", u.folder.Name, err)
 		}
-		if v := mail.UIDValidity(sel.UIDValidity); v != u.folder.UIDValidity && v != 0 {
-			return nil // another generation: the next pass sees to it
+		if same, err := a.sameGeneration(ctx, s, u.folder, sel); err != nil || !same {
+			return err // another generation: the next pass sees to it
 		}
 	}
 	return a.hold(ctx, s, u, func(b []store.Body) error {

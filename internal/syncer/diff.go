@@ -14,6 +14,7 @@ type remoteFlags struct {
 	Flags    mail.Flags
 	Keywords []string
 	ModSeq   mail.ModSeq
+	Unknown  bool // the server did not say the flags
 }
 
 // remoteFolder is one look at a selected folder.
@@ -54,7 +55,7 @@ func diff(remote remoteFolder, folder mail.FolderID, local []mail.Placement) ste
 			s.Fetch.Add(uint32(r.UID))
 			continue
 		}
-		if p.Flags != r.Flags || !sameWords(p.Keywords, r.Keywords) {
+		if !r.Unknown && (p.Flags != r.Flags || !sameWords(p.Keywords, r.Keywords)) {
 			s.Flags = append(s.Flags, store.FlagUpdate{
 				PlacementRef: store.PlacementRef{Folder: folder, UIDValidity: remote.UIDValidity, UID: r.UID},
 				Flags:        r.Flags, Keywords: r.Keywords, ModSeq: r.ModSeq,

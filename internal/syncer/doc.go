@@ -24,12 +24,32 @@
 // IDLE and the timer only wake: what is written always comes from the diff of what the server says with what is held.
 // A lost or repeated notice costs time, never correctness.
 //
+// # The ladder
+//
+// How a folder is compared is chosen anew in every session, by what the server offers and how it has behaved (ladder.go):
+//
+//	byQResync  SELECT itself tells which flags changed and what is gone since the stored MODSEQ
+//	byModSeq   FETCH (CHANGEDSINCE) tells what changed
+//	byWindow   the flags of the newest 1000 messages; all flags when the unread do not add up, and every 15 minutes to 6 hours
+//
+// On each step the counts decide whether that was all: what we hold, without what is said to be gone and with what is new,
+// must be as much as the folder has. If not, the set of UIDs is asked for and decides alone. So a VANISHED that names mail
+// which is there removes nothing, and costs the server its QRESYNC. A session that can do more than the last one compares
+// everything once. The stored MODSEQ is always that of the SELECT, and moves with what it covers; what a server says unasked
+// later is said again by the next look, and only wakes.
+//
+// UIDs are compared within one generation (generation.go): that of UIDVALIDITY, as long as it is there, changes rarely, and
+// nothing speaks against it (a lower UIDNEXT or MODSEQ; without CONDSTORE and OBJECTID everything does). Else the dates and
+// sizes of the messages, and in doubt their headers, tell whether the UIDs mean what they did. When a UIDVALIDITY has changed
+// three times within an hour the account is degraded: looked at more rarely, and right.
+//
 // # Removal
 //
 // Absence is never evidence. A message that is no longer in a folder is first marked vanished; if the same message
-// turns up in another folder, it has moved. Only when a complete pass over all folders that began after the marking
-// has found it nowhere is it removed (store.Mailbox.Sweep). Losing more than max(20, 5 %) of a folder, or a folder,
-// must be seen again in another session, a minute later, before it is even marked.
+// turns up in another folder, it has moved. Only when Options.Grace has passed, and a complete pass over all folders that
+// began after the marking has found it nowhere, is it removed (store.Mailbox.Sweep); what an application had removed does not
+// wait. Losing more than max(20, 5 %) of a folder, or a folder, or as much by a new UIDVALIDITY, must be seen again in another
+// session, a minute later, before it is believed.
 //
 // # What fails
 //

@@ -29,6 +29,7 @@ type Options struct {
 	Poll    time.Duration // least time between two polls of all folders of a live account; default 10 s
 	Audit   time.Duration // time between two complete comparisons of every folder; default 24 h
 	Confirm time.Duration // how long a suspicious loss must last before it is believed; default 60 s
+	Grace   time.Duration // how long what has left a folder is looked for elsewhere before it counts as deleted; default 2 min
 	Events  Events
 }
 
@@ -53,6 +54,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Confirm <= 0 {
 		o.Confirm = time.Minute
+	}
+	if o.Grace <= 0 {
+		o.Grace = 2 * time.Minute
 	}
 	if o.Trace == nil {
 		o.Trace = func(mail.AccountID) io.Writer { return nil }

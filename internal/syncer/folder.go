@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/posthorn/posthorn/internal/imap"
@@ -13,7 +12,7 @@ import (
 // folderResult tells what syncFolder found.
 type folderResult struct {
 	vanished int  // messages marked as vanished
-	proven   bool // every UID and flag of the folder was compared, or CONDSTORE vouches for it
+	proven   bool // every UID and flag of the folder was compared, or CONDSTORE and the counts vouch for them
 }
 
 // firstPage is how many messages of a new folder are fetched before anything else, with their bodies in INBOX, so that
@@ -23,39 +22,36 @@ const firstPage = 50
 // wholeMessages is up to how many new messages are stored together with their bodies.
 const wholeMessages = 100
 
-// syncFolder opens a folder and brings its rows up to date. In a full pass every UID and flag is compared, else only
-// what CONDSTORE names if the server has it.
+// syncFolder opens a folder and brings its rows up to date. In a full pass every UID and flag is compared, else as much as
+// the session's step of the ladder needs.
 func (a *account) syncFolder(ctx context.Context, s *session, f mail.Folder, full bool) (folderResult, error) {
 	if now := a.e.o.Now(); now.Before(a.parked[f.ID].until) {
 		return folderResult{}, nil
 	}
-	sel, err := s.examine(ctx, f)
+	f, err := a.mbox.Folder(ctx, f.ID) // operations may have changed it since it was listed
+	if err != nil {
+		return folderResult{}, err
+	}
+	l := a.lookAt(s, f, full)
+	sel, err := s.open(ctx, f, l.resync())
 	if err != nil {
 		return folderResult{}, a.cannotOpen(ctx, s, f, err)
 	}
 	if err := a.opened(ctx, f.ID); err != nil {
 		return folderResult{}, err
 	}
-	if v := mail.UIDValidity(sel.UIDValidity); v != f.UIDValidity {
-		if v == 0 {
-			v = 1 // a server without UIDVALIDITY; 0 means unknown to us
-		}
-		if v != f.UIDValidity {
-			f.UIDValidity = v
-			if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Folders: []mail.Folder{f}}); err != nil {
-				return folderResult{}, fmt.Errorf("store the new UIDVALIDITY: %w", err)
-			}
-			if f, err = a.mbox.Folder(ctx, f.ID); err != nil {
-				return folderResult{}, err
-			}
-		}
+	if l.folder, err = a.generation(ctx, s, f, sel); err != nil {
+		return folderResult{}, err
 	}
-	if !f.HeadersDone {
-		if err := a.backfill(ctx, s, &f, sel); err != nil {
+	if !l.folder.HeadersDone {
+		l.forget()
+		if err := a.backfill(ctx, s, &l.folder, sel); err != nil {
 			return folderResult{}, err
 		}
+		l.full = l.full && l.folder.HighestModSeq == 0 // MODSEQ tells what has changed meanwhile
 	}
-	return a.compare(ctx, s, f, sel, full)
+	l.sel = sel
+	return l.compare(ctx)
 }
 
 // backfill stores the rows of all messages that the folder has now, newest first, from where it was left.
@@ -114,7 +110,7 @@ func (a *account) allUIDs(ctx context.Context, s *session, sel *imap.Selected) (
 	if sel.HasExists && sel.Exists == 0 {
 		return imap.UIDSet{}, nil
 	}
-	uids, err := s.Search(ctx, "ALL")
+	uids, err := s.all(ctx)
 	if err == nil && uids.Len() >= int(sel.Exists) {
 		return uids, nil
 	}
@@ -127,108 +123,6 @@ func (a *account) allUIDs(ctx context.Context, s *session, sel *imap.Selected) (
 		return nil
 	})
 	return uids, err
-}
-
-// compare brings the rows of a folder up to date that were all stored once.
-func (a *account) compare(ctx context.Context, s *session, f mail.Folder, sel *imap.Selected, full bool) (folderResult, error) {
-	local, err := a.mbox.Placements(ctx, f.ID, f.UIDValidity)
-	if err != nil {
-		return folderResult{}, err
-	}
-	remote := remoteFolder{UIDValidity: f.UIDValidity, UIDNext: mail.UID(sel.UIDNext)}
-	condstore := s.Caps().Has("CONDSTORE") && !sel.NoModSeq && sel.HighestModSeq > 0
-	all := full || !condstore || f.HighestModSeq == 0
-	if sel.HasExists && sel.Exists == 0 {
-		remote.Complete = true
-	} else if err := a.lookAtFlags(ctx, s, f, sel, condstore, all, local, &remote); err != nil {
-		return folderResult{}, err
-	}
-	st := diff(remote, f.ID, local)
-	result := folderResult{proven: all && remote.Complete || condstore}
-	unasked := 0
-	for _, v := range st.Vanished {
-		if !a.expected[f.ID].Contains(uint32(v.UID)) {
-			unasked++
-		}
-	}
-	delete(a.expected, f.ID)
-	if suspicious(unasked, len(local)) && !a.believe(f.ID) {
-		st.Vanished, result.proven = nil, false
-	} else if !suspicious(unasked, len(local)) {
-		delete(a.losses, f.ID)
-	}
-	result.vanished = len(st.Vanished)
-
-	c := store.Cursor{Folder: f.ID, UIDValidity: f.UIDValidity, UIDNext: max(f.UIDNext, mail.UID(sel.UIDNext))}
-	if condstore {
-		c.HighestModSeq = mail.ModSeq(sel.HighestModSeq)
-	}
-	for uid := range st.Fetch.All {
-		c.UIDNext = max(c.UIDNext, mail.UID(uid)+1)
-	}
-	changes := store.Batch{Origin: mail.OriginLive, Flags: st.Flags, Vanished: st.Vanished}
-	if st.Fetch.Empty() {
-		changes.Cursors = []store.Cursor{c}
-		return result, a.apply(ctx, changes)
-	}
-	if len(changes.Flags)+len(changes.Vanished) > 0 {
-		if err := a.apply(ctx, changes); err != nil {
-			return result, err
-		}
-	}
-	// What arrives while we look is announced with its body, unless it is too much at once.
-	whole := st.Fetch.Len() <= wholeMessages
-	chunks := slices.Collect(slices.Chunk(slices.Collect(st.Fetch.All), headerChunk))
-	for i, chunk := range slices.Backward(chunks) {
-		b := store.Batch{Origin: mail.OriginLive}
-		if i == 0 {
-			b.Cursors = []store.Cursor{c} // the oldest comes last: the cursor moves when all are stored
-		}
-		if err := a.storeHeaders(ctx, s, f, imap.UIDs(chunk...), b, whole); err != nil {
-			return result, err
-		}
-	}
-	return result, nil
-}
-
-// lookAtFlags fills remote with flags, and with the UIDs where they cannot be trusted to be the ones we hold.
-func (a *account) lookAtFlags(ctx context.Context, s *session, f mail.Folder, sel *imap.Selected, condstore, all bool, local []mail.Placement, remote *remoteFolder) error {
-	o := imap.FetchOptions{Flags: true, ModSeq: condstore}
-	if !all {
-		o.ChangedSince = uint64(f.HighestModSeq)
-	}
-	fresh := 0
-	seen := imap.UIDSet{}
-	err := s.Fetch(ctx, imap.Range(1, imap.Star), o, func(r *imap.Row) error {
-		if r.UID == 0 || seen.Contains(r.UID) {
-			return nil
-		}
-		seen.Add(r.UID)
-		if _, known := find(local, mail.UID(r.UID)); !known {
-			fresh++
-		} else if !r.HasFlags {
-			return nil
-		}
-		flags, keywords := mail.ParseFlags(r.Flags)
-		remote.Flags = append(remote.Flags, remoteFlags{UID: mail.UID(r.UID), Flags: flags, Keywords: keywords, ModSeq: mail.ModSeq(r.ModSeq)})
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	switch {
-	case all && seen.Len() == int(sel.Exists):
-		remote.UIDs, remote.Complete = seen, true
-	case all || len(local)+fresh != int(sel.Exists):
-		// Something is gone, or the server did not tell all: ask for the UIDs themselves.
-		uids, err := a.allUIDs(ctx, s, sel)
-		if err != nil {
-			return err
-		}
-		uids.AddSet(seen)
-		remote.UIDs, remote.Complete = uids, uids.Len() >= int(sel.Exists)
-	}
-	return nil
 }
 
 // suspicious tells whether so much of a folder went at once that a second session must confirm it.

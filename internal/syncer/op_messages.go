@@ -187,7 +187,9 @@ func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit
 		return err
 	}
 	s.selected = f.RawName
-	if mail.UIDValidity(sel.UIDValidity) != f.UIDValidity {
+	if same, err := a.sameGeneration(ctx, s, f, sel); err != nil {
+		return err
+	} else if !same {
 		return mail.E(mail.Unavailable, "operate", "the folder's messages were renumbered; they are being compared anew", nil)
 	}
 	if err := a.verify(ctx, s, f, v); err != nil {

@@ -93,11 +93,28 @@ func (a *account) work(ctx context.Context, s *session) error {
 		if err := a.caughtUp(ctx); err != nil {
 			return err
 		}
-		if err := a.idle(ctx, s, max(a.e.o.Poll, min(50*cost, 5*time.Minute))); err != nil {
+		if err := a.idle(ctx, s, a.pause(cost)); err != nil {
 			return err
 		}
 	}
 }
+
+// pause returns how long to wait for the next look at all folders, after one that took so long.
+func (a *account) pause(cost time.Duration) time.Duration {
+	poll := max(a.e.o.Poll, min(50*cost, longestPoll))
+	if a.flapsAnywhere() {
+		poll = min(flapFactor*poll, max(longestPoll, a.e.o.Poll))
+	}
+	if a.waiting {
+		poll = min(poll, max(a.e.o.Grace, a.e.o.Poll))
+	}
+	return poll
+}
+
+const (
+	longestPoll = 5 * time.Minute
+	flapFactor  = 30 // a folder whose UIDVALIDITY flaps is looked at so much more rarely
+)
 
 // bodySlice is how long bodies are fetched before the folders are looked at again.
 const bodySlice = 10 * time.Second
@@ -109,9 +126,13 @@ func (a *account) caughtUp(ctx context.Context) error {
 		b.Origin, b.Done = mail.OriginInitial, true
 		a.log.Info("initial sync complete", "op", "initial", "messages", a.status.get().Done)
 	}
-	if doubt, _ := a.doubts(); doubt {
+	switch doubt, _ := a.doubts(); {
+	case doubt:
 		a.enter(ctx, b, mail.StateDegraded, "The server no longer shows mail that it did; it is kept until another session confirms that it is gone.", "Nothing: it is being checked.")
-	} else {
+	case a.flapsAnywhere():
+		a.enter(ctx, b, mail.StateDegraded, "The server numbers the messages of a folder anew again and again (UIDVALIDITY); they are told apart by what they are, which takes longer.",
+			"Nothing: mail is still kept up to date. The provider could mend it.")
+	default:
 		a.enter(ctx, b, mail.StateLive, "", "")
 	}
 	if err := a.survived(ctx); err != nil {
@@ -144,7 +165,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	}
 	proven, lost := true, 0
 	for _, l := range looks {
-		if !full && l.counted() {
+		if !full && l.counted() && !a.due(s, l.ID) {
 			delete(a.losses, l.ID)
 			proven = proven && l.same()
 			if l.same() {
@@ -166,6 +187,11 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		if r.proven {
 			a.proofs.proven(l.ID, began, full)
 		}
+		more, err := a.recount(ctx, s, l, full)
+		if err != nil {
+			return fmt.Errorf("sync %q: %w", l.Name, err)
+		}
+		lost += more
 	}
 	if err := s.deselect(ctx); err != nil {
 		return fmt.Errorf("leave the folder: %w", err)
@@ -178,6 +204,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		return err
 	}
 	a.status.done(counts.Placements - counts.Unheld)
+	a.waiting = counts.Vanished > 0
 	if full {
 		aside, err := a.mbox.CountTroubles(ctx)
 		if err != nil {
@@ -201,15 +228,28 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	return nil
 }
 
-// sweep removes what vanished before a pass began that has found it nowhere.
+// sweep removes what vanished before a pass began that has found it nowhere, and long enough ago: what is moved is sometimes
+// removed minutes before it is added.
 func (a *account) sweep(ctx context.Context, before time.Time) error {
+	before = earlier(before, a.e.o.Now().Add(-a.e.o.Grace))
+	before, err := a.holdBack(ctx, before)
+	if err != nil {
+		return err
+	}
 	a.e.point("before sweep")
-	_, err := a.mbox.Sweep(ctx, a.term, before)
+	_, err = a.mbox.Sweep(ctx, a.term, before)
 	a.e.point("after sweep")
 	if err != nil {
 		return fmt.Errorf("remove what is gone: %w", err)
 	}
 	return nil
+}
+
+func earlier(x, y time.Time) time.Time {
+	if y.Before(x) {
+		return y
+	}
+	return x
 }
 
 // adoptEmpty stores the cursors of folders that are new to us and have no messages, without opening each of them: some

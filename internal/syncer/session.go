@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"strconv"
 	"sync"
@@ -17,7 +18,8 @@ import (
 type session struct {
 	*imap.Session
 	release  func()
-	selected string // raw name of the open folder
+	selected string                   // raw name of the open folder
+	accepted map[mail.FolderID]uint32 // UIDVALIDITYs of flapping folders that were proven to mean our generation, here
 }
 
 // openTimeout bounds dial, TLS and login together.
@@ -94,6 +96,10 @@ func (a *account) login(ctx context.Context, free func(), onUnilateral func(imap
 			return nil, err
 		}
 	}
+	if err := a.switchOn(ctx, s); err != nil {
+		s.close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -120,12 +126,59 @@ func (s *session) close() {
 
 // examine opens a folder without the right to change it, anew even if it is open already.
 func (s *session) examine(ctx context.Context, f mail.Folder) (*imap.Selected, error) {
+	return s.open(ctx, f, nil)
+}
+
+// open is examine, which also tells what has changed since q where that is not nil.
+func (s *session) open(ctx context.Context, f mail.Folder, q *imap.QResync) (*imap.Selected, error) {
 	s.selected = ""
-	sel, err := s.Select(ctx, f.RawName, imap.SelectOptions{ReadOnly: true, CondStore: s.Caps().Has("CONDSTORE")})
+	sel, err := s.Select(ctx, f.RawName, imap.SelectOptions{ReadOnly: true, CondStore: s.Caps().Has("CONDSTORE"), QResync: q})
 	if err == nil {
 		s.selected = f.RawName
 	}
 	return sel, err
+}
+
+// Fetch is that of imap, asking on where the server has a limit of messages for one command (RFC 9738).
+func (s *session) Fetch(ctx context.Context, set imap.UIDSet, o imap.FetchOptions, each func(*imap.Row) error) error {
+	for {
+		err := s.Session.Fetch(ctx, set, o, each)
+		left, cut := cutShort(err, set)
+		switch {
+		case !cut:
+			return err
+		case left.Empty():
+			return nil
+		}
+		set = left
+	}
+}
+
+// all asks for every UID of the open folder, in several commands where the server has a limit.
+func (s *session) all(ctx context.Context) (imap.UIDSet, error) {
+	var out imap.UIDSet
+	criteria, among := "ALL", imap.Range(1, imap.Star)
+	for {
+		uids, err := s.Search(ctx, criteria)
+		out.AddSet(uids)
+		left, cut := cutShort(err, among)
+		switch {
+		case !cut:
+			return out, err
+		case left.Empty():
+			return out, nil
+		}
+		among, criteria = left, "UID "+left.String()
+	}
+}
+
+// cutShort tells whether a command was carried out for some of the messages only, and for which not.
+func cutShort(err error, of imap.UIDSet) (left imap.UIDSet, cut bool) {
+	var p *imap.PartialError
+	if !errors.As(err, &p) || !p.Left.Empty() && p.Left.Len() >= of.Len() {
+		return imap.UIDSet{}, false
+	}
+	return p.Left, true
 }
 
 // deselect leaves the open folder: STATUS of an open folder is not reliable (RFC 9051 6.3.11).

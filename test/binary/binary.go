@@ -93,7 +93,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + o.Dir, "TMPDIR=" + os.TempDir(),
 		"POSTHORN_DATA=" + o.Dir, "POSTHORN_LISTEN=" + addr, "POSTHORN_ADMIN_LISTEN=" + admin, "POSTHORN_API_KEY=" + o.Key,
-		"POSTHORN_MASTER_KEY=" + o.Crypt, "POSTHORN_EGRESS_ALLOW=127.0.0.0/8,::1/128"}, o.Env...)
+		"POSTHORN_MASTER_KEY=" + o.Crypt, "POSTHORN_EGRESS_ALLOW=127.0.0.0/8,::1/128", "POSTHORN_MOVE_GRACE=1s"}, o.Env...)
 	if o.CA != "" {
 		s.cmd.Env = append(s.cmd.Env, "POSTHORN_TLS_CA="+o.CA)
 	}

@@ -1,0 +1,399 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/provider"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// step is one step of the ladder: by what a folder is compared with what is stored of it. The higher, the fewer bytes.
+type step int
+
+const (
+	byWindow  step = iota + 1 // UIDs, counts and the flags of the newest messages; all flags now and then
+	byModSeq                  // CONDSTORE: what CHANGEDSINCE names, and counts
+	byQResync                 // QRESYNC: SELECT itself tells what has changed and what is gone
+)
+
+func (s step) String() string { return [...]string{"", "window", "modseq", "qresync"}[s] }
+
+// ladder is what an account's looks at its folders remember. It is gone with the process, which then starts as carefully
+// as with a server it does not know.
+type ladder struct {
+	mu    sync.Mutex                    // of flips: the workers of bodies ask for them
+	flips map[mail.FolderID][]time.Time // when UIDVALIDITY was another
+
+	noResync bool                          // QRESYNC told of mail as gone that was there
+	last     map[mail.FolderID]step        // by which the folder was compared last
+	overlap  map[mail.FolderID]mail.ModSeq // from where to ask once more
+	flagsAt  map[mail.FolderID]time.Time   // when all flags were compared last, without CONDSTORE
+	changed  map[mail.FolderID]time.Time   // when a look last found something, without CONDSTORE
+	resets   map[mail.FolderID]resetting   // folders whose generation has just changed
+}
+
+func newLadder() *ladder {
+	return &ladder{last: map[mail.FolderID]step{}, overlap: map[mail.FolderID]mail.ModSeq{}, flagsAt: map[mail.FolderID]time.Time{},
+		changed: map[mail.FolderID]time.Time{}, flips: map[mail.FolderID][]time.Time{}, resets: map[mail.FolderID]resetting{}}
+}
+
+// switchOn enables what the looks need, in a session that has just logged in.
+func (a *account) switchOn(ctx context.Context, s *session) error {
+	caps := s.Caps()
+	if !caps.Has("ENABLE") {
+		return nil
+	}
+	var want []string
+	if caps.Has("QRESYNC") && !provider.For(a.acct).Limits.NoQResync && !a.ladder.noResync {
+		want = append(want, "QRESYNC")
+	}
+	// Where commands have a limit of messages folders have one too, unless UIDs are all that is spoken of (Yahoo).
+	if _, limited := caps.MessageLimit(); caps.Has("UIDONLY") && (limited || caps.Has("XYMHIGHESTMODSEQ")) {
+		want = append(want, "UIDONLY")
+	}
+	if _, err := s.Enable(ctx, want...); err != nil && s.Err() != nil {
+		return err
+	}
+	return nil
+}
+
+// stepOf is the highest step that the session bears.
+func (a *account) stepOf(s *session) step {
+	switch {
+	case s.Enabled("QRESYNC") && !a.ladder.noResync:
+		return byQResync
+	case s.Caps().Has("CONDSTORE"):
+		return byModSeq
+	}
+	return byWindow
+}
+
+// folderLook is one comparison of a folder with what is stored of it.
+type folderLook struct {
+	a      *account
+	s      *session
+	folder mail.Folder
+	step   step
+	full   bool // every UID and flag
+	sel    *imap.Selected
+
+	rows   []remoteFlags // what the server told, each UID once
+	seen   imap.UIDSet   // of rows
+	gone   imap.UIDSet   // what it says is gone
+	all    bool          // every flag was compared
+	agreed bool          // what we hold, without gone and with what is new, is as much as the folder has
+}
+
+// lookAt decides how a folder is to be compared. A session that can do more than the last one reuses none of the cursors
+// from before: who knows what the server did meanwhile.
+func (a *account) lookAt(s *session, f mail.Folder, full bool) *folderLook {
+	l := &folderLook{a: a, s: s, folder: f, step: a.stepOf(s), full: full}
+	if last := a.ladder.last[f.ID]; last == byWindow && l.step > byWindow || f.HighestModSeq == 0 {
+		l.full = l.full || l.step > byWindow
+	}
+	return l
+}
+
+// resync is what SELECT is to be asked for; nil: nothing.
+func (l *folderLook) resync() *imap.QResync {
+	f := l.folder
+	if l.step != byQResync || l.full || !f.HeadersDone || f.UIDNext <= 1 {
+		return nil
+	}
+	return &imap.QResync{UIDValidity: uint32(f.UIDValidity), ModSeq: uint64(f.HighestModSeq), Known: imap.Range(1, uint32(f.UIDNext-1)), Each: l.take}
+}
+
+// forget drops what SELECT told: it was of another generation, or from before the backfill.
+func (l *folderLook) forget() { l.rows, l.seen, l.gone = nil, imap.UIDSet{}, imap.UIDSet{} }
+
+// take notes what the server says of a message. What it says twice counts once; a message without a UID is asked for by the
+// set of UIDs.
+func (l *folderLook) take(r *imap.Row) error {
+	if r.UID == 0 || l.seen.Contains(r.UID) {
+		return nil
+	}
+	l.seen.Add(r.UID)
+	flags, keywords := mail.ParseFlags(r.Flags)
+	l.rows = append(l.rows, remoteFlags{UID: mail.UID(r.UID), Flags: flags, Keywords: keywords, ModSeq: mail.ModSeq(r.ModSeq), Unknown: !r.HasFlags})
+	return nil
+}
+
+// compare finds what differs and applies it.
+func (l *folderLook) compare(ctx context.Context) (folderResult, error) {
+	a, f, sel := l.a, l.folder, l.sel
+	modseq := l.step > byWindow && !sel.NoModSeq && sel.HighestModSeq > 0
+	if !modseq {
+		l.step = byWindow
+	}
+	remote := remoteFolder{UIDValidity: f.UIDValidity, UIDNext: mail.UID(sel.UIDNext)}
+	var local []mail.Placement
+	var err error
+	switch {
+	case sel.HasExists && sel.Exists == 0:
+		remote.Complete, l.all = true, true
+		local, err = a.mbox.Placements(ctx, f.ID, f.UIDValidity)
+	case l.full || modseq && f.HighestModSeq > mail.ModSeq(sel.HighestModSeq): // MODSEQs that go down begin anew
+		local, err = l.everything(ctx, &remote)
+	case modseq:
+		local, err = l.since(ctx, &remote)
+	default:
+		local, err = l.window(ctx, &remote)
+	}
+	if err != nil {
+		return folderResult{}, err
+	}
+	remote.Flags = l.rows
+	st := diff(remote, f.ID, local)
+	if !remote.Complete && l.agreed {
+		for _, p := range local { // the counts have agreed that these are gone
+			if l.gone.Contains(uint32(p.UID)) {
+				st.Vanished = append(st.Vanished, store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: p.UID})
+			}
+		}
+	}
+	return l.apply(ctx, st, modseq, (modseq || l.all) && (remote.Complete || l.agreed))
+}
+
+// apply writes what a look has found. A large loss waits for another session.
+func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (folderResult, error) {
+	a, f, sel := l.a, l.folder, l.sel
+	result := folderResult{proven: proven}
+	expected := a.expected[f.ID]
+	delete(a.expected, f.ID)
+	changes := store.Batch{Origin: mail.OriginLive, Flags: st.Flags}
+	for _, v := range st.Vanished {
+		if expected.Contains(uint32(v.UID)) {
+			changes.Removed = append(changes.Removed, v)
+		} else {
+			changes.Vanished = append(changes.Vanished, v)
+		}
+	}
+	switch {
+	case !suspicious(len(changes.Vanished), f.Total):
+		delete(a.losses, f.ID)
+	case !a.believe(f.ID):
+		changes.Vanished, result.proven = nil, false
+	}
+	result.vanished = len(changes.Vanished) + len(changes.Removed)
+
+	c := store.Cursor{Folder: f.ID, UIDValidity: f.UIDValidity, UIDNext: max(f.UIDNext, mail.UID(sel.UIDNext))}
+	if modseq && result.proven {
+		c.HighestModSeq = mail.ModSeq(sel.HighestModSeq)
+	}
+	for uid := range st.Fetch.All {
+		c.UIDNext = max(c.UIDNext, mail.UID(uid)+1)
+	}
+	a.ladder.last[f.ID] = l.step
+	l.again(modseq)
+	if l.step == byWindow && len(st.Flags)+result.vanished+st.Fetch.Len() > 0 {
+		a.ladder.changed[f.ID] = a.e.o.Now()
+	}
+	if st.Fetch.Empty() {
+		changes.Cursors = []store.Cursor{c}
+		return result, a.apply(ctx, changes)
+	}
+	if len(changes.Flags)+result.vanished > 0 {
+		if err := a.apply(ctx, changes); err != nil {
+			return result, err
+		}
+	}
+	// What arrives while we look is announced with its body, unless it is too much at once.
+	whole := st.Fetch.Len() <= wholeMessages
+	chunks := slices.Collect(slices.Chunk(slices.Collect(st.Fetch.All), headerChunk))
+	for i, chunk := range slices.Backward(chunks) {
+		b := store.Batch{Origin: mail.OriginLive}
+		if i == 0 {
+			b.Cursors = []store.Cursor{c} // the oldest comes last: the cursor moves when all are stored
+		}
+		if err := a.storeHeaders(ctx, l.s, f, imap.UIDs(chunk...), b, whole); err != nil {
+			return result, err
+		}
+	}
+	return result, nil
+}
+
+// again sees to it that a server whose MODSEQ may run ahead of what it shows (Gmail) is asked once more, in the next pass,
+// from where it was asked now.
+func (l *folderLook) again(modseq bool) {
+	before := l.folder.HighestModSeq
+	if modseq && !l.full && l.step == byModSeq && !l.s.Caps().Has("QRESYNC") && before < mail.ModSeq(l.sel.HighestModSeq) {
+		l.a.ladder.overlap[l.folder.ID] = before
+		return
+	}
+	delete(l.a.ladder.overlap, l.folder.ID)
+}
+
+// everything compares every UID and every flag.
+func (l *folderLook) everything(ctx context.Context, remote *remoteFolder) ([]mail.Placement, error) {
+	l.forget()
+	a, f := l.a, l.folder
+	err := l.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, ModSeq: l.step > byWindow}, l.take)
+	if err != nil {
+		return nil, fmt.Errorf("compare all flags: %w", err)
+	}
+	l.all = true
+	a.ladder.flagsAt[f.ID] = a.e.o.Now()
+	if l.seen.Len() == int(l.sel.Exists) {
+		remote.UIDs, remote.Complete = l.seen, true
+		return a.mbox.Placements(ctx, f.ID, f.UIDValidity)
+	}
+	return l.byUIDs(ctx, remote)
+}
+
+// byUIDs asks for the UIDs themselves: something is gone, or the server did not tell all.
+func (l *folderLook) byUIDs(ctx context.Context, remote *remoteFolder) ([]mail.Placement, error) {
+	uids, err := l.a.allUIDs(ctx, l.s, l.sel)
+	if err != nil {
+		return nil, fmt.Errorf("compare the UIDs: %w", err)
+	}
+	uids.AddSet(l.seen)
+	remote.UIDs, remote.Complete = uids, uids.Len() >= int(l.sel.Exists)
+	return l.a.mbox.Placements(ctx, l.folder.ID, l.folder.UIDValidity)
+}
+
+// since asks for what has changed since the stored MODSEQ, unless SELECT has told. What is gone is believed when the counts
+// agree: what we hold, without what is gone and with what is new, is as much as the folder has. Else the UIDs decide.
+func (l *folderLook) since(ctx context.Context, remote *remoteFolder) ([]mail.Placement, error) {
+	a, f, sel := l.a, l.folder, l.sel
+	if sel.QResync {
+		l.gone = sel.Vanished
+	} else {
+		l.forget()
+		from := f.HighestModSeq
+		if o, ok := a.ladder.overlap[f.ID]; ok {
+			from = min(from, o)
+		}
+		err := l.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, ModSeq: true, ChangedSince: uint64(from)}, l.take)
+		if err != nil {
+			return nil, fmt.Errorf("ask what has changed: %w", err)
+		}
+	}
+	about := l.seen.Clone()
+	about.AddSet(l.gone)
+	local, err := l.stored(ctx, about)
+	if err != nil {
+		return nil, err
+	}
+	gone := 0
+	for _, p := range local {
+		if l.gone.Contains(uint32(p.UID)) {
+			gone++
+		}
+	}
+	if l.agreed = f.Total-gone+l.fresh(local) == int(sel.Exists); l.agreed {
+		return local, nil
+	}
+	claimed := l.gone
+	local, err = l.byUIDs(ctx, remote)
+	if err != nil {
+		return nil, err
+	}
+	if lies := claimed.And(remote.UIDs); remote.Complete && !lies.Empty() {
+		a.log.Warn("the server named mail as gone that is there; QRESYNC is not used for this account any more", "op", "guard", "folder", f.ID, "uids", lies.Len())
+		a.ladder.noResync = true
+	}
+	return local, nil
+}
+
+// stored returns the placements of the UIDs, ascending; all of the folder if that is simpler.
+func (l *folderLook) stored(ctx context.Context, uids imap.UIDSet) ([]mail.Placement, error) {
+	f := l.folder
+	ranges := uids.Ranges()
+	if len(ranges) > 200 {
+		return l.a.mbox.Placements(ctx, f.ID, f.UIDValidity)
+	}
+	at := make([][2]mail.UID, len(ranges))
+	for i, r := range ranges {
+		at[i] = [2]mail.UID{mail.UID(r.Start), mail.UID(r.Stop)}
+	}
+	return l.a.mbox.PlacementsAt(ctx, f.ID, f.UIDValidity, at)
+}
+
+// fresh counts the messages that the server told about and that we do not hold. Those that arrived after the folder was opened
+// are among them and not in EXISTS: then the UIDs decide.
+func (l *folderLook) fresh(local []mail.Placement) (n int) {
+	for _, r := range l.rows {
+		if _, known := find(local, r.UID); !known {
+			n++
+		}
+	}
+	return n
+}
+
+const (
+	// flagWindow is how many of the newest messages have their flags compared at every look, where the server cannot tell
+	// which have changed.
+	flagWindow = 1000
+	// flagsBusy and flagsIdle are how often all flags are compared there: in folders in which something was found within a
+	// day, and in the others.
+	flagsBusy = 15 * time.Minute
+	flagsIdle = 6 * time.Hour
+)
+
+// window compares the newest messages, and all UIDs when the counts do not agree.
+func (l *folderLook) window(ctx context.Context, remote *remoteFolder) ([]mail.Placement, error) {
+	a, f, sel := l.a, l.folder, l.sel
+	if int(sel.Exists) <= flagWindow || a.flagsDue(f.ID) {
+		return l.everything(ctx, remote)
+	}
+	local, err := a.mbox.NewestPlacements(ctx, f.ID, f.UIDValidity, flagWindow)
+	if err != nil {
+		return nil, err
+	}
+	from := uint32(1)
+	if len(local) > 0 {
+		from = uint32(local[0].UID)
+	}
+	err = l.s.Fetch(ctx, imap.Range(from, imap.Star), imap.FetchOptions{Flags: true}, func(r *imap.Row) error {
+		if r.UID < from {
+			return nil // n:* names the last message even where n is above it
+		}
+		return l.take(r)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("compare the newest flags: %w", err)
+	}
+	l.agreed = f.Total+l.fresh(local) == int(sel.Exists)
+	if l.agreed && !slices.ContainsFunc(local, func(p mail.Placement) bool { return !l.seen.Contains(uint32(p.UID)) }) {
+		return local, nil
+	}
+	l.agreed = false
+	return l.byUIDs(ctx, remote)
+}
+
+// flagsDue tells whether it is time to compare all flags of a folder, where the server cannot tell which have changed.
+func (a *account) flagsDue(f mail.FolderID) bool {
+	now := a.e.o.Now()
+	every := flagsIdle
+	if now.Sub(a.ladder.changed[f]) < 24*time.Hour {
+		every = flagsBusy
+	}
+	return now.Sub(a.ladder.flagsAt[f]) >= every
+}
+
+// recount compares all flags of a folder whose unread messages, after a look at the newest, are not as many as STATUS said.
+func (a *account) recount(ctx context.Context, s *session, l look, full bool) (vanished int, err error) {
+	if full || a.stepOf(s) != byWindow || l.Status == nil || l.Status.Has&imap.HasUnseen == 0 || int(l.Status.Messages) <= flagWindow {
+		return 0, nil
+	}
+	f, err := a.mbox.Folder(ctx, l.ID)
+	if err != nil || f.Unread == int(l.Status.Unseen) || f.Total != int(l.Status.Messages) {
+		return 0, err
+	}
+	r, err := a.syncFolder(ctx, s, f, true)
+	return r.vanished, err
+}
+
+// due tells whether a folder is to be visited although its STATUS agrees with what is stored.
+func (a *account) due(s *session, f mail.FolderID) bool {
+	if _, again := a.ladder.overlap[f]; again {
+		return true
+	}
+	return (a.stepOf(s) == byWindow || a.ladder.last[f] == byWindow) && a.flagsDue(f)
+}
