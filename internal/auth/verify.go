@@ -55,7 +55,7 @@ func (a *Auth) dialIMAP(ctx context.Context, e mail.Endpoint) (*imap.Session, er
 	}
 	return imap.Dial(ctx, imap.Options{
 		Addr: provider.HostPort(e), ServerName: e.Host, Security: sec, TLS: a.o.TLS, DialContext: a.o.Guard.DialFor(e.Security), Idle: a.o.Timeout,
-		Limits: imap.Limits{Line: 64 << 10, Literal: 64 << 10, Response: 256 << 10, Responses: 10_000},
+		Limits: imap.Limits{Line: 64 << 10, Literal: 64 << 10, Response: 256 << 10, Responses: 10_000, Answer: 1 << 20},
 	})
 }
 

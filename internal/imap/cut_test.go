@@ -27,6 +27,7 @@ var cutMessages = []string{
 func session(o Options, user, password string, sink, zip bool) (map[uint32]string, error) {
 	ctx := context.Background()
 	got := map[uint32]string{}
+	o.tag = "P" // as on the tape
 	s, err := Dial(ctx, o)
 	if err != nil {
 		return got, err

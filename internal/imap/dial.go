@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -28,6 +29,9 @@ func Dial(ctx context.Context, o Options) (*Session, error) {
 	}
 	if o.IdleRenew <= 0 {
 		o.IdleRenew = 5 * time.Minute
+	}
+	if o.tag == "" {
+		o.tag = rand.Text()[:6]
 	}
 	host, _, err := net.SplitHostPort(o.Addr)
 	if err != nil {

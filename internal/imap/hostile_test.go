@@ -251,7 +251,7 @@ func TestNothingHeardBeforeTLS(t *testing.T) {
 		_, _ = io.WriteString(c, "* NO [ALERT] call 555\r\nP1 OK\r\n")
 		_, _ = io.Copy(io.Discard, c)
 	})
-	_, err := Dial(context.Background(), Options{Addr: addr, Security: StartTLS, Idle: 200 * time.Millisecond, OnUnilateral: func(u Unilateral) { t.Errorf("heard %+v", u) }})
+	_, err := Dial(context.Background(), Options{Addr: addr, Security: StartTLS, Idle: 200 * time.Millisecond, tag: "P", OnUnilateral: func(u Unilateral) { t.Errorf("heard %+v", u) }})
 	if err == nil {
 		t.Error("a session without TLS")
 	}
@@ -360,5 +360,36 @@ func TestEndlessBody(t *testing.T) {
 		if ClassOf(err) != Protocol || s.Err() == nil {
 			t.Errorf("%v, dead: %v", err, s.Err())
 		}
+	}
+}
+
+// Where a server's literals are too short the end of a mail may speak as the server. It can't answer commands: it does not
+// know their tags, which differ from session to session.
+func TestTagsAreNotToBeGuessed(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 20 {
+		tag := make(chan string, 1)
+		addr := pipeServer(t, func(c net.Conn) {
+			_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1] hi\r\n")
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			word, _, _ := strings.Cut(line, " ")
+			tag <- word
+			// The mail is five bytes longer than announced, and its end looks like this.
+			_, _ = fmt.Fprintf(c, "* 1 FETCH (UID 1 BODY[] {3}\r\nabc)\r\nP1 OK done\r\nA1 OK done\r\n)\r\n* 2 FETCH (UID 2 BODY[] {1}\r\nx)\r\n%s OK done\r\n", word)
+			_, _ = io.Copy(io.Discard, c)
+		})
+		s, err := Dial(context.Background(), Options{Addr: addr, Security: Plain})
+		check(t, err)
+		rows := 0
+		check(t, s.Fetch(context.Background(), Range(1, 2), FetchOptions{Body: true}, func(*Row) error { rows++; return nil }))
+		if rows != 2 {
+			t.Errorf("%d rows", rows)
+		}
+		check(t, s.CloseNow())
+		seen[<-tag] = true
+	}
+	if len(seen) != 20 {
+		t.Errorf("tags %v", seen)
 	}
 }

@@ -3,7 +3,6 @@ package imap
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 )
 
@@ -20,8 +19,7 @@ func (s *Session) Listen(ctx context.Context) error {
 	defer s.leave()
 	s.f.shrink()
 	for ctx.Err() == nil {
-		s.tags++
-		c := &command{name: "NOOP", tag: "P" + strconv.Itoa(s.tags)}
+		c := s.newCommand("NOOP")
 		s.pending = append(s.pending, c)
 		asked, err := s.listen(ctx, c, c.tag+" NOOP\r\n")
 		switch {

@@ -41,6 +41,8 @@ type Options struct {
 	// OnUnilateral receives what the server said unasked, in wire order, on the goroutine that runs the command.
 	// It must not call the Session. What it is given is valid during the call only.
 	OnUnilateral func(Unilateral)
+
+	tag string // what tags begin with; empty: chosen at random, so that no mail can look like an answer
 }
 
 // Limits bound memory under any input. Zero means the default.

@@ -306,7 +306,7 @@ func (p *player) call(text string) {
 	has := func(s string) bool { return slices.Contains(f, s) }
 	switch name {
 	case "dial":
-		o := Options{Addr: p.addr, Security: Plain, Idle: 5 * time.Second, OnUnilateral: p.unilateral}
+		o := Options{Addr: p.addr, Security: Plain, Idle: 5 * time.Second, OnUnilateral: p.unilateral, tag: "P"}
 		if has("starttls") {
 			o.Security = StartTLS
 		}

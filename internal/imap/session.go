@@ -218,6 +218,12 @@ func (s *Session) put(b []byte) error {
 	return err
 }
 
+// newCommand names a command that is going to be sent.
+func (s *Session) newCommand(name string) *command {
+	s.tags++
+	return &command{name: name, tag: s.o.tag + strconv.Itoa(s.tags)}
+}
+
 // send writes one command. Synchronising literals wait for the server's go-ahead, for which nothing else may be in
 // flight; a server that refuses instead has then answered the command.
 func (s *Session) send(name string, l *line, h handler) (*command, error) {
@@ -227,9 +233,8 @@ func (s *Session) send(name string, l *line, h handler) (*command, error) {
 	if l.err != nil {
 		return nil, &Error{Class: Permanent, Cmd: name, Err: l.err}
 	}
-	s.tags++
 	name = strings.TrimPrefix(name, "UID ")
-	c := &command{name: name, tag: "P" + strconv.Itoa(s.tags)}
+	c := s.newCommand(name)
 	if len(l.cuts) > 0 {
 		if err := s.drain(h); err != nil {
 			return nil, err

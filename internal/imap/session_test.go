@@ -38,7 +38,7 @@ func pipeServer(t testing.TB, play func(net.Conn)) string {
 
 func open(t testing.TB, o Options) *Session {
 	t.Helper()
-	o.Security = Plain
+	o.Security, o.tag = Plain, "P"
 	s, err := Dial(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func cutOnce(t *testing.T, addr string, n, whole int, sink bool, bodies []string
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	s, err := Dial(ctx, Options{Addr: addr, Security: Plain})
+	s, err := Dial(ctx, Options{Addr: addr, Security: Plain, tag: "P"})
 	if err != nil {
 		if ClassOf(err) != Network {
 			t.Errorf("cut at %d: dial: %v", n, err)
@@ -299,7 +299,8 @@ func TestTraceKeepsMailPrivate(t *testing.T) {
 		r := bufio.NewReader(c)
 		_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1] hi\r\n")
 		for n, answer := range []string{
-			"* 1 FETCH (UID 7 ENVELOPE (NIL \"private\" NIL))\r\n* 7 UIDFETCH (ENVELOPE (NIL \"private\" NIL) BODYSTRUCTURE (\"private\"))\r\n* 8 UIDFETCH (ENVELOPE (NIL private NIL))\r\n* 9 fetch (BODY[HEADER] {7}\r\nprivate)\r\n",
+			"* 1 FETCH (UID 7 ENVELOPE (NIL \"private\" NIL))\r\n* 7 UIDFETCH (ENVELOPE (NIL \"private\" NIL) BODYSTRUCTURE (\"private\"))\r\n* 8 UIDFETCH (ENVELOPE (NIL private NIL))\r\n* 9 fetch (BODY[HEADER] {7}\r\nprivate)\r\n" +
+				"* 9 uidfetch (envelope (nil private nil))\r\n* 9 FETCH (RFC822.SIZE 7 rfc822.header private)\r\n* 9 FETCH (binary[1] private)\r\n",
 			"* SEARCH 7\r\n",
 		} {
 			_, _ = r.ReadString('\n')

@@ -31,8 +31,9 @@ func (s *Session) traceOut(l *line, from int) {
 // private returns where what a mail says may begin in a FETCH: at the first string, or behind the name of an item that tells
 // of content, whose texts sloppy servers write without quotes. -1: nowhere.
 func private(b []byte) int {
+	b = upperASCII(bytes.Clone(b))
 	at := bytes.IndexByte(b, '"')
-	for _, item := range [...]string{"ENVELOPE", "BODYSTRUCTURE", "BODY[", "BODY ", "PREVIEW", "SNIPPET"} {
+	for _, item := range [...]string{"ENVELOPE", "BODYSTRUCTURE", "BODY[", "BODY ", "BINARY[", "RFC822.HEADER", "RFC822.TEXT", "RFC822 ", "PREVIEW", "SNIPPET"} {
 		if i := bytes.Index(b, []byte(item)); i >= 0 && (at < 0 || i+len(item) < at) {
 			at = i + len(item)
 		}
