@@ -30,6 +30,8 @@ type account struct {
 	proofs  proofs
 	notice  notice
 	units   units
+	ledger  ledger
+	moved   atomic.Int64 // messages that were stored, headers or bodies
 	day     day
 	aside   atomic.Int64  // what is in quarantine
 	news    chan struct{} // signals: something happened in INBOX
@@ -106,12 +108,12 @@ func (a *account) run(ctx context.Context) {
 			break
 		}
 		if errors.Is(err, errReload) || errors.Is(err, errSecondLook) {
-			a.backoff.survived()
+			a.proved()
 			continue
 		}
 		pause := a.failed(ctx, err)
 		if errors.Is(wait(ctx, pause, a.again), errWoken) {
-			a.backoff.survived()
+			a.proved()
 		}
 	}
 	if a.mbox != nil && a.status.get().State != "" {
@@ -172,6 +174,27 @@ func (a *account) round(ctx context.Context) error {
 	return a.work(ctx, s)
 }
 
+// proved starts the backoff over: logins have come to something, or somebody wants us to try now.
+func (a *account) proved() {
+	a.backoff.survived()
+	a.ledger.clear()
+}
+
+// survival is how long a session that has stored nothing must live for its login to have been worth it.
+const survival = time.Minute
+
+// prove starts the backoff over if the round, which began at the time given with so many messages stored before, is worth it. A
+// server that lets us in and drops us, again and again, proves nothing, even if a look at all folders fits in between.
+func (a *account) prove(began time.Time, moved int64) {
+	enough := survival
+	if s := provider.For(a.acct).Limits.Session; s > 0 {
+		enough = min(enough, s/2)
+	}
+	if a.moved.Load() > moved || a.e.o.Now().Sub(began) >= enough {
+		a.proved()
+	}
+}
+
 // failed records why a round ended and returns how long to wait before the next.
 func (a *account) failed(ctx context.Context, err error) time.Duration {
 	if mail.IsKind(err, mail.NotFound) && a.mbox == nil {
@@ -179,7 +202,7 @@ func (a *account) failed(ctx context.Context, err error) time.Duration {
 	}
 	me := provider.Classify(err, a.acct)
 	state, action := stateOf(me.Kind)
-	pause := a.backoff.next(me.Kind, me.After, rand.Float64())
+	pause := max(a.backoff.next(me.Kind, me.After, rand.Float64()), a.ledger.rest(a.e.o.Now()))
 	// A single dropped connection of an account that works is no state worth announcing.
 	if a.backoff.failures > 1 || me.Kind != mail.Unreachable && me.Kind != mail.Unavailable {
 		reason := me.Msg

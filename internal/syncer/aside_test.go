@@ -25,11 +25,18 @@ type clocked struct {
 	*bench
 	p     *persona.Server
 	ahead atomic.Int64 // nanoseconds
+
+	bytesPerDay int64
 }
 
 func setupClocked(t *testing.T, p *persona.Server, tweak func(*clocked)) *clocked {
 	t.Helper()
-	c := &clocked{bench: &bench{t: t, user: "ann", id: "6b8e0f52-7c1d-4f0e-9a51-0d6a3f1c2b11", news: make(chan struct{}, 1)}, p: p}
+	return setupLimited(t, p, 0, tweak)
+}
+
+func setupLimited(t *testing.T, p *persona.Server, bytesPerDay int64, tweak func(*clocked)) *clocked {
+	t.Helper()
+	c := &clocked{bytesPerDay: bytesPerDay, bench: &bench{t: t, user: "ann", id: "6b8e0f52-7c1d-4f0e-9a51-0d6a3f1c2b11", news: make(chan struct{}, 1)}, p: p}
 	now := func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 	keys, err := vault.NewKeyring(make([]byte, vault.KeySize))
 	if err != nil {
@@ -56,12 +63,14 @@ func setupClocked(t *testing.T, p *persona.Server, tweak func(*clocked)) *clocke
 	if c.mbox, err = c.store.Mailbox(t.Context(), c.id); err != nil {
 		t.Fatal(err)
 	}
-	c.engine = syncer.New(syncer.Options{
+	o := syncer.Options{
 		Store: c.store, Now: now, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		Guard: provider.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		Poll:  20 * time.Millisecond, Confirm: time.Millisecond,
 		Events: syncer.Events{Pass: func(mail.AccountID, bool) { c.signal() }, State: func(mail.AccountID, mail.SyncStatus) { c.signal() }},
-	})
+	}
+	o.Limits.BytesPerDay = c.bytesPerDay
+	c.engine = syncer.New(o)
 	t.Cleanup(c.engine.Close)
 	if tweak != nil {
 		tweak(c)

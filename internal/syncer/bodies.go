@@ -29,6 +29,9 @@ const (
 // bodies fetches what is listed but not held, newest first, for the time of one slice. It tells whether another slice may
 // bring more: false when all is held, or when the server gave nothing.
 func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (more bool, err error) {
+	if a.overBudget(backfillShare) > 0 {
+		return false, nil
+	}
 	units, total, err := a.unheldUnits(ctx)
 	if err != nil || len(units) == 0 {
 		return false, err

@@ -97,7 +97,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	o = o.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Engine{o: o, governor: newGovernor(o.Limits), parse: mime.Parse, ctx: ctx, cancel: cancel, accounts: map[mail.AccountID]*account{}}
+	return &Engine{o: o, governor: newGovernor(o.Limits, o.Now), parse: mime.Parse, ctx: ctx, cancel: cancel, accounts: map[mail.AccountID]*account{}}
 }
 
 // rampStep spreads the first logins after a start, so that a restart is no stampede on the providers.

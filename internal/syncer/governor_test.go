@@ -2,19 +2,28 @@ package syncer
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
 )
 
+// clock is a time that a test moves on.
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func newClock() *clock { return &clock{time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)} }
+
 func TestGovernorKeepsEveryLimit(t *testing.T) {
 	t.Parallel()
-	g := newGovernor(Limits{PerAccount: 2, PerHost: 3, Total: 4})
+	g := newGovernor(Limits{PerAccount: 2, PerHost: 3, Total: 4}, newClock().now)
 	var release []func()
 	grant := func(id mail.AccountID, host string, want bool) {
 		t.Helper()
-		r, ok := g.try(id, host, 0)
+		r, ok := g.try(id, host, 0, false)
 		if ok != want {
 			t.Fatalf("connection of %s to %s: granted %v, want %v", id, host, ok, want)
 		}
@@ -27,9 +36,12 @@ func TestGovernorKeepsEveryLimit(t *testing.T) {
 	grant("a", "h", false) // account
 	grant("b", "h", true)
 	grant("c", "h", false) // host
+	if _, ok := g.try("c", "i", 0, true); ok {
+		t.Fatal("the last places were given to one that is only good to have")
+	}
 	grant("c", "i", true)
 	grant("d", "j", false) // total
-	if _, ok := g.try("e", "j", 1); ok {
+	if _, ok := g.try("e", "j", 1, false); ok {
 		t.Fatal("an account's own limit overrode the total")
 	}
 
@@ -54,8 +66,8 @@ func TestGovernorKeepsEveryLimit(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	full := newGovernor(Limits{Total: 1})
-	if _, ok := full.try("a", "h", 0); !ok {
+	full := newGovernor(Limits{Total: 1}, newClock().now)
+	if _, ok := full.try("a", "h", 0, false); !ok {
 		t.Fatal("first connection refused")
 	}
 	if _, err := full.acquire(ctx, "a", "h", 0); err == nil {
@@ -63,31 +75,209 @@ func TestGovernorKeepsEveryLimit(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
+func TestARefusedConnectionShrinksThePool(t *testing.T) {
 	t.Parallel()
-	var b backoff
+	c := newClock()
+	g := newGovernor(Limits{PerAccount: 4}, c.now)
+	try := func() bool { _, ok := g.try("a", "h", 0, true); return ok }
+	if !try() || !try() {
+		t.Fatal("refused below every limit")
+	}
+	g.shrink("a") // the server refused a third
+	if try() {
+		t.Error("asked for a third again")
+	}
+	if _, ok := g.try("b", "h", 0, true); !ok {
+		t.Error("another account suffers for it")
+	}
+	c.at = c.at.Add(shrinkFor)
+	if !try() {
+		t.Error("it is not tried again after an hour")
+	}
+}
+
+func TestLoginsAreSpread(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	g := newGovernor(Limits{HostLogins: 10, TotalLogins: 100}, c.now)
 	last := time.Duration(0)
-	for i := range 12 {
-		d := b.next(mail.Unreachable, 0, 0)
-		if d < last || d > backoffMost {
-			t.Fatalf("attempt %d waits %v after %v", i, d, last)
+	for i := range 50 {
+		if last = g.turn("h"); last != time.Duration(i)*100*time.Millisecond {
+			t.Fatalf("login %d at one host waits %v", i, last)
 		}
-		last = d
 	}
-	if last != backoffMost {
-		t.Errorf("never reaches %v: %v", backoffMost, last)
+	for i := range 50 { // others, each at its own host
+		if w := g.turn(fmt.Sprint("h", i)); w > time.Second {
+			t.Fatalf("login at a free host waits %v", w)
+		}
 	}
-	b.survived()
-	if d := b.next(mail.Unreachable, 0, 0); d != backoffFirst {
-		t.Errorf("after survival: %v", d)
+	c.at = c.at.Add(time.Hour)
+	if w := g.turn("h"); w != 0 {
+		t.Errorf("after an hour without logins one waits %v", w)
 	}
-	if d := b.next(mail.Reauth, 0, 0); d < time.Hour/loginsPerHour {
-		t.Errorf("wrong password tried again after %v", d)
+}
+
+func TestAHostThatNobodyReachesIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	g := newGovernor(Limits{}, c.now)
+	rests := func(id mail.AccountID) time.Duration {
+		if err := g.resting(id, "h"); err != nil {
+			return err.(*mail.Error).After
+		}
+		return 0
 	}
-	if d := b.next(mail.Limited, 9*time.Minute, 0); d != 9*time.Minute {
-		t.Errorf("the server's own wait was ignored: %v", d)
+	for range 20 {
+		g.reached("a", "h", false)
 	}
-	if d := b.next(mail.Unreachable, 0, 0.999); d > backoffMost*5/4 {
-		t.Errorf("jitter out of range: %v", d)
+	if rests("b") > 0 {
+		t.Fatal("one account's trouble became another's")
+	}
+	g.reached("b", "h", false)
+	g.reached("c", "h", false)
+	if w := rests("d"); w < restFirst || w > restFirst*5/4 {
+		t.Fatalf("left alone for %v", w)
+	}
+	if g.resting("d", "elsewhere") != nil {
+		t.Error("another host is left alone, too")
+	}
+	c.at = c.at.Add(restFirst)
+	if rests("d") > 0 {
+		t.Fatal("nobody may try after the rest")
+	}
+	if rests("e") == 0 {
+		t.Error("all try at once after the rest")
+	}
+	g.reached("d", "h", false)
+	if w := rests("e"); w < 2*restFirst {
+		t.Errorf("the second rest is %v", w)
+	}
+	for range 10 {
+		c.at = c.at.Add(time.Hour)
+		g.reached("d", "h", false)
+	}
+	if w := rests("e"); w > restMost*5/4 {
+		t.Errorf("it rests %v", w)
+	}
+	g.reached("d", "h", true)
+	if rests("e") > 0 {
+		t.Error("it is left alone although it was reached")
+	}
+}
+
+// TestWaits is the table of what an error means for the next attempt and for the account's state.
+func TestWaits(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		what     string
+		kind     mail.Kind
+		after    time.Duration
+		failures int // before
+		want     time.Duration
+		state    mail.State
+	}{
+		{"a dropped connection", mail.Unreachable, 0, 0, time.Second, mail.StateError},
+		{"the fourth in a row", mail.Unreachable, 0, 3, 8 * time.Second, mail.StateError},
+		{"the hundredth", mail.Unreachable, 0, 99, 5 * time.Minute, mail.StateError},
+		{"a wrong password", mail.Reauth, 0, 0, 20 * time.Minute, mail.StateReauth},
+		{"a refusal", mail.Refused, 0, 0, 5 * time.Minute, mail.StateError},
+		{"wrong settings", mail.Invalid, 0, 0, 5 * time.Minute, mail.StateError},
+		{"too many connections, without a hint", mail.Limited, 0, 0, time.Second, mail.StateThrottled},
+		{"the server's own wait", mail.Limited, 9 * time.Minute, 0, 9 * time.Minute, mail.StateThrottled},
+		{"a wait that is a day", mail.Limited, 240 * time.Hour, 0, longestHint, mail.StateThrottled},
+		{"not now", mail.Unavailable, time.Minute, 0, time.Minute, mail.StateError},
+		{"another server acts", mail.Fenced, 0, 0, time.Second, mail.StateError},
+	} {
+		b := backoff{failures: c.failures}
+		if got := b.next(c.kind, c.after, 0); got != c.want {
+			t.Errorf("%s: waits %v, want %v", c.what, got, c.want)
+		}
+		b = backoff{failures: c.failures}
+		if got := b.next(c.kind, 0, 0.999); c.after == 0 && (got < c.want || got > c.want*5/4) {
+			t.Errorf("%s: with jitter %v", c.what, got)
+		}
+		if state, action := stateOf(c.kind); state != c.state || action == "" {
+			t.Errorf("%s: %s, %q", c.what, state, action)
+		}
+		b.survived()
+		if d := b.next(mail.Unreachable, 0, 0); d != backoffFirst {
+			t.Errorf("%s: after survival %v", c.what, d)
+		}
+	}
+}
+
+// TestLoginsThatComeToNothing: an account that fails for a day logs in at most twelve times in any hour of it.
+func TestLoginsThatComeToNothing(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	var b backoff
+	var l ledger
+	var logins []time.Time
+	for end := c.at.Add(24 * time.Hour); c.at.Before(end); {
+		l.login(c.at)
+		logins = append(logins, c.at)
+		c.at = c.at.Add(max(b.next(mail.Unavailable, 0, 0), l.rest(c.at)))
+	}
+	for i := loginsPerHour; i < len(logins); i++ {
+		if logins[i].Sub(logins[i-loginsPerHour]) < time.Hour {
+			t.Fatalf("%d logins within %v", loginsPerHour+1, logins[i].Sub(logins[i-loginsPerHour]))
+		}
+	}
+	if len(logins) < 200 {
+		t.Errorf("it hardly tries any more: %d logins in a day", len(logins))
+	}
+	l.clear()
+	if l.rest(c.at) > 0 {
+		t.Error("it rests although a login came to something")
+	}
+}
+
+func TestDayCountsTheLast24Hours(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	var d day
+	const most = 1000
+	d.add(c.at, 400)
+	c.at = c.at.Add(3 * time.Hour)
+	d.add(c.at, 500)
+	if w := d.over(c.at, most); w != 0 {
+		t.Fatalf("900 of 1000: waits %v", w)
+	}
+	d.add(c.at, 200)
+	w := d.over(c.at, most)
+	if w < 20*time.Hour || w > 21*time.Hour {
+		t.Errorf("until the 400 are a day old: %v", w)
+	}
+	c.at = c.at.Add(w)
+	if w := d.over(c.at, most); w != 0 {
+		t.Errorf("then: %v", w)
+	}
+	c.at = c.at.Add(48 * time.Hour)
+	if w := d.over(c.at, 1); w != 0 {
+		t.Errorf("two days later: %v", w)
+	}
+	if w := d.over(c.at, 0); w != 0 {
+		t.Errorf("without a limit: %v", w)
+	}
+}
+
+// TestALookIsNoProofOfSurvival: whoever lets us in, shows all folders and drops us is not asked again at once.
+func TestALookIsNoProofOfSurvival(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	a := newAccount(New(Options{Now: c.now, Log: slog.New(slog.DiscardHandler)}), "a", func() {})
+	a.backoff.failures = 3
+	began, moved := c.at, a.moved.Load()
+	if a.prove(began, moved); a.backoff.failures != 3 {
+		t.Error("a look that found nothing was taken for survival")
+	}
+	a.moved.Add(1)
+	if a.prove(began, moved); a.backoff.failures != 0 {
+		t.Error("a message that was stored was not")
+	}
+	a.backoff.failures = 3
+	c.at = c.at.Add(survival)
+	if a.prove(began, a.moved.Load()); a.backoff.failures != 0 {
+		t.Error("a minute of life was not")
 	}
 }

@@ -20,6 +20,9 @@ func (a *account) apply(ctx context.Context, b store.Batch) error {
 	a.e.at(before, b)
 	_, err := a.mbox.Apply(ctx, b)
 	a.e.at(after, b)
+	if err == nil {
+		a.moved.Add(int64(len(b.New) + len(b.Bodies)))
+	}
 	return err
 }
 
@@ -41,6 +44,7 @@ var errSecondLook = errors.New("a suspicious loss is looked at in another sessio
 // work brings everything up to date on s and keeps it so.
 func (a *account) work(ctx context.Context, s *session) error {
 	a.session++
+	began, moved := a.e.o.Now(), a.moved.Load()
 	defer a.closeHelper()
 	defer a.closeWriter()
 	if err := a.serveOperations(ctx, s); err != nil { // those from before
@@ -66,6 +70,9 @@ func (a *account) work(ctx context.Context, s *session) error {
 			}
 		}
 		full := a.initial() || a.e.o.Now().Sub(a.lastAudit) >= a.e.o.Audit
+		if err := a.stopOverBudget(); err != nil {
+			return err
+		}
 		started := time.Now()
 		if err := a.pass(ctx, s, full); err != nil {
 			return err
@@ -78,7 +85,7 @@ func (a *account) work(ctx context.Context, s *session) error {
 			}
 		}
 		cost := time.Since(started)
-		a.backoff.survived()
+		a.prove(began, moved)
 		if _, due := a.doubts(); due {
 			return errSecondLook
 		}
@@ -121,6 +128,9 @@ const bodySlice = 10 * time.Second
 
 // caughtUp is called when all that can be held is held.
 func (a *account) caughtUp(ctx context.Context) error {
+	if a.enterOverBudget(ctx) {
+		return nil
+	}
 	b := store.Batch{Origin: mail.OriginLive}
 	if a.initial() {
 		b.Origin, b.Done = mail.OriginInitial, true

@@ -25,9 +25,16 @@ type session struct {
 // openTimeout bounds dial, TLS and login together.
 const openTimeout = time.Minute
 
-// open waits for a connection's turn and logs in. onUnilateral may be nil.
+// open waits for a connection's turn and logs in.
 func (a *account) open(ctx context.Context) (*session, error) {
-	release, err := a.e.governor.acquire(ctx, a.id, a.acct.Settings.IMAP.Host, a.connections())
+	name := a.acct.Settings.IMAP.Host
+	if err := a.e.governor.resting(a.id, name); err != nil {
+		return nil, err
+	}
+	if err := wait(ctx, a.e.governor.turn(name), nil); err != nil {
+		return nil, err
+	}
+	release, err := a.e.governor.acquire(ctx, a.id, name, a.connections())
 	if err != nil {
 		return nil, err
 	}
@@ -44,16 +51,33 @@ func (a *account) connections() int {
 	return min(max(bears/2, 1), a.e.governor.limits.PerAccount)
 }
 
-// tryOpen is open for a connection that is good to have but not needed: nil if there is no room.
+// tryOpen is open for a connection that is good to have but not needed: nil if there is no room, here or at the server.
 func (a *account) tryOpen(ctx context.Context, onUnilateral func(imap.Unilateral)) (*session, error) {
-	release, ok := a.e.governor.try(a.id, a.acct.Settings.IMAP.Host, a.connections())
+	name, now := a.acct.Settings.IMAP.Host, a.e.o.Now()
+	if a.ledger.rest(now) > 0 || a.e.governor.resting(a.id, name) != nil {
+		return nil, nil
+	}
+	release, ok := a.e.governor.try(a.id, name, a.connections(), true)
 	if !ok {
 		return nil, nil
 	}
-	return a.login(ctx, release, onUnilateral)
+	if err := wait(ctx, a.e.governor.turn(name), nil); err != nil {
+		release()
+		return nil, err
+	}
+	s, err := a.login(ctx, release, onUnilateral)
+	switch imap.ClassOf(err) {
+	case imap.TransientAccount, imap.AuthFailed:
+		// The account's own connection is in with the same password: this is about their number (RFC 9051 has no code for it).
+		a.log.Info("a further connection was refused; the account makes do with fewer for a while", "op", "connect", "err", err)
+		a.e.governor.shrink(a.id)
+		return nil, nil
+	}
+	return s, err
 }
 
 func (a *account) login(ctx context.Context, free func(), onUnilateral func(imap.Unilateral)) (*session, error) {
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	creds, err := a.e.o.Store.Credentials(ctx, a.id)
@@ -80,9 +104,14 @@ func (a *account) login(ctx context.Context, free func(), onUnilateral func(imap
 	})
 	if err != nil {
 		release()
+		if k := provider.Classify(err, a.acct).Kind; caller.Err() == nil && (k == mail.Unreachable || k == mail.Unavailable) {
+			a.e.governor.reached(a.id, to.Host, false)
+		}
 		return nil, err
 	}
+	a.e.governor.reached(a.id, to.Host, true)
 	s := &session{Session: c, release: release}
+	a.ledger.login(a.e.o.Now())
 	if err := c.Login(ctx, to.Username, creds.IMAPPassword.Reveal()); err != nil {
 		count.failed.Add(1)
 		s.close()
