@@ -20,7 +20,6 @@ import (
 func forever(t *testing.T, unit string) string {
 	return pipeServer(t, func(c net.Conn) {
 		_, _ = io.WriteString(c, "* OK [CAPABILITY IMAP4rev1 IDLE QUOTA NAMESPACE ID] hi\r\n")
-		_, _ = bufio.NewReader(c).ReadString('\n')
 		block := []byte(strings.Repeat(unit, 1+1000/len(unit)))
 		for {
 			if _, err := c.Write(block); err != nil {
@@ -63,6 +62,8 @@ func TestFloods(t *testing.T) {
 		{"limits", "* QUOTA r (" + strings.Repeat("A 1 2 ", 100) + ")\r\n", func(ctx context.Context, s *Session) error { _, err := s.Quotas(ctx, "INBOX"); return err }},
 		{"namespaces", "* NAMESPACE ((\"" + big + "\" \"/\"))\r\n", func(ctx context.Context, s *Session) error { _, err := s.Namespace(ctx); return err }},
 		{"before the go-ahead of IDLE", "* 1 EXISTS\r\n", func(ctx context.Context, s *Session) error { return s.Idle(ctx) }},
+		{"in IDLE", "+ go\r\n* 1 EXISTS\r\n", func(ctx context.Context, s *Session) error { return s.Idle(ctx) }},
+		{"while listening", "* 1 EXISTS\r\n", func(ctx context.Context, s *Session) error { return s.Listen(ctx) }},
 		{"copies", "* OK [COPYUID 1 " + strings.Repeat("1,", 100) + "1 " + strings.Repeat("2,", 100) + "2] x\r\n", func(ctx context.Context, s *Session) error {
 			_, err := s.Copy(ctx, UIDs(1), "x")
 			return err

@@ -19,6 +19,7 @@ func (s *Session) Listen(ctx context.Context) error {
 	defer s.leave()
 	s.f.shrink()
 	for ctx.Err() == nil {
+		s.recount()
 		c := s.newCommand("NOOP")
 		s.pending = append(s.pending, c)
 		asked, err := s.listen(ctx, c, c.tag+" NOOP\r\n")
@@ -55,7 +56,6 @@ func (s *Session) listen(ctx context.Context, c *command, end string) (asked boo
 	})
 	for !c.done && err == nil {
 		err = s.step(nil)
-		s.recount()
 	}
 	asked = !stop()
 	cancel()

@@ -52,7 +52,7 @@ type Limits struct {
 	Body      int64 // bytes of one body that goes to a Sink; a larger one ends the session; default 2 GiB
 	Response  int   // bytes of one response held in memory without streamed bodies; default 32 MiB
 	Depth     int   // nested parentheses; default 64
-	Responses int   // responses to one command, rows that were asked for not counted; default 1,000,000
+	Responses int   // responses to one command or in one round of IDLE, rows that were asked for not counted; default 1,000,000
 	Answer    int   // bytes of the untagged responses to one command, FETCH not counted; default 64 MiB
 	Command   int   // bytes of one command line; UID sets are split to fit; default 8,000
 	Inflate   int64 // bytes of a compressed answer to one command beyond 64 times what it took on the wire; default 256 MiB
