@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,8 +70,14 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the stored folders: %w", err)
 	}
-	changed, gone := diffFolders(a.key.FolderID, listed, stored)
-	gone = a.believeFolderLoss(gone)
+	renamed, err := a.renames(ctx, s, listed, stored)
+	if err != nil {
+		return nil, err
+	}
+	changed, gone := diffFolders(a.key.FolderID, listed, stored, renamed)
+	if gone, err = a.believeFolderLoss(ctx, s, gone, stored); err != nil {
+		return nil, err
+	}
 	if len(changed)+len(gone) > 0 {
 		if err := a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Folders: changed, GoneFolders: gone}); err != nil {
 			return nil, fmt.Errorf("store the folders: %w", err)
@@ -142,8 +149,9 @@ func folderKey(raw string) string {
 // diffFolders compares a LIST answer with the stored folders. It returns the folders to write, new or changed, and the
 // stored ones that the list no longer has. A list with an unreadable line misses nothing. mint makes a folder's id from
 // what is lasting about it: the server's MAILBOXID (RFC 8474), else its name. MAILBOXIDs count only if every folder with a
-// STATUS has one, and each another: a server that is wrong about one (Cyrus 3.6) is right about none.
-func diffFolders(mint func(seed string) string, listed []imap.Mailbox, stored []mail.Folder) (changed []mail.Folder, gone []mail.FolderID) {
+// STATUS has one, and each another: a server that is wrong about one (Cyrus 3.6) is right about none. renamed tells which stored
+// folders are found under other names without them.
+func diffFolders(mint func(seed string) string, listed []imap.Mailbox, stored []mail.Folder, renamed map[string]mail.FolderID) (changed []mail.Folder, gone []mail.FolderID) {
 	byKey := make(map[string]mail.Folder, len(stored))
 	byID := make(map[mail.FolderID]mail.Folder, len(stored))
 	for _, f := range stored {
@@ -168,11 +176,25 @@ func diffFolders(mint func(seed string) string, listed []imap.Mailbox, stored []
 	}
 	roles := provider.Roles(names)
 	identified := mailboxIDs(lines)
+	// Those that are known by more than their name are not to be taken by others that have it now.
+	claimed := make(map[mail.FolderID]string, len(lines))
+	for _, m := range lines {
+		id, ok := renamed[folderKey(m.Raw)]
+		if identified && m.Status != nil {
+			id, ok = mail.FolderID(mint("mailboxid "+m.Status.MailboxID)), true
+		}
+		if ok {
+			claimed[id] = folderKey(m.Raw)
+		}
+	}
 	used := map[mail.FolderID]bool{}
 	ids := make(map[string]mail.FolderID, len(lines))
 	next := make([]mail.Folder, len(lines))
 	for i, m := range lines {
 		f, known := byKey[folderKey(m.Raw)]
+		if by, taken := claimed[f.ID]; known && taken && by != folderKey(m.Raw) {
+			f, known = mail.Folder{}, false
+		}
 		if identified && m.Status != nil {
 			byMailboxID := mail.FolderID(mint("mailboxid " + m.Status.MailboxID))
 			if old, ok := byID[byMailboxID]; ok {
@@ -180,10 +202,14 @@ func diffFolders(mint func(seed string) string, listed []imap.Mailbox, stored []
 			} else if !known {
 				f.ID = byMailboxID
 			}
+		} else if id, ok := renamed[folderKey(m.Raw)]; ok {
+			f = byID[id]
 		} else if !known {
-			f.ID = mail.FolderID(mint("name " + folderKey(m.Raw)))
-			if _, taken := byID[f.ID]; taken || used[f.ID] {
-				f.ID = mail.FolderID(mint("name again " + folderKey(m.Raw)))
+			for again := ""; ; again += " again" {
+				f.ID = mail.FolderID(mint("name" + again + " " + folderKey(m.Raw)))
+				if _, taken := byID[f.ID]; !taken && !used[f.ID] {
+					break
+				}
 			}
 		}
 		used[f.ID] = true
@@ -233,8 +259,9 @@ func sameFolder(x, y mail.Folder) bool {
 		x.Parent == y.Parent && x.Selectable == y.Selectable && slices.Equal(lasting(x), lasting(y))
 }
 
-// believeFolderLoss returns those of the missing folders that were missing before, in another session, long enough ago.
-func (a *account) believeFolderLoss(gone []mail.FolderID) []mail.FolderID {
+// believeFolderLoss returns those of the missing folders that were missing before, in another session, long enough ago, and of
+// which the server says now that they do not exist.
+func (a *account) believeFolderLoss(ctx context.Context, s *session, gone []mail.FolderID, stored []mail.Folder) ([]mail.FolderID, error) {
 	for id := range a.losses {
 		if !strings.HasPrefix(string(id), lostFolder) {
 			continue
@@ -245,11 +272,32 @@ func (a *account) believeFolderLoss(gone []mail.FolderID) []mail.FolderID {
 	}
 	var sure []mail.FolderID
 	for _, id := range gone {
-		if a.believe(lostFolder + id) {
-			sure = append(sure, id)
+		if !a.believe(lostFolder + id) {
+			continue
 		}
+		at := slices.IndexFunc(stored, func(f mail.Folder) bool { return f.ID == id })
+		if stored[at].Selectable {
+			_, err := s.Status(ctx, stored[at].RawName, imap.StatusMessages)
+			if s.Err() != nil {
+				return nil, err
+			}
+			if !nonexistent(err) {
+				a.log.Warn("a folder is there that the server does not list", "op", "guard", "folder", id)
+				continue
+			}
+		}
+		sure = append(sure, id)
 	}
-	return sure
+	return sure, nil
+}
+
+// nonexistent tells whether a server's answer means that there is no such folder: it says no, and no other reason.
+func nonexistent(err error) bool {
+	var e *imap.Error
+	if !errors.As(err, &e) || e.Status != "NO" || e.Class == imap.TransientAccount {
+		return false
+	}
+	return e.Code == "" || e.Code == "NONEXISTENT" || e.Code == "CANNOT"
 }
 
 // lostFolder marks the losses of whole folders in account.losses; folder ids never hold a blank.

@@ -13,7 +13,7 @@ func mint(seed string) string { return "f(" + seed + ")" }
 // adopt is what the store makes of changed folders.
 func adopt(t *testing.T, listed []imap.Mailbox, stored []mail.Folder) []mail.Folder {
 	t.Helper()
-	changed, _ := diffFolders(mint, listed, stored)
+	changed, _ := diffFolders(mint, listed, stored, nil)
 	out := append([]mail.Folder(nil), stored...)
 next:
 	for _, c := range changed {
@@ -42,7 +42,7 @@ func TestDiffFolders(t *testing.T) {
 	t.Parallel()
 	t.Run("first list", func(t *testing.T) {
 		t.Parallel()
-		got, gone := diffFolders(mint, []imap.Mailbox{box("Inbox"), box("A"), box("A/B"), box("Out", `\Sent`), box("G", `\Noselect`)}, nil)
+		got, gone := diffFolders(mint, []imap.Mailbox{box("Inbox"), box("A"), box("A/B"), box("Out", `\Sent`), box("G", `\Noselect`)}, nil, nil)
 		if len(got) != 5 || len(gone) != 0 {
 			t.Fatalf("%d changed, %d gone", len(got), len(gone))
 		}
@@ -59,11 +59,11 @@ func TestDiffFolders(t *testing.T) {
 	t.Run("the same list again changes nothing, whatever the children attributes and the case of INBOX say", func(t *testing.T) {
 		t.Parallel()
 		stored := adopt(t, []imap.Mailbox{box("INBOX"), box("A", `\HasNoChildren`)}, nil)
-		got, gone := diffFolders(mint, []imap.Mailbox{box("INBOX"), box("A", `\HasChildren`, `\Marked`)}, stored)
+		got, gone := diffFolders(mint, []imap.Mailbox{box("INBOX"), box("A", `\HasChildren`, `\Marked`)}, stored, nil)
 		if len(got)+len(gone) != 0 {
 			t.Errorf("changed %+v, gone %v", got, gone)
 		}
-		got, gone = diffFolders(mint, []imap.Mailbox{box("Inbox"), box("A")}, stored)
+		got, gone = diffFolders(mint, []imap.Mailbox{box("Inbox"), box("A")}, stored, nil)
 		if len(gone) != 0 || len(got) != 1 || got[0].ID != stored[0].ID {
 			t.Errorf("respelt INBOX: changed %+v, gone %v", got, gone)
 		}
@@ -71,7 +71,7 @@ func TestDiffFolders(t *testing.T) {
 	t.Run("rename by MAILBOXID keeps the id", func(t *testing.T) {
 		t.Parallel()
 		stored := adopt(t, []imap.Mailbox{boxID("INBOX", "1"), boxID("Old", "2")}, nil)
-		got, gone := diffFolders(mint, []imap.Mailbox{boxID("INBOX", "1"), boxID("New", "2")}, stored)
+		got, gone := diffFolders(mint, []imap.Mailbox{boxID("INBOX", "1"), boxID("New", "2")}, stored, nil)
 		if len(gone) != 0 || len(got) != 1 || got[0].ID != stored[1].ID || got[0].Name != "New" {
 			t.Errorf("changed %+v, gone %v", got, gone)
 		}
@@ -79,16 +79,29 @@ func TestDiffFolders(t *testing.T) {
 	t.Run("two folders that swap their names keep their ids", func(t *testing.T) {
 		t.Parallel()
 		stored := adopt(t, []imap.Mailbox{boxID("X", "1"), boxID("Y", "2")}, nil)
-		got, gone := diffFolders(mint, []imap.Mailbox{boxID("X", "2"), boxID("Y", "1")}, stored)
+		got, gone := diffFolders(mint, []imap.Mailbox{boxID("X", "2"), boxID("Y", "1")}, stored, nil)
 		if len(gone) != 0 || len(got) != 2 || got[0].ID != stored[1].ID || got[1].ID != stored[0].ID {
 			t.Errorf("changed %+v, gone %v", got, gone)
+		}
+	})
+	t.Run("a folder that takes the name of a renamed one is another", func(t *testing.T) {
+		t.Parallel()
+		stored := adopt(t, []imap.Mailbox{boxID("X", "1")}, nil)
+		got, gone := diffFolders(mint, []imap.Mailbox{boxID("X", "2"), boxID("Y", "1")}, stored, nil)
+		if len(gone) != 0 || len(got) != 2 || got[0].ID == stored[0].ID || got[1].ID != stored[0].ID {
+			t.Errorf("changed %+v, gone %v", got, gone)
+		}
+		stored = adopt(t, []imap.Mailbox{box("X")}, nil)
+		got, gone = diffFolders(mint, []imap.Mailbox{box("X"), box("Y")}, stored, map[string]mail.FolderID{"Y": stored[0].ID})
+		if len(gone) != 0 || len(got) != 2 || got[0].ID == stored[0].ID || got[1].ID != stored[0].ID {
+			t.Errorf("without MAILBOXIDs: changed %+v, gone %v", got, gone)
 		}
 	})
 	t.Run("MAILBOXIDs that cannot be right rename nothing", func(t *testing.T) {
 		t.Parallel()
 		stored := adopt(t, []imap.Mailbox{boxID("X", "1"), boxID("Y", "2"), boxID("Z", "3")}, nil)
 		for _, ids := range [][3]string{{"2", "2", "3"}, {"2", "1", ""}} {
-			got, gone := diffFolders(mint, []imap.Mailbox{boxID("X", ids[0]), boxID("Y", ids[1]), boxID("Z", ids[2])}, stored)
+			got, gone := diffFolders(mint, []imap.Mailbox{boxID("X", ids[0]), boxID("Y", ids[1]), boxID("Z", ids[2])}, stored, nil)
 			if len(gone) != 0 || len(got) != 0 {
 				t.Errorf("%q: changed %+v, gone %v", ids, got, gone)
 			}
@@ -97,7 +110,7 @@ func TestDiffFolders(t *testing.T) {
 	t.Run("a missing folder is gone", func(t *testing.T) {
 		t.Parallel()
 		stored := adopt(t, []imap.Mailbox{box("INBOX"), box("A")}, nil)
-		_, gone := diffFolders(mint, []imap.Mailbox{box("INBOX")}, stored)
+		_, gone := diffFolders(mint, []imap.Mailbox{box("INBOX")}, stored, nil)
 		if len(gone) != 1 || gone[0] != stored[1].ID {
 			t.Errorf("gone %v", gone)
 		}
@@ -105,7 +118,7 @@ func TestDiffFolders(t *testing.T) {
 	t.Run("a list with an unreadable line misses nothing", func(t *testing.T) {
 		t.Parallel()
 		stored := adopt(t, []imap.Mailbox{box("INBOX"), box("A")}, nil)
-		_, gone := diffFolders(mint, []imap.Mailbox{box("INBOX"), {Err: errors.New("garbage")}}, stored)
+		_, gone := diffFolders(mint, []imap.Mailbox{box("INBOX"), {Err: errors.New("garbage")}}, stored, nil)
 		if len(gone) != 0 {
 			t.Errorf("gone %v", gone)
 		}
@@ -113,7 +126,7 @@ func TestDiffFolders(t *testing.T) {
 	t.Run("one name twice, no delimiter, odd names", func(t *testing.T) {
 		t.Parallel()
 		flat := imap.Mailbox{Raw: `a"b\c`, Name: `a"b\c`}
-		got, _ := diffFolders(mint, []imap.Mailbox{box("INBOX"), flat, flat, box("__proto__")}, nil)
+		got, _ := diffFolders(mint, []imap.Mailbox{box("INBOX"), flat, flat, box("__proto__")}, nil, nil)
 		if len(got) != 3 || got[1].Delimiter != "" || got[1].Parent != "" {
 			t.Errorf("%+v", got)
 		}

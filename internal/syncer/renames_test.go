@@ -1,0 +1,205 @@
+package syncer
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/test/persona"
+)
+
+// folderIDs returns the ids of the folders by name.
+func (r *rig) folderIDs() map[string]mail.FolderID {
+	r.t.Helper()
+	folders, err := r.a.mbox.Folders(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	out := map[string]mail.FolderID{}
+	for _, f := range folders {
+		out[f.Name] = f.ID
+	}
+	return out
+}
+
+func TestRenamesWithoutMailboxID(t *testing.T) {
+	t.Parallel()
+	caps := persona.Without(persona.All, "OBJECTID")
+	for name, sc := range map[string]struct {
+		do   func(*rig)
+		want map[string]string // new name to the one before
+		log  []string
+	}{
+		"renamed":               {func(r *rig) { r.p.Rename("A", "Z") }, map[string]string{"Z": "A", "B": "B"}, []string{"folder.updated Z"}},
+		"renamed, with changes": {func(r *rig) { r.p.Rename("A", "Z"); r.p.Expunge("Z", 3); r.fill("Z", 50, 50) }, map[string]string{"Z": "A"}, []string{"folder.updated Z", "message.created m50 in Z"}},
+		"swapped": {func(r *rig) { r.p.Rename("A", "tmp"); r.p.Rename("B", "A"); r.p.Rename("tmp", "B") },
+			map[string]string{"A": "B", "B": "A"}, []string{"folder.updated A", "folder.updated B"}},
+		"renamed, and made anew": {func(r *rig) { r.p.Rename("A", "Z"); r.p.Create("A"); r.fill("A", 60, 60) },
+			map[string]string{"Z": "A"}, []string{"folder.updated Z", "folder.created A", "message.created m60 in A", "message.updated m60 in A"}},
+		"below another": {func(r *rig) { r.p.Rename("A", "Z/A") }, map[string]string{"Z/A": "A"}, []string{"folder.updated Z/A"}},
+		"an empty one":  {func(r *rig) { r.p.Rename("Empty", "Void") }, map[string]string{"Void": "Empty"}, []string{"folder.updated Void"}},
+		"with the UIDVALIDITY of another": {func(r *rig) { r.p.Rename("Twin1", "T") },
+			map[string]string{"T": "Twin1", "Twin2": "Twin2"}, []string{"folder.updated T"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{Caps: caps})
+			for _, f := range []string{"A", "B", "Empty", "Twin1", "Twin2"} {
+				r.p.Create(f)
+			}
+			r.p.Renew("Twin1", 77, 0)
+			r.p.Renew("Twin2", 77, 0)
+			r.fill("A", 1, 10)
+			r.fill("B", 11, 20)
+			r.fill("Twin2", 21, 25)
+			r.fill("Twin1", 31, 35)
+			r.begin()
+			r.bodiesFetched()
+			before := r.folderIDs()
+			ids := r.ids()
+			sc.do(r)
+			r.login()
+			r.look(false)
+			r.agrees()
+			for now, was := range sc.want {
+				if got := r.folderIDs()[now]; got != before[was] {
+					t.Errorf("%s is %s, and %s was %s", now, got, was, before[was])
+				}
+			}
+			got, want := r.changes(), slices.Clone(sc.log)
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("changes %q, want %q", got, want)
+			}
+			for name, id := range ids {
+				if r.ids()[name] != id {
+					t.Errorf("%s has another id", name)
+				}
+			}
+			fresh := strings.Count(strings.Join(sc.log, " "), "message.created")
+			if n := r.bodiesFetched(); n != fresh {
+				t.Errorf("%d bodies fetched, want %d", n, fresh)
+			}
+		})
+	}
+}
+
+// TestListsThatLeaveOut checks that a folder which a list leaves out is kept, unless another session a minute later is told the
+// same and that it does not exist.
+func TestListsThatLeaveOut(t *testing.T) {
+	t.Parallel()
+	for name, say := range map[string]func(persona.Command, string) string{
+		"one folder": func(_ persona.Command, line string) string {
+			if strings.HasPrefix(line, "* LIST") && strings.Contains(line, `"Work"`) || strings.HasPrefix(line, `* STATUS "Work"`) {
+				return ""
+			}
+			return line
+		},
+		"all that can be opened": func(_ persona.Command, line string) string {
+			if strings.HasPrefix(line, "* LIST") {
+				return strings.Replace(line, "(", `(\Noselect `, 1)
+			}
+			return line
+		},
+		"an unreadable line": func(_ persona.Command, line string) string {
+			if strings.HasPrefix(line, "* LIST") && strings.Contains(line, `"Work"`) {
+				return `* LIST (\HasNoChildren "/ Work`
+			}
+			return line
+		},
+		"all but INBOX": func(_ persona.Command, line string) string {
+			if strings.HasPrefix(line, "* LIST") && !strings.Contains(line, `"INBOX"`) {
+				return ""
+			}
+			return line
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{})
+			r.p.Create("Work")
+			r.fill("Work", 1, 3)
+			r.begin()
+			r.p.Turn(func(k *persona.Knobs) { k.Say = say })
+			for range 3 {
+				r.login()
+				r.look(false)
+				r.wait(5 * time.Minute)
+			}
+			for _, c := range r.changes() {
+				if strings.Contains(c, "deleted") {
+					t.Errorf("%s", c)
+				}
+			}
+			r.p.Turn(func(k *persona.Knobs) { k.Say = nil })
+			r.login()
+			r.look(false)
+			r.agrees()
+		})
+	}
+	t.Run("nothing at all", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, persona.Knobs{})
+		r.fill("INBOX", 1, 3)
+		r.begin()
+		r.p.Turn(func(k *persona.Knobs) {
+			k.Say = func(_ persona.Command, line string) string {
+				if strings.HasPrefix(line, "* LIST") {
+					return ""
+				}
+				return line
+			}
+		})
+		if err := r.a.pass(t.Context(), r.s, false); err == nil {
+			t.Error("an empty list is believed")
+		}
+		r.agrees()
+	})
+	t.Run("a folder that is really gone", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, persona.Knobs{})
+		r.p.Create("Work")
+		r.fill("Work", 1, 3)
+		r.begin()
+		r.p.Delete("Work")
+		r.look(false)
+		r.wait(2 * time.Minute)
+		r.look(false)
+		r.wants()
+		r.login()
+		r.look(false)
+		r.wait(3 * time.Minute)
+		r.look(false)
+		r.wants("folder.deleted", "message.deleted m1", "message.deleted m2", "message.deleted m3")
+	})
+}
+
+// TestAFolderThatCannotBeOpened checks that the others are synchronised, and that it is tried again.
+func TestAFolderThatCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{"refused": "NO [SERVERBUG] internal error", "not there": "NO [NONEXISTENT] no such mailbox", "forbidden": "NO [NOPERM] not yours"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{Answer: func(c persona.Command) string {
+				if c.Name == "EXAMINE" && c.Folder == "INBOX" {
+					return answer
+				}
+				return ""
+			}})
+			r.p.Create("Work")
+			r.fill("INBOX", 1, 3)
+			r.fill("Work", 4, 6)
+			r.begin()
+			if got := len(r.state()); got != 3 {
+				t.Errorf("%d messages", got)
+			}
+			r.p.Turn(func(k *persona.Knobs) { k.Answer = nil })
+			r.wait(time.Hour)
+			r.look(false)
+			r.agrees()
+		})
+	}
+}
