@@ -17,6 +17,7 @@ const (
 	TermInfix                // a term that contains it
 	TermAnd
 	TermOr
+	TermNot // the condition that is its kid does not hold; it is exact
 )
 
 // Candidates is a condition on the index terms (see Terms) of a message.
@@ -47,6 +48,10 @@ func (n *node) candidates() Candidates {
 			}
 		}
 		return out.simple()
+	case opNot:
+		if k := n.kids[0]; k.byTerms() {
+			return Candidates{Op: TermNot, Kids: []Candidates{k.candidates()}}
+		}
 	case opHas, opWords:
 		return terms(n.pieces, n.fields)
 	case opHeader:
@@ -60,6 +65,12 @@ func (n *node) candidates() Candidates {
 		return terms(n.pieces, in)
 	}
 	return Candidates{}
+}
+
+// byTerms tells whether the candidates of n are just what matches: a word, or the beginning of one, that no cut term can be
+// taken for.
+func (n *node) byTerms() bool {
+	return n.op == opWords && len(n.pieces) == 1 && !n.pieces[0].sign && !n.pieces[0].left && len(n.pieces[0].text) <= MaxTerm-utf8.UTFMax
 }
 
 func (c Candidates) simple() Candidates {

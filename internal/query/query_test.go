@@ -147,6 +147,8 @@ func (c Candidates) has(terms [NumFields]map[string]bool) bool {
 			}
 		}
 		return false
+	case TermNot:
+		return !c.Kids[0].has(terms)
 	}
 	for f := range NumFields {
 		if c.Fields&(1<<f) == 0 {
@@ -180,7 +182,7 @@ func TestNoneIsLost(t *testing.T) {
 			s = append(s, alphabet[rng.IntN(len(alphabet))])
 		}
 		if rng.IntN(5) == 0 {
-			s = append(s, []rune(strings.Repeat("longword", 12))...)
+			s = append(s, []rune(strings.Repeat("longwörd", 5+rng.IntN(4)))...)
 		}
 		var d Doc
 		d.Text[Body] = Fold(string(s))
@@ -189,8 +191,10 @@ func TestNoneIsLost(t *testing.T) {
 		d.Text[Subject] = OneLine(d.Text[Body])
 		terms := termsOf(&d)
 		for _, n := range []*node{has(1<<Body, part, 0), has(1<<Subject, part, 0), words(1<<Body, part, false, 0), words(1<<Body, part, true, 0)} {
-			if n.match(&d) && !n.candidates().has(terms) {
-				t.Fatalf("%q in %q is no candidate: %+v, terms %v", part, string(s), n.candidates(), terms[Body])
+			for _, n := range []*node{n, not(n)} {
+				if n.match(&d) && !n.candidates().has(terms) {
+					t.Fatalf("%q in %q is no candidate: %+v, terms %v", part, string(s), n.candidates(), terms[Body])
+				}
 			}
 		}
 	}

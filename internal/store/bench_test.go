@@ -17,8 +17,13 @@ import (
 
 // synthetic makes n messages as a mailbox has them: three in a thread, two recipients, one in ten also in a second folder.
 func synthetic(n int, folders []string) []NewMessage {
-	rng := rand.New(rand.NewPCG(1, 2))
 	list := make([]NewMessage, 0, n+n/10)
+	synthesize(n, folders, func(m NewMessage) { list = append(list, m) })
+	return list
+}
+
+func synthesize(n int, folders []string, each func(NewMessage)) {
+	rng := rand.New(rand.NewPCG(1, 2))
 	start := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	key := func(kind string, i int) (k mime.ThreadKey) {
 		h := sha256.Sum256(fmt.Append(nil, kind, i))
@@ -39,13 +44,12 @@ func synthetic(n int, folders []string) []NewMessage {
 				Date: start, MessageID: fmt.Sprintf("%x@mail.example.com", fp), InReplyTo: []string{fmt.Sprintf("%d@mail.example.com", thread)}},
 			Threading: mime.Threading{Mint: key("t", thread), Keys: []mime.ThreadKey{key("t", thread), key("m", i)}},
 		}
-		list = append(list, m)
+		each(m)
 		if i%10 == 0 {
 			m.PlacementRef = ref("Copy", mail.UID(i+1))
-			list = append(list, m)
+			each(m)
 		}
 	}
-	return list
 }
 
 var benchFolders = []string{"INBOX", "Sent", "Archive", "Lists"}

@@ -160,6 +160,14 @@ func (e *evaluation) eval(c *query.Candidates) (bitset, error) {
 			out.or(b)
 		}
 		return out, nil
+	case query.TermNot:
+		out := newBitset(len(e.h.rows))
+		out.all(len(e.h.rows))
+		b, err := e.eval(&c.Kids[0])
+		if err == nil {
+			each64(out, b, func(p *uint64, v uint64) { *p &^= v })
+		}
+		return out, err
 	}
 	out := newBitset(len(e.h.rows))
 	for _, g := range []struct {
