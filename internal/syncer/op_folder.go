@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/imap"
@@ -64,12 +65,22 @@ func (a *account) createFolder(ctx context.Context, s *session, op *mail.Operati
 
 func exists(err error) bool {
 	var e *imap.Error
-	return errors.As(err, &e) && (e.Code == "ALREADYEXISTS" || strings.Contains(strings.ToLower(e.Text), "exist"))
+	return errors.As(err, &e) && !missing(err) && (e.Code == "ALREADYEXISTS" || strings.Contains(strings.ToLower(e.Text), "exist"))
+}
+
+// missing tells whether the server says that it has no such folder. Dovecot says so without a code.
+func missing(err error) bool {
+	var e *imap.Error
+	if !errors.As(err, &e) || e.Code == "ALREADYEXISTS" {
+		return false
+	}
+	text := strings.ToLower(e.Text)
+	return e.Code == "NONEXISTENT" || strings.Contains(text, "t exist") || strings.Contains(text, "no such") || strings.Contains(text, "nonexist")
 }
 
 // renameFolder renames at the server and then here, at once: that the folder is the same, its id included, is known now
 // and could only be guessed later.
-func (a *account) renameFolder(ctx context.Context, s *session, op mail.Operation) error {
+func (a *account) renameFolder(ctx context.Context, s *session, op *mail.Operation) error {
 	f, err := a.mbox.Folder(ctx, op.Folder)
 	if err != nil {
 		return err
@@ -89,11 +100,22 @@ func (a *account) renameFolder(ctx context.Context, s *session, op mail.Operatio
 	if err := s.deselect(ctx); err != nil {
 		return err
 	}
+	again := op.Tried
+	op.Tried = true
+	if err := a.mbox.PutOperation(ctx, a.term, *op); err != nil {
+		return err
+	}
 	if err := s.Rename(ctx, f.RawName, raw); err != nil {
 		if exists(err) && s.Err() == nil {
 			return mail.E(mail.Conflict, "", errFolderExists, err)
 		}
-		return err
+		if !again || !missing(err) || s.Err() != nil {
+			return err
+		}
+		// It was done when we asked before and did not hear the answer: nothing had the new name then.
+		if there, lerr := a.listed(ctx, s, raw); lerr != nil || !there {
+			return errors.Join(err, lerr)
+		}
 	}
 	all, err := a.mbox.Folders(ctx)
 	if err != nil {
@@ -119,6 +141,12 @@ func (a *account) renameFolder(ctx context.Context, s *session, op mail.Operatio
 	return err
 }
 
+// listed asks the server whether it has a folder.
+func (a *account) listed(ctx context.Context, s *session, raw string) (bool, error) {
+	list, err := s.List(ctx, imap.ListOptions{Pattern: "*"})
+	return slices.ContainsFunc(list, func(m imap.Mailbox) bool { return m.Raw == raw }), err
+}
+
 func (a *account) deleteFolder(ctx context.Context, s *session, op mail.Operation) error {
 	f, err := a.mbox.Folder(ctx, op.Folder)
 	if mail.IsKind(err, mail.NotFound) {
@@ -134,8 +162,7 @@ func (a *account) deleteFolder(ctx context.Context, s *session, op mail.Operatio
 		return err
 	}
 	if err := s.Delete(ctx, f.RawName); err != nil {
-		var e *imap.Error
-		if s.Err() != nil || !errors.As(err, &e) || e.Code != "NONEXISTENT" {
+		if s.Err() != nil || !missing(err) {
 			return err
 		}
 	}

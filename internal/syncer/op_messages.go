@@ -322,6 +322,9 @@ func (a *account) expectLoss(f mail.FolderID, uids imap.UIDSet) {
 	a.expected[f] = s
 }
 
+// doubts is how often a message that is not where our copy has it is looked for again: meanwhile the copy was compared.
+const doubts = 4
+
 // judge ends the operations whose wishes our copy shows, after the server confirmed them, and postpones the others.
 func (a *account) judge(ctx context.Context, ops []mail.Operation, wishes map[mail.MessageID]*wish, visits map[mail.FolderID]*visit, places map[mail.MessageID][]mail.Placement, lookErr error) error {
 	for _, op := range ops {
@@ -344,6 +347,9 @@ func (a *account) judge(ctx context.Context, ops []mail.Operation, wishes map[ma
 				}
 				if lookErr != nil {
 					open = lookErr
+				}
+				if mail.IsKind(open, mail.Conflict) && op.Attempts < doubts { // it was elsewhere, or another session was just moving it
+					open = mail.E(mail.Unavailable, "operate", "", open)
 				}
 			}
 		}
@@ -370,8 +376,15 @@ func (a *account) fulfilled(ctx context.Context, id mail.MessageID, w *wish) (fu
 		return false, false, err
 	}
 	at := places[id]
-	if w.remove || len(at) == 0 {
-		return w.remove && len(at) == 0, len(at) == 0, nil
+	if len(at) == 0 && !w.remove {
+		_, err := a.mbox.Message(ctx, id)
+		if gone = mail.IsKind(err, mail.NotFound); gone {
+			err = nil
+		}
+		return false, gone, err // else it left a folder and is not found in another one yet
+	}
+	if w.remove {
+		return len(at) == 0, len(at) == 0, nil
 	}
 	for _, p := range at {
 		if p.Flags&w.set != w.set || p.Flags&w.clear != 0 || w.folder != "" && p.Folder != w.folder {

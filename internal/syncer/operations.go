@@ -191,7 +191,7 @@ func (a *account) alone(ctx context.Context, s *session, op mail.Operation) erro
 	case mail.OpFolderCreate:
 		op.Folder, err = a.createFolder(ctx, s, &op)
 	case mail.OpFolderRename:
-		err = a.renameFolder(ctx, s, op)
+		err = a.renameFolder(ctx, s, &op)
 	case mail.OpFolderDelete:
 		err = a.deleteFolder(ctx, s, op)
 	default:
