@@ -127,7 +127,12 @@ type mailer struct {
 
 func sending(t *testing.T) *mailer {
 	t.Helper()
-	m := &mailer{t: t, d: realsrv.StartDovecot(t, realsrv.DovecotOptions{}), o: startOutlet(t), s: serve(t, binary.Options{})}
+	return sendingWith(t, binary.Options{})
+}
+
+func sendingWith(t *testing.T, o binary.Options) *mailer {
+	t.Helper()
+	m := &mailer{t: t, d: realsrv.StartDovecot(t, realsrv.DovecotOptions{}), o: startOutlet(t), s: serve(t, o)}
 	settings := binary.IMAP(m.d.Addr, "mira@example.com", m.d.Password)
 	host, port, _ := net.SplitHostPort(m.o.addr)
 	settings["smtp_host"], settings["smtp_security"] = host, "none"
