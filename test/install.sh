@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs, by apt-get and by name, the servers that the tests run against, if they are missing and we may.
+# Installs, by apt-get and by name, the servers and the browser that the tests run against, if they are missing and we may.
 # Otherwise prints in one line what will be skipped; under CI=true a test without its server fails.
 set -eu
 
@@ -18,6 +18,7 @@ have saslpasswd2 || want="$want sasl2-bin"
 have initdb || want="$want postgresql"
 have node || want="$want nodejs"
 have npm || want="$want npm"
+have chromium || want="$want chromium"
 # The packages dovecot-imapd and cyrus-imapd exclude each other, as both want to be the IMAP server of the machine. Ours run
 # privately, so of the second one only the programs are taken.
 cyrus=/usr/lib/cyrus/bin

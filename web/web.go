@@ -6,6 +6,7 @@ import (
 	"embed"
 	"encoding/base64"
 	"html/template"
+	"strings"
 )
 
 //go:embed *.html style.css
@@ -20,7 +21,21 @@ func Pages() (*template.Template, error) {
 	}
 	return template.New("").Funcs(template.FuncMap{
 		"style": func() template.HTML { return template.HTML("<style>" + string(css) + "</style>") },
+		"prose": prose,
 	}).ParseFS(files, "*.html")
+}
+
+// prose shows what stands between backticks as code.
+func prose(text string) template.HTML {
+	var b strings.Builder
+	for i, piece := range strings.Split(text, "`") {
+		piece = template.HTMLEscapeString(piece)
+		if i%2 == 1 {
+			piece = "<code>" + piece + "</code>"
+		}
+		b.WriteString(piece)
+	}
+	return template.HTML(b.String())
 }
 
 // StyleSource is what a Content-Security-Policy must allow in style-src for the pages' style.
