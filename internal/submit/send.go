@@ -2,7 +2,6 @@ package submit
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -81,25 +80,27 @@ func (c *Conn) Send(m Message) (Report, error) {
 			r.Answers = append(r.Answers, refusal(553, 5, 1, 3, "the address is malformed"))
 			continue
 		}
-		err := c.c.Rcpt(a, nil)
+		err := c.bounded(c.c.Rcpt(a, nil))
 		var said *smtp.SMTPError
 		switch {
 		case err == nil:
 			taken = append(taken, m.To[i])
 		case errors.As(err, &said) && said.Code != 421:
 		default:
-			return Report{}, c.bounded(err)
+			return Report{}, err
 		}
-		c.clean(said)
 		r.Answers = append(r.Answers, said)
 	}
 	if len(taken) == 0 {
 		return r, c.bounded(c.c.Reset())
 	}
+	var said *smtp.SMTPError
 	w, err := c.c.Data()
-	if err != nil {
-		_ = c.c.Reset() // if that fails too, so will what comes next
-		return r, c.bounded(err)
+	if err = c.bounded(err); err != nil {
+		if errors.As(err, &said) { // else it may be waiting for the message
+			_ = c.c.Reset() // if that fails too, so will what comes next
+		}
+		return r, err
 	}
 	if _, err = io.Copy(w, m.Body); err == nil {
 		err = m.Commit(taken)
@@ -112,15 +113,8 @@ func (c *Conn) Send(m Message) (Report, error) {
 	r.Ended = true
 	_, err = w.CloseWithResponse()
 	c.wire.wait.Store(wait)
-	// Whatever begins with 2 means that the server has it, and what is no answer to a message is no refusal (RFC 5321
-	// 4.2.1): taking it for one would send the message again.
-	var said *smtp.SMTPError
-	switch {
-	case !errors.As(err, &said) || said.Code/100 == 4 || said.Code/100 == 5:
-	case said.Code/100 == 2:
+	if errors.As(err, &said) && said.Code/100 == 2 { // whatever begins with 2 means that the server has it (RFC 5321 4.2.1)
 		err = nil
-	default:
-		err = fmt.Errorf("the server answered a message with code %d", said.Code)
 	}
 	return r, c.bounded(err)
 }

@@ -187,27 +187,24 @@ func (c *Conn) Close() {
 	_ = c.wire.Conn.Close()
 }
 
-// bounded names the context as the cause of an error that it caused. What the server said stands, as far as it may be seen.
+// bounded names the context as the cause of an error that it caused. A refusal stands, in words that may be seen. A reply that
+// was not expected and is no refusal either (RFC 5321 4.2.1) answers something else: to take it for one might send a message
+// again that the server has, and what comes next would be taken for the answer to the next command.
 func (c *Conn) bounded(err error) error {
 	var said *smtp.SMTPError
 	var garbage textproto.ProtocolError
 	switch {
 	case err == nil:
-	case errors.As(err, &said):
-		c.clean(said)
+	case errors.As(err, &said) && said.Code/100 != 4 && said.Code/100 != 5:
+		return fmt.Errorf("the server answered out of turn, with code %d", said.Code)
+	case said != nil:
+		said.Message = c.words(said.Message)
 	case c.ctx.Err() != nil:
 		return c.ctx.Err()
 	case errors.As(err, &garbage): // with the line in it
 		return textproto.ProtocolError(c.words(string(garbage)))
 	}
 	return err
-}
-
-// clean makes a server's words safe for a log line.
-func (c *Conn) clean(said *smtp.SMTPError) {
-	if said != nil {
-		said.Message = c.words(said.Message)
-	}
 }
 
 // maxWords bounds a server's words kept in an error.
