@@ -47,8 +47,10 @@ fast: ## unit tests only, under a minute
 bench: servers build ## measure beside the raw floor on a private Dovecot; arguments by BENCHARGS, e.g. '-n 2000 -rounds 1' or '-events -n 2000'
 	$(GO) run ./test/bench -posthorn bin/posthorn $(BENCHARGS)
 
-soak: servers ## the crash and live tests over and over; how often by SOAK
+soak: servers ## crash and live tests over and over (SOAK=50 times, SOAKKILLS=330 kills), then chaos on 20 mailboxes (SOAKTIME=30m)
 	$(GO) test -count=1 -timeout 0 -run 'Kill|Live' ./test/e2e -soak=$(or $(SOAK),50)
+	$(GO) test -count=1 -timeout 0 -v -run 'TestKills$$' ./internal/syncer -kills=$(or $(SOAKKILLS),330)
+	$(GO) test -count=1 -timeout 0 -v -run 'TestChaos$$' ./test/e2e -chaos=$(or $(SOAKTIME),30m)
 
 fmt: ## gofmt everything
 	gofmt -w $$(git ls-files '*.go')

@@ -70,7 +70,7 @@ func (v victim) open(ctx context.Context, log *slog.Logger, ahead time.Duration,
 	}
 	return st, syncer.New(syncer.Options{
 		Store: st, Now: now, Log: log, Guard: provider.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
-		Poll: 20 * time.Millisecond, Confirm: time.Millisecond, Events: events,
+		Poll: 20 * time.Millisecond, Confirm: time.Millisecond, Grace: 50 * time.Millisecond, Events: events,
 	}), nil
 }
 

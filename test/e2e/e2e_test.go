@@ -16,6 +16,8 @@ import (
 	"github.com/posthorn/posthorn/test/realsrv"
 )
 
+var chaos = flag.Duration("chaos", 0, "how long TestChaos lasts, on 20 mailboxes; 0 is a few seconds on 3")
+
 var soak = flag.Int("soak", 1, "how often the tests that depend on chance are repeated")
 
 // program is the built posthorn, the same for all tests.

@@ -83,6 +83,16 @@ func (p *Proxy) Close() {
 	p.wg.Wait()
 }
 
+// Calm ends all connections, and no rule holds for later ones.
+func (p *Proxy) Calm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = nil
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
 func (p *Proxy) serve() {
 	for {
 		client, err := p.l.Accept()
@@ -133,6 +143,8 @@ func (p *Proxy) drop(conns ...net.Conn) {
 }
 
 func (p *Proxy) rulesFor(side string, n int) []rule {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var out []rule
 	for _, r := range p.rules {
 		if r.side == side && (r.conn == 0 || r.conn == n) {
