@@ -18,6 +18,7 @@ have saslpasswd2 || want="$want sasl2-bin"
 have initdb || want="$want postgresql"
 have node || want="$want nodejs"
 have npm || want="$want npm"
+have curl || want="$want curl"
 have chromium || want="$want chromium"
 # The packages dovecot-imapd and cyrus-imapd exclude each other, as both want to be the IMAP server of the machine. Ours run
 # privately, so of the second one only the programs are taken.

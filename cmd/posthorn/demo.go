@@ -63,15 +63,19 @@ func (c *demoCmd) Run() error {
 	if err := synced(ctx, a, mail.AccountID(grant)); err != nil {
 		return fmt.Errorf("sync the sample mailbox: %w", err)
 	}
-	fmt.Printf(`Posthorn runs at http://%[1]s with a sample mailbox (%[4]s). Its store is thrown away at the end: Ctrl-C.
+	fmt.Printf(`Posthorn runs at http://%[1]s with a sample mailbox (%[3]s). Its store is thrown away at the end: Ctrl-C.
 API key: %[2]s
 
   curl -H 'Authorization: Bearer %[2]s' http://%[1]s/v3/grants/%[3]s
   curl -H 'Authorization: Bearer %[2]s' 'http://%[1]s/v3/grants/%[3]s/messages?limit=3&select=id,subject,from,date,unread'
+  curl -H 'Authorization: Bearer %[2]s' 'http://%[1]s/v3/grants/%[3]s/messages?limit=3&select=id,subject,snippet&search_query_native=larch'
   curl -H 'Authorization: Bearer %[2]s' 'http://%[1]s/v3/grants/%[3]s/threads?limit=3&select=id,subject,message_ids'
+  curl -H 'Authorization: Bearer %[2]s' http://%[1]s/v3/grants/%[3]s/messages/send -d '{"to":[{"email":"%[3]s"}],"subject":"Hello","body":"<p>It works.</p>"}'
+  curl -H 'Authorization: Bearer %[2]s' 'http://%[1]s/v3/events?cursor=latest&wait=30'
 
-New mail arrives every %[5]s: run the second line again.
-`, a.Addr(), key, grant, mailbox.Username, c.Every)
+New mail arrives every %[4]s: run the second line again. What you send, to whomever, arrives here too. The reference of the API is
+at http://%[1]s/reference.
+`, a.Addr(), key, mailbox.Username, c.Every)
 
 	running := make(chan error, 1)
 	go func() { running <- mailbox.Run(ctx, c.Every) }()
