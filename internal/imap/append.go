@@ -255,12 +255,4 @@ func (a *Appended) take(st status, n int) {
 
 // AppendLimit returns the size of the largest message the server takes in any mailbox (APPENDLIMIT, RFC 7889), if it
 // says so for all of them at once.
-func (c Caps) AppendLimit() (int64, bool) {
-	for name := range c.m {
-		if rest, ok := strings.CutPrefix(name, "APPENDLIMIT="); ok {
-			n, err := strconv.ParseInt(rest, 10, 64)
-			return n, err == nil && n >= 0
-		}
-	}
-	return 0, false
-}
+func (c Caps) AppendLimit() (int64, bool) { return c.number("APPENDLIMIT=") }

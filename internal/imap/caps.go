@@ -2,6 +2,7 @@ package imap
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -22,6 +23,18 @@ func (c Caps) Names() []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// number returns the least number, from 0 on, that stands behind a name such as "APPENDLIMIT=".
+func (c Caps) number(name string) (least int64, ok bool) {
+	for k := range c.m {
+		if digits, has := strings.CutPrefix(k, name); has {
+			if n, err := strconv.ParseInt(digits, 10, 64); err == nil && n >= 0 && (!ok || n < least) {
+				least, ok = n, true
+			}
+		}
+	}
+	return least, ok
 }
 
 // maxCaps bounds the number of capabilities kept.

@@ -130,6 +130,31 @@ func TestStatusText(t *testing.T) {
 	}
 }
 
+func TestCapsNumbers(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][2]int64{ // -1: none
+		"IMAP4rev1 APPENDLIMIT MESSAGELIMIT":                         {-1, -1},
+		"APPENDLIMIT=35651584 MESSAGELIMIT=1000":                     {35651584, 1000},
+		"appendlimit=5 APPENDLIMIT=7 MESSAGELIMIT=9 messagelimit=8":  {5, 8},
+		"APPENDLIMIT=0 MESSAGELIMIT=0":                               {0, -1},
+		"APPENDLIMIT=-1 MESSAGELIMIT=x":                              {-1, -1},
+		"APPENDLIMIT=99999999999999999999 MESSAGELIMIT=999999999999": {-1, 1<<31 - 1},
+	} {
+		c := parseCaps(text)
+		size, ok := c.AppendLimit()
+		if !ok {
+			size = -1
+		}
+		n, ok := c.MessageLimit()
+		if !ok {
+			n = -1
+		}
+		if size != want[0] || int64(n) != want[1] {
+			t.Errorf("%s: %d, %d", text, size, n)
+		}
+	}
+}
+
 func TestClassify(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

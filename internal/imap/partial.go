@@ -2,6 +2,7 @@ package imap
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -55,11 +56,6 @@ func messageLimit(st status) (limit int, lowest uint32) {
 
 // MessageLimit returns how many messages one command may be about (MESSAGELIMIT=n, RFC 9738 3), if the server has a limit.
 func (c Caps) MessageLimit() (int, bool) {
-	for name := range c.m {
-		if rest, ok := strings.CutPrefix(name, "MESSAGELIMIT="); ok {
-			n, err := strconv.Atoi(rest)
-			return n, err == nil && n > 0
-		}
-	}
-	return 0, false
+	n, ok := c.number("MESSAGELIMIT=")
+	return int(min(n, math.MaxInt32)), ok && n > 0
 }
