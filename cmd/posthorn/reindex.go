@@ -7,8 +7,10 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/internal/indexer"
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/store"
 )
@@ -16,10 +18,12 @@ import (
 type reindexCmd struct {
 	app.Config
 
+	Resume  bool     `help:"Go on with what an interrupted run left instead of beginning anew."`
 	Account []string `arg:"" optional:"" help:"Grant ids; all when left out."`
 }
 
-// Run makes search indexes anew. The server must not be running: it would refuse to share the store.
+// Run makes search indexes anew, and tells on standard error how far it is. The server must not be running: it would refuse to
+// share the store.
 func (c *reindexCmd) Run() (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -41,22 +45,19 @@ func (c *reindexCmd) Run() (err error) {
 			todo = append(todo, string(a.ID))
 		}
 	}
-	for _, id := range todo {
-		mb, err := s.Mailbox(ctx, mail.AccountID(id))
-		if err != nil {
-			return fmt.Errorf("%s: %w", id, err)
-		}
-		if err := mb.DropIndex(ctx); err != nil {
-			return fmt.Errorf("%s: %w", id, err)
-		}
-		for more := true; more; {
-			if more, err = mb.Index(ctx); err != nil {
-				return fmt.Errorf("%s: %w", id, err)
+	for i, id := range todo {
+		told := time.Now()
+		p, err := indexer.Reindex(ctx, s, mail.AccountID(id), c.Resume, func(p store.SearchProgress) {
+			if time.Since(told) > 2*time.Second {
+				fmt.Fprintf(os.Stderr, "%s (%d of %d): %d of %d messages\n", id, i+1, len(todo), p.Indexed, p.Total)
+				told = time.Now()
 			}
+		})
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted; `posthorn reindex --resume`, or the server, goes on from here: %w", err)
 		}
-		p, err := mb.SearchProgress(ctx)
 		if err != nil {
-			return fmt.Errorf("%s: %w", id, err)
+			return err
 		}
 		fmt.Printf("%s: %d of %d messages can be searched\n", id, p.Indexed, p.Total)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type mailbox struct {
 	*store.Mailbox
 	t    *testing.T
+	acct mail.AccountID
 	term mail.Term
 	n    int
 }
@@ -62,7 +64,7 @@ func setup(t *testing.T, accounts int) (*store.Store, []*mailbox) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := &mailbox{Mailbox: mb, t: t}
+		m := &mailbox{Mailbox: mb, t: t, acct: a.ID}
 		if m.term, err = mb.NextTerm(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -154,4 +156,41 @@ func TestStartStop(t *testing.T) {
 	x.Start(t.Context())
 	boxes[0].finds("x", 7)
 	x.Stop()
+}
+
+// A run that is stopped midway leaves an index that the next one goes on with.
+func TestReindex(t *testing.T) {
+	t.Parallel()
+	s, boxes := setup(t, 1)
+	m := boxes[0]
+	m.deliver("one")
+	m.deliver("two")
+	steps := 0
+	count := func(store.SearchProgress) { steps++ }
+	if p, err := Reindex(t.Context(), s, m.acct, false, count); err != nil || p != (store.SearchProgress{Indexed: 2, Total: 2}) || steps == 0 {
+		t.Fatalf("%+v, %v, %d steps", p, err, steps)
+	}
+	m.finds("one", 1)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var last store.SearchProgress
+	_, err := Reindex(ctx, s, m.acct, false, func(p store.SearchProgress) {
+		if last = p; p.Behind {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || !last.Behind {
+		t.Fatalf("stopped at %+v: %v", last, err)
+	}
+	if p, err := Reindex(t.Context(), s, m.acct, true, count); err != nil || p != (store.SearchProgress{Indexed: 2, Total: 2}) {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	m.finds("two", 1)
+	steps = 0
+	if _, err := Reindex(t.Context(), s, m.acct, true, count); err != nil || steps != 1 {
+		t.Fatalf("nothing was left to do: %d steps, %v", steps, err)
+	}
+	if _, err := Reindex(t.Context(), s, "none", false, count); !mail.IsKind(err, mail.NotFound) {
+		t.Errorf("no such account: %v", err)
+	}
 }
