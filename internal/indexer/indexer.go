@@ -1,7 +1,8 @@
 // Package indexer keeps the search index of every account up with its change log.
 //
 // It is told of commits, takes the accounts in turn, one bounded step each, and looks at all of them from time to time in
-// case that a hint was lost. It never holds up the transactions that make mail visible: the index is a reader of the log.
+// case that a hint was lost. It never holds up the transactions that make mail visible: the index is a reader of the log, and
+// leaves most of the processors to an initial sync.
 package indexer
 
 import (
@@ -22,6 +23,9 @@ const (
 	lookEvery = 15 * time.Minute
 	// retryAfter is how long an account whose index cannot be written waits.
 	retryAfter = time.Minute
+	// restShare is how many times as long as a step took an account rests before the next, as long as its initial sync
+	// has need of the processors; divided among them.
+	restShare = 16
 )
 
 // Options are what an Indexer stands on. Store is needed.
@@ -44,6 +48,7 @@ type Indexer struct {
 	queued  map[mail.AccountID]bool // in queue
 	busy    map[mail.AccountID]bool // a worker is at it; queued says that it has to come back
 	waiting map[mail.AccountID]bool // until it is tried again
+	resting map[mail.AccountID]bool // no step before its time, unless the initial sync is over
 	wake    chan struct{}           // the queue is not empty
 }
 
@@ -69,7 +74,8 @@ func (x *Indexer) Start(ctx context.Context) {
 		return
 	}
 	ctx, x.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	x.queue, x.queued, x.busy, x.waiting = nil, map[mail.AccountID]bool{}, map[mail.AccountID]bool{}, map[mail.AccountID]bool{}
+	x.queue, x.queued, x.busy = nil, map[mail.AccountID]bool{}, map[mail.AccountID]bool{}
+	x.waiting, x.resting = map[mail.AccountID]bool{}, map[mail.AccountID]bool{}
 	workers := max(1, runtime.GOMAXPROCS(0)/2) // the rest is for those who wait for answers
 	x.wake = make(chan struct{}, workers)
 	x.unwatch = x.o.Store.Watch(func(id mail.AccountID) {
@@ -169,7 +175,7 @@ func (x *Indexer) work(ctx context.Context) {
 		case err != nil:
 			delete(x.queued, id)
 			x.waiting[id] = true
-			x.wg.Go(func() { x.retry(ctx, id) })
+			x.wg.Go(func() { x.later(ctx, id, retryAfter, x.waiting) })
 		case more || x.queued[id]:
 			x.queued[id] = true
 			x.queue = append(x.queue, id)
@@ -181,16 +187,32 @@ func (x *Indexer) work(ctx context.Context) {
 	}
 }
 
-func (x *Indexer) retry(ctx context.Context, id mail.AccountID) {
+// later takes the account off a list after a while, and queues it.
+func (x *Indexer) later(ctx context.Context, id mail.AccountID, after time.Duration, off map[mail.AccountID]bool) {
 	select {
-	case <-x.o.After(retryAfter):
+	case <-x.o.After(after):
 	case <-ctx.Done():
 		return
 	}
 	x.mu.Lock()
-	delete(x.waiting, id)
+	delete(off, id)
 	x.mu.Unlock()
 	x.add(id)
+}
+
+// rests tells whether the account has a rest. A hint that comes meanwhile costs one query.
+func (x *Indexer) rests(id mail.AccountID) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.resting[id]
+}
+
+// rest keeps the account from the next step for a while.
+func (x *Indexer) rest(ctx context.Context, id mail.AccountID, d time.Duration) {
+	x.mu.Lock()
+	x.resting[id] = true
+	x.mu.Unlock()
+	x.wg.Go(func() { x.later(ctx, id, d, x.resting) })
 }
 
 func (x *Indexer) step(ctx context.Context, id mail.AccountID) (more bool, err error) {
@@ -208,9 +230,21 @@ func (x *Indexer) step(ctx context.Context, id mail.AccountID) (more bool, err e
 	if err != nil {
 		return false, err
 	}
+	synced, err := mb.Synced(ctx)
+	if mail.IsKind(err, mail.NotFound) {
+		return false, nil
+	}
+	if err != nil || !synced && x.rests(id) {
+		return false, err
+	}
+	began := time.Now()
 	more, err = mb.Index(ctx)
 	if mail.IsKind(err, mail.NotFound) {
 		return false, nil
+	}
+	if more && !synced {
+		x.rest(ctx, id, max(time.Second, time.Since(began)*restShare/time.Duration(runtime.GOMAXPROCS(0))))
+		more = false
 	}
 	return more, err
 }

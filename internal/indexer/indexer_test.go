@@ -27,6 +27,8 @@ type mailbox struct {
 	acct mail.AccountID
 	term mail.Term
 	n    int
+
+	unsynced bool // its initial sync goes on
 }
 
 func setup(t *testing.T, accounts int) (*store.Store, []*mailbox) {
@@ -86,7 +88,7 @@ func (m *mailbox) deliver(word string) {
 		Content: &store.Content{Digest: sha256.Sum256(raw), Raw: refs[0], Size: int64(len(raw)), Head: head}}
 	n.FP, n.Strong = mime.Fingerprint(head)
 	n.Threading = m.IDKey().ThreadKeys(head, n.FP)
-	b := store.Batch{Term: m.term, New: []store.NewMessage{n}}
+	b := store.Batch{Term: m.term, New: []store.NewMessage{n}, Done: !m.unsynced}
 	if m.n == 1 {
 		b.Folders = []mail.Folder{{ID: "fINBOX", RawName: "INBOX", Name: "INBOX", Selectable: true, UIDValidity: 1}}
 	}
@@ -137,6 +139,42 @@ func TestFollows(t *testing.T) {
 	}
 	boxes[1].deliver("again") // whatever was there is found again, too
 	boxes[1].finds("word*", 5)
+}
+
+// While an initial sync goes on, the index leaves it most of the time; with its end the rest ends too.
+func TestRests(t *testing.T) {
+	t.Parallel()
+	s, boxes := setup(t, 1)
+	m := boxes[0]
+	m.unsynced = true
+	rests := make(chan chan time.Time)
+	x := New(Options{Store: s, After: func(d time.Duration) <-chan time.Time {
+		if d >= lookEvery {
+			return nil
+		}
+		if d < time.Second {
+			t.Errorf("a rest of %v", d)
+		}
+		c := make(chan time.Time)
+		rests <- c
+		return c
+	}})
+	m.deliver("first")
+	x.Start(t.Context())
+	defer x.Stop()
+	(<-rests) <- time.Time{} // after the index was begun
+	over := <-rests          // after the message
+	m.deliver("second")
+	m.deliver("third")
+	if p, err := m.SearchProgress(t.Context()); err != nil || p.Indexed != 1 || !p.Behind {
+		t.Errorf("in the rest: %+v, %v", p, err)
+	}
+	over <- time.Time{}
+	<-rests
+	m.finds("third", 1)
+	m.unsynced = false
+	m.deliver("fourth") // and the sync is done: nobody waits for the rest to end
+	m.finds("fourth", 1)
 }
 
 func TestStartStop(t *testing.T) {

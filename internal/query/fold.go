@@ -15,8 +15,33 @@ func Fold(s string) string {
 		return strings.ToLower(lineEnds(s))
 	}
 	s = lineEnds(strings.ToValidUTF8(s, "\uFFFD"))
-	var b strings.Builder
-	b.Grow(len(s) + len(s)/8)
+	b := make([]byte, 0, len(s)+len(s)/8)
+	for i := 0; i < len(s); { // no character joins with an ASCII one: runs of those need no table
+		if c := s[i]; c < utf8.RuneSelf {
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			b = append(b, c)
+			i++
+			continue
+		}
+		end := wideEnd(s, i)
+		b = foldWide(b, s[i:end])
+		i = end
+	}
+	return string(b)
+}
+
+// wideEnd returns where the characters that are not ASCII end that begin at i.
+func wideEnd(s string, i int) int {
+	for i < len(s) && s[i] >= utf8.RuneSelf {
+		i++
+	}
+	return i
+}
+
+// foldWide appends a run of characters that are not ASCII.
+func foldWide(b []byte, s string) []byte {
 	for len(s) > 0 {
 		i := strings.IndexFunc(s, isSyllable)
 		if i != 0 {
@@ -25,7 +50,7 @@ func Fold(s string) string {
 				part = s[:i]
 			}
 			for _, r := range norm.NFKD.String(part) {
-				b.WriteRune(lower(r))
+				b = utf8.AppendRune(b, lower(r))
 			}
 			if i < 0 {
 				break
@@ -36,10 +61,10 @@ func Fold(s string) string {
 		if end < 0 {
 			end = len(s)
 		}
-		b.WriteString(s[:end])
+		b = append(b, s[:end]...)
 		s = s[end:]
 	}
-	return b.String()
+	return b
 }
 
 func lower(r rune) rune {
@@ -75,18 +100,24 @@ func Strip(s string) string {
 	}
 	var b strings.Builder
 	b.Grow(len(s))
-	for _, r := range s {
-		switch {
-		case r < utf8.RuneSelf:
-			b.WriteByte(byte(r))
-		case isAccent(r):
-		default:
+	for i := 0; i < len(s); {
+		from := i
+		for i < len(s) && s[i] < utf8.RuneSelf {
+			i++
+		}
+		b.WriteString(s[from:i])
+		end := wideEnd(s, i)
+		for _, r := range s[i:end] {
+			if isAccent(r) {
+				continue
+			}
 			if l := letters(r); l != "" {
 				b.WriteString(l)
 			} else {
 				b.WriteRune(r)
 			}
 		}
+		i = end
 	}
 	return b.String()
 }

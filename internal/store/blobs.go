@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -191,22 +192,35 @@ func lengthsOf(chunks [][]byte) []byte {
 	return out
 }
 
-// parallel runs f for 0..n-1 on at most width goroutines and returns the errors.
+// parallel runs f for 0..n-1 on at most width goroutines and returns the errors. A panic becomes one of the caller.
 func parallel(n, width int, f func(int) error) error {
-	if n == 1 {
-		return f(0)
+	if n == 1 || width == 1 {
+		for i := range n {
+			if err := f(i); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
+	var panicked any
 	next := 0
 	for range min(n, width) {
 		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					mu.Lock()
+					panicked = fmt.Sprintf("%v\n%s", p, debug.Stack())
+					mu.Unlock()
+				}
+			}()
 			for {
 				mu.Lock()
 				i := next
 				next++
-				stop := len(errs) > 0
+				stop := len(errs) > 0 || panicked != nil
 				mu.Unlock()
 				if i >= n || stop {
 					return
@@ -220,6 +234,9 @@ func parallel(n, width int, f func(int) error) error {
 		})
 	}
 	wg.Wait()
+	if panicked != nil {
+		panic(panicked)
+	}
 	return errors.Join(errs...)
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"time"
 
@@ -359,7 +360,9 @@ func (m *Mailbox) markIndexed(ctx context.Context, segs []segment, list []target
 // how many of the list that covers.
 func (m *Mailbox) readDocs(ctx context.Context, list []target) (docs []*searchDoc, dead []int64, took int, err error) {
 	total := 0
-	for part := range slices.Chunk(list, 64) {
+	for rest := list; len(rest) > 0; {
+		part := rest[:atOnce(rest)]
+		rest = rest[len(part):]
 		var small []int64
 		for _, g := range part {
 			if g.wanted() && g.raw != 0 && g.size <= smallRaw {
@@ -370,33 +373,23 @@ func (m *Mailbox) readDocs(ctx context.Context, list []target) (docs []*searchDo
 		if err != nil && !errors.Is(err, vault.ErrDamaged) {
 			return nil, nil, 0, err
 		}
+		read := make([]*searchDoc, len(part))
+		if err := parallel(len(part), runtime.GOMAXPROCS(0), func(i int) (err error) {
+			if part[i].wanted() {
+				read[i], err = m.docOfTarget(ctx, &part[i], raws)
+			}
+			return err
+		}); err != nil {
+			return nil, nil, 0, err
+		}
 		for i := range part {
 			g := &part[i]
 			if g.indexed && (g.gone || g.wanted()) {
 				dead = append(dead, g.row)
 			}
-			if g.wanted() {
-				d := &searchDoc{row: g.row, sum: g.sum}
-				switch raw, ok := raws[g.raw]; {
-				case g.raw == 0:
-					d.text, d.day = g.headOnly()
-				case ok:
-					d.text, d.day, err = docOf(bytes.NewReader(raw))
-				default:
-					d.text, d.day, err = m.docOfBlob(ctx, g.raw)
-				}
-				if errors.Is(err, vault.ErrDamaged) { // one bad body stops nobody: its header can be found
-					d.text, d.day = g.headOnly()
-					err = nil
-				}
-				switch {
-				case mail.IsKind(err, mail.NotFound): // deleted meanwhile: the log tells
-				case err != nil:
-					return nil, nil, 0, err
-				default:
-					docs = append(docs, d)
-					total += d.size()
-				}
+			if read[i] != nil {
+				docs = append(docs, read[i])
+				total += read[i].size()
 			}
 			took++
 			if total >= indexBytes {
@@ -405,6 +398,39 @@ func (m *Mailbox) readDocs(ctx context.Context, list []target) (docs []*searchDo
 		}
 	}
 	return docs, dead, took, nil
+}
+
+// atOnce returns how many of the first messages are read together: memory has to hold them.
+func atOnce(list []target) int {
+	n, size := 0, int64(0)
+	for n < len(list) && n < 64 && (n == 0 || size+list[n].size <= indexBytes/4) {
+		size += list[n].size
+		n++
+	}
+	return n
+}
+
+// docOfTarget reads the text of a message, nil if it was deleted meanwhile. raws are the bytes of small ones.
+func (m *Mailbox) docOfTarget(ctx context.Context, g *target, raws map[int64][]byte) (*searchDoc, error) {
+	d := &searchDoc{row: g.row, sum: g.sum}
+	var err error
+	switch raw, ok := raws[g.raw]; {
+	case g.raw == 0:
+		d.text, d.day = g.headOnly()
+	case ok:
+		d.text, d.day, err = docOf(bytes.NewReader(raw))
+	default:
+		d.text, d.day, err = m.docOfBlob(ctx, g.raw)
+	}
+	switch {
+	case errors.Is(err, vault.ErrDamaged): // one bad body stops nobody: its header can be found
+		d.text, d.day = g.headOnly()
+	case mail.IsKind(err, mail.NotFound): // the log tells
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return d, nil
 }
 
 // wanted tells whether the message has to be read.
