@@ -186,6 +186,9 @@ func normalLine(s string) string {
 	if len(s) > 4*maxAttribution {
 		s = s[:4*maxAttribution]
 	}
+	if s = strings.Trim(s, " \t\r\n"); isPlainLine(s) {
+		return strings.ToLower(s)
+	}
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return r == ' ' || r == '\t' || r == '\r' || r == '\n' || r == 0xa0 || r == 0x202f || r == 0x200b || r == 0xfeff || r == 0x3000 || r >= 0x200e && r <= 0x200f || r >= 0x202a && r <= 0x202e
 	}), " ")
@@ -193,6 +196,25 @@ func normalLine(s string) string {
 		s = strings.ReplaceAll(s, "*", "")
 	}
 	return strings.ToLower(s)
+}
+
+// isPlainLine tells whether a trimmed line has ASCII words, one blank between them, and no asterisk in front: most have.
+func isPlainLine(s string) bool {
+	blank := false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == ' ':
+			if blank {
+				return false
+			}
+			blank = true
+		case c == '\t' || c == '\r' || c == '\n' || c >= utf8.RuneSelf:
+			return false
+		default:
+			blank = false
+		}
+	}
+	return !strings.HasPrefix(s, "*")
 }
 
 // wrote are the words that end an introduction, in the languages of the usual clients.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -22,8 +23,9 @@ const flagZstd = 1
 
 // Codec compresses and expands chunks. Safe for concurrent use; one serves a whole process.
 type Codec struct {
-	enc *zstd.Encoder
-	dec *zstd.Decoder
+	enc     *zstd.Encoder
+	dec     *zstd.Decoder
+	scratch sync.Pool // of *[]byte
 }
 
 // NewCodec makes a codec. Close it.
@@ -37,7 +39,7 @@ func NewCodec() (*Codec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Codec{enc, dec}, nil
+	return &Codec{enc: enc, dec: dec, scratch: sync.Pool{New: func() any { return new([]byte) }}}, nil
 }
 
 // Close frees the codec.
@@ -81,10 +83,14 @@ func (s *BlobSealer) Seal(n int64, last bool, plain []byte) ([]byte, error) {
 		return nil, fmt.Errorf("chunk %d of a blob has %d bytes", n, len(plain))
 	}
 	body, flags := plain, byte(0)
-	if packed := s.codec.enc.EncodeAll(plain, make([]byte, 0, len(plain)+64)); len(packed) < len(plain)-len(plain)/32 {
-		body, flags = packed, flagZstd
+	scratch := s.codec.scratch.Get().(*[]byte)
+	*scratch = s.codec.enc.EncodeAll(plain, (*scratch)[:0])
+	if len(*scratch) < len(plain)-len(plain)/32 {
+		body, flags = *scratch, flagZstd
 	}
-	return seal(s.g, s.id, flags, make([]byte, 0, len(body)+overhead), body, s.aad(n, last)), nil
+	sealed := seal(s.g, s.id, flags, make([]byte, 0, len(body)+overhead), body, s.aad(n, last))
+	s.codec.scratch.Put(scratch)
+	return sealed, nil
 }
 
 // Open opens chunk n of the blob.
