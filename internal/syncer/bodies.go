@@ -20,6 +20,10 @@ type unit struct {
 
 const (
 	unitMessages = 400
+	// bodiesAtOnce is how many bodies are stored in one transaction when they come faster than they are stored, and bodiesLinger how
+	// long the first waits for the others: a commit costs the same for one as for a hundred.
+	bodiesAtOnce = 1000
+	bodiesLinger = 250 * time.Millisecond
 	// secondConnection is from how many missing bodies on a further connection is worth its login.
 	secondConnection = 1000
 	// retryQuarantined is when the bytes of a set-aside message are asked for again.
@@ -77,7 +81,11 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 	go func() { wg.Wait(); close(ready) }()
 	var applyErr error
 	progress := 0
-	for b := range ready {
+	for {
+		b, ok := gather(ready, bodiesAtOnce, bodiesLinger)
+		if !ok {
+			break
+		}
 		if applyErr != nil {
 			continue // drain, so that the workers can end
 		}
@@ -98,6 +106,28 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 		return true, fmt.Errorf("fetch bodies: %w", err)
 	}
 	return progress > 0, nil
+}
+
+// gather returns the next list, and what follows it within linger, until there are enough; false when ready is closed.
+func gather(ready <-chan []store.Body, enough int, linger time.Duration) (list []store.Body, ok bool) {
+	list, ok = <-ready
+	if !ok || len(list) >= enough {
+		return list, ok
+	}
+	t := time.NewTimer(linger)
+	defer t.Stop()
+	for len(list) < enough {
+		select {
+		case more, ok := <-ready:
+			if !ok {
+				return list, true
+			}
+			list = append(list, more...)
+		case <-t.C:
+			return list, true
+		}
+	}
+	return list, true
 }
 
 // closeHelper gives back the second connection of the body backfill.
