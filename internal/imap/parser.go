@@ -383,7 +383,7 @@ func (p *parser) text(b []byte) string {
 	}
 	if p.texts.Cap()-p.texts.Len() < len(b) {
 		p.texts = strings.Builder{}
-		p.texts.Grow(len(b) + min(len(p.b)-p.i, keepTexts))
+		p.texts.Grow(len(b) + min((len(p.b)-p.i)/2, keepTexts)) // about half of a structure is texts
 	}
 	at := p.texts.Len()
 	p.texts.Write(b)
