@@ -69,3 +69,35 @@ func TestQuarantine(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestContentIsFetchedWhenItIsAskedFor: of a grant that has headers only.
+func TestContentIsFetchedWhenItIsAskedFor(t *testing.T) {
+	t.Parallel()
+	m := setup(t).account("ann@example.test")
+	id := m.deliver(letter{raw: plain("one", "a@example.test", "one", "hello there"), at: 1700001000, headed: true})[0]
+	asked := 0
+	m.engine.during = func() { asked++ }
+	var got v3.Message
+	if m.get(m.base+"/messages/"+string(id), &got); asked != 0 || !got.BodyPending {
+		t.Fatalf("asked %d times for a body that comes by itself; %+v", asked, got)
+	}
+	acct := m.acct
+	acct.Settings.Sync = &mail.SyncPolicy{HeadersOnly: true, Days: 30, Without: []string{"Lists"}}
+	if err := m.store.UpdateAccount(context.Background(), acct, nil); err != nil {
+		t.Fatal(err)
+	}
+	var list []v3.Message
+	if m.get(m.base+"/messages", &list); asked != 0 || len(list) != 1 {
+		t.Errorf("a list asked %d times: %+v", asked, list)
+	}
+	m.get(m.base+"/messages/"+string(id), &got)
+	ops, _, err := m.mb.PendingOperations(context.Background(), 10)
+	if err != nil || asked != 1 || len(ops) != 1 || ops[0].Kind != mail.OpFetch || ops[0].Messages[0] != id {
+		t.Errorf("asked %d times: %+v, %v", asked, ops, err)
+	}
+	var g v3.Grant
+	m.get(m.base, &g)
+	if s := g.Settings; s.SyncDays != 30 || s.SyncBodies == nil || *s.SyncBodies || len(s.SyncWithout) != 1 || s.SyncFolders != nil {
+		t.Errorf("%+v", s)
+	}
+}

@@ -87,6 +87,11 @@ func (a *API) getMessage(c *call) error {
 	if err != nil {
 		return err
 	}
+	if p := acct.Settings.Sync; p != nil && p.HeadersOnly && m.Body == mail.BodyNone {
+		if m, err = c.whole(acct.ID, mb, m); err != nil {
+			return err
+		}
+	}
 	sel := v3.ParseSelect(query.Get("select"))
 	data, _, err := present(ctx, mb, acct.ID, []mail.Message{m}, fields, sel)
 	if err != nil {

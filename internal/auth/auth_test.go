@@ -413,14 +413,16 @@ func TestReconnectKeepsTheID(t *testing.T) {
 	now := time.Unix(1700000000, 0).UTC()
 	b := setup(t, func(o *Options) { o.Now = func() time.Time { return now } })
 	one, two := working(t), working(t)
-	first, created, err := b.Connect(t.Context(), b.app, request(one, "none"))
+	initial := request(one, "none")
+	initial.Sync = &mail.SyncPolicy{Days: 30}
+	first, created, err := b.Connect(t.Context(), b.app, initial)
 	if err != nil || !created {
 		t.Fatal(created, err)
 	}
 	if !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).MatchString(string(first.ID)) || first.Sync.State != mail.StateConnecting || !first.CreatedAt.Equal(now) {
 		t.Errorf("%+v", first)
 	}
-	if err := b.store.SetSync(t.Context(), first.ID, mail.SyncStatus{State: mail.StateReauth, Since: now}); err != nil {
+	if err := b.store.SetSync(t.Context(), first.ID, mail.SyncStatus{State: mail.StateReauth, Since: now, SeenAt: now}); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(time.Hour)
@@ -431,7 +433,7 @@ func TestReconnectKeepsTheID(t *testing.T) {
 		t.Errorf("%+v %v %v", second, created, err)
 	}
 	stored, err := b.store.Account(t.Context(), b.app, first.ID)
-	if err != nil || stored.Settings.IMAP.Port != two || stored.Sync.State != mail.StateConnecting {
+	if err != nil || stored.Settings.IMAP.Port != two || stored.Sync.State != mail.StateConnecting || stored.Sync.SeenAt.IsZero() || stored.Settings.Sync == nil || stored.Settings.Sync.Days != 30 {
 		t.Errorf("%+v %v", stored, err)
 	}
 	if c, err := b.store.Credentials(t.Context(), first.ID); err != nil || c.IMAPPassword.Reveal() != "new" {

@@ -84,7 +84,11 @@ func overdue(ctx context.Context, err error) error {
 
 func (a *Auth) renew(ctx context.Context, acct mail.Account, req v3.Connect, p proof) (mail.Account, error) {
 	now := a.o.Now().UTC().Truncate(time.Second)
+	policy := acct.Settings.Sync // a login anew says nothing of it
 	acct.Settings, acct.UpdatedAt = p.settings, now
+	if acct.Settings.Sync == nil {
+		acct.Settings.Sync = policy
+	}
 	if req.Scope != nil {
 		acct.Scope = req.Scope
 	}
@@ -99,7 +103,7 @@ func (a *Auth) renew(ctx context.Context, acct mail.Account, req v3.Connect, p p
 	}
 	switch acct.Sync.State {
 	case mail.StateReauth, mail.StateError, "":
-		acct.Sync = mail.SyncStatus{State: mail.StateConnecting, Since: now, FreshAt: acct.Sync.FreshAt}
+		acct.Sync = mail.SyncStatus{State: mail.StateConnecting, Since: now, FreshAt: acct.Sync.FreshAt, SeenAt: acct.Sync.SeenAt, AuditedAt: acct.Sync.AuditedAt}
 		if err := a.o.Store.SetSync(ctx, acct.ID, acct.Sync); err != nil {
 			return mail.Account{}, err
 		}
@@ -139,7 +143,7 @@ func (a *Auth) prove(ctx context.Context, req v3.Connect) (proof, error) {
 	if err != nil {
 		return proof{}, err
 	}
-	out := proof{email: req.Email, settings: mail.Settings{IMAP: in, SMTP: plan.assumedSMTP}, secrets: mail.Credentials{IMAPPassword: req.IMAPPassword, SMTPPassword: req.SMTPPassword}}
+	out := proof{email: req.Email, settings: mail.Settings{IMAP: in, SMTP: plan.assumedSMTP, Sync: req.Sync}, secrets: mail.Credentials{IMAPPassword: req.IMAPPassword, SMTPPassword: req.SMTPPassword}}
 	if out.email == "" {
 		out.email = strings.ToLower(in.Username + "@" + in.Host)
 	}

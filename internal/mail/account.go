@@ -44,6 +44,25 @@ type Endpoint struct {
 type Settings struct {
 	IMAP Endpoint  `json:"imap"`
 	SMTP *Endpoint `json:"smtp,omitempty"`
+
+	Sync *SyncPolicy `json:"sync,omitempty"` // nil: all
+}
+
+// SyncPolicy says what of a mailbox is synchronised. The zero value is all of it.
+type SyncPolicy struct {
+	Days        int      `json:"days,omitempty"`    // mail received that many days before the account was connected, and later; 0: all
+	HeadersOnly bool     `json:"headers,omitempty"` // bodies are fetched when somebody asks for them
+	Folders     []string `json:"folders,omitempty"` // only these, by name, and those below them; empty: all
+	Without     []string `json:"without,omitempty"` // not these, nor those below them
+	TellHistory bool     `json:"history,omitempty"` // webhooks are told of what the initial sync finds
+}
+
+// FirstDay returns the day from which on mail is synchronised, zero for all.
+func (p SyncPolicy) FirstDay(connected time.Time) time.Time {
+	if p.Days <= 0 {
+		return time.Time{}
+	}
+	return connected.UTC().AddDate(0, 0, -p.Days).Truncate(24 * time.Hour)
 }
 
 // Credentials are the secrets of an account.

@@ -14,6 +14,7 @@ const (
 	OpDraftDelete  OpKind = "draft.delete"   // remove for good
 	OpFile         OpKind = "message.file"   // put the message of a send into Sent, unless it lies there
 	OpLook         OpKind = "message.look"   // look whether it lies there; fails with NotFound if not
+	OpFetch        OpKind = "message.fetch"  // fetch the bytes of messages that are here without
 	OpFolderCreate OpKind = "folder.create"
 	OpFolderRename OpKind = "folder.rename"
 	OpFolderDelete OpKind = "folder.delete"

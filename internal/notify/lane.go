@@ -129,7 +129,7 @@ func (n *Notifier) read(ctx context.Context, w store.Webhook, l lane) ([]entry, 
 		cur = store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: oldest - 1}
 		list, err = mb.Changes(ctx, cur.Seq, turn)
 	}
-	return entriesOf(acct, mb, list, false), cur, err
+	return entriesOf(acct, mb, list, acct.Settings.Sync != nil && acct.Settings.Sync.TellHistory), cur, err
 }
 
 func entriesOf(acct mail.Account, mb *store.Mailbox, list []mail.Change, history bool) []entry {

@@ -168,7 +168,7 @@ func (v *view) message(ctx context.Context, acct mail.Account, mb *store.Mailbox
 	if err != nil {
 		return err
 	}
-	v.shows, v.pending = max(v.shows, m.Seq), m.Body == mail.BodyNone
+	v.shows, v.pending = max(v.shows, m.Seq), m.Body == mail.BodyNone && (acct.Settings.Sync == nil || !acct.Settings.Sync.HeadersOnly)
 	o := v3.MessageOf(m, acct.ID)
 	if m.Body == mail.BodyHeld {
 		shown, err := mb.Display(ctx, id)

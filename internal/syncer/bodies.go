@@ -33,7 +33,7 @@ const (
 // bodies fetches what is listed but not held, newest first, for the time of one slice. It tells whether another slice may
 // bring more: false when all is held, or when the server gave nothing.
 func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (more bool, err error) {
-	if a.overBudget(backfillShare) > 0 {
+	if a.policy().HeadersOnly || a.overBudget(backfillShare) > 0 {
 		return false, nil
 	}
 	units, total, err := a.unheldUnits(ctx)
@@ -173,6 +173,9 @@ func (a *account) unheldUnits(ctx context.Context) ([]unit, int, error) {
 
 // firstBodies fetches the bytes of the newest page of the open folder.
 func (a *account) firstBodies(ctx context.Context, s *session, f mail.Folder) error {
+	if a.policy().HeadersOnly {
+		return nil
+	}
 	missing, err := a.mbox.Unheld(ctx, f.ID, firstPage)
 	if err != nil || len(missing) == 0 {
 		return err

@@ -224,7 +224,7 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 	if err != nil {
 		return err
 	}
-	if whole {
+	if whole && !a.policy().HeadersOnly {
 		for i := range b.New {
 			// One that we know has moved or was copied: its bytes are most likely here already.
 			if _, err := a.mbox.Message(ctx, mail.MessageID(a.key.MessageID(b.New[i].FP))); mail.IsKind(err, mail.NotFound) {

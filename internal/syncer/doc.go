@@ -51,6 +51,11 @@
 // wait. Losing more than max(20, 5 %) of a folder, or a folder, or as much by a new UIDVALIDITY, must be seen again in another
 // session, a minute later, before it is believed.
 //
+// # What is wanted
+//
+// A grant's settings may leave out folders, mail from before a day, or bodies (policy.go). What is left out is not looked at,
+// or counted where the counts of the server are compared with ours; what is here already stays until its folder is left out.
+//
 // # What fails
 //
 // A batch of headers or bodies that the server refuses, or at which connections break, is cut into smaller ones until the

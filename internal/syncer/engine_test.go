@@ -43,6 +43,7 @@ type bench struct {
 	truth  func() map[string]string // the mailbox at another server: "folder uidvalidity uid" to "sha256 [flags]"
 	tweak  func(*syncer.Options)    // nil: none
 	flaps  bool                     // UIDVALIDITY means nothing
+	policy *mail.SyncPolicy         // nil: all
 	store  *store.Store
 	engine *syncer.Engine
 	mbox   *store.Mailbox
@@ -84,7 +85,7 @@ func (b *bench) open(at mail.Endpoint, password string) {
 		t.Fatal(err)
 	}
 	err = b.store.CreateAccount(ctx, mail.Account{
-		ID: b.id, App: app.ID, Email: b.user + "@example.com", Provider: "imap", Settings: mail.Settings{IMAP: at},
+		ID: b.id, App: app.ID, Email: b.user + "@example.com", Provider: "imap", Settings: mail.Settings{IMAP: at, Sync: b.policy},
 	}, mail.Credentials{IMAPPassword: mail.NewSecret(password)})
 	if err != nil {
 		t.Fatal(err)

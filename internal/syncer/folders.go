@@ -18,6 +18,7 @@ type look struct {
 	mail.Folder
 	Status *imap.StatusData
 	aside  int // messages that are set aside: at the server and not here
+	hidden int // messages that the policy leaves out
 }
 
 // same tells whether STATUS proves that the stored folder has every message and every flag of the server's.
@@ -32,8 +33,8 @@ func (l look) counted() bool {
 	const need = imap.HasMessages | imap.HasUIDNext | imap.HasUIDValidity
 	st := l.Status
 	return l.HeadersDone && st != nil && st.Has&need == need &&
-		st.UIDValidity == uint32(l.UIDValidity) && st.UIDNext == uint32(l.UIDNext) && int(st.Messages) == l.Total+l.aside &&
-		(st.Has&imap.HasUnseen == 0 || int(st.Unseen) == l.Unread) &&
+		st.UIDValidity == uint32(l.UIDValidity) && st.UIDNext == uint32(l.UIDNext) && int(st.Messages) == l.Total+l.aside+l.hidden &&
+		(st.Has&imap.HasUnseen == 0 || l.aside+l.hidden > 0 || int(st.Unseen) == l.Unread) &&
 		(st.Has&imap.HasHighestModSeq == 0 || l.HighestModSeq == 0 || st.HighestModSeq == uint64(l.HighestModSeq))
 }
 
@@ -93,7 +94,13 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 	var out []look
 	for _, f := range stored {
 		if st, there := status[f.RawName]; there && f.Selectable {
-			out = append(out, look{Folder: f, Status: st, aside: a.asideOf(f).Len()})
+			if !wanted(a.policy(), f) {
+				if err := a.leaveOut(ctx, f); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			out = append(out, look{Folder: f, Status: st, aside: a.asideOf(f).Len(), hidden: a.hidden[f.ID]})
 		}
 	}
 	slices.SortStableFunc(out, func(x, y look) int { return rank(x.Role) - rank(y.Role) })

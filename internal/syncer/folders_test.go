@@ -140,7 +140,7 @@ func TestLookNeedsNoVisitOnlyWhenEverythingAgrees(t *testing.T) {
 		Messages: 3, Unseen: 1, UIDNext: 10, UIDValidity: 1, HighestModSeq: 5,
 		Has: imap.HasMessages | imap.HasUnseen | imap.HasUIDNext | imap.HasUIDValidity | imap.HasHighestModSeq,
 	}
-	if l := (look{f, &st, 0}); !l.counted() || !l.same() {
+	if l := (look{Folder: f, Status: &st}); !l.counted() || !l.same() {
 		t.Fatal("an equal STATUS asks for a visit")
 	}
 	for name, change := range map[string]func(*mail.Folder, *imap.StatusData){
@@ -154,12 +154,12 @@ func TestLookNeedsNoVisitOnlyWhenEverythingAgrees(t *testing.T) {
 	} {
 		f, st := f, st
 		change(&f, &st)
-		if (look{f, &st, 0}).counted() {
+		if (look{Folder: f, Status: &st}).counted() {
 			t.Errorf("%s: no visit", name)
 		}
 	}
 	st.Has &^= imap.HasHighestModSeq
-	if l := (look{f, &st, 0}); !l.counted() || l.same() {
+	if l := (look{Folder: f, Status: &st}); !l.counted() || l.same() {
 		t.Error("without MODSEQ the counts may agree but prove nothing")
 	}
 	if (look{Folder: f}).counted() {

@@ -186,6 +186,8 @@ func (a *account) alone(ctx context.Context, s *session, op mail.Operation) erro
 	switch op.Kind {
 	case mail.OpFile, mail.OpLook:
 		err = a.fileCopy(ctx, s, &op)
+	case mail.OpFetch:
+		err = a.fetchContent(ctx, s, op)
 	case mail.OpDraftSave, mail.OpDraftDelete:
 		err = a.changeDraft(ctx, s, &op)
 	case mail.OpFolderCreate:

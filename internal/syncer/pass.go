@@ -59,7 +59,7 @@ func (a *account) work(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	a.status.done(counts.Placements - counts.Unheld)
+	a.status.done(a.held(counts))
 	if a.initial() {
 		a.enter(ctx, store.Batch{Origin: mail.OriginInitial}, mail.StateInitial, "", "")
 	}
@@ -163,13 +163,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	if err != nil {
 		return err
 	}
-	var total int64
-	for _, l := range looks {
-		if l.Status != nil {
-			total += int64(l.Status.Messages)
-		}
-	}
-	a.status.total(total)
+	a.status.total(a.wantedTotal(looks))
 	if err := a.adoptEmpty(ctx, looks); err != nil {
 		return err
 	}
@@ -190,6 +184,11 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		r, err := a.syncFolder(ctx, s, l.Folder, full)
 		if err != nil {
 			return fmt.Errorf("sync %q: %w", l.Name, err)
+		}
+		if _, hides := a.hidden[l.ID]; hides && s.selected == l.RawName { // how many may have changed
+			if _, err := a.outside(ctx, s, l.Folder); err != nil {
+				return fmt.Errorf("sync %q: %w", l.Name, err)
+			}
 		}
 		r.proven = r.proven && a.asideOf(l.Folder).Empty()
 		proven = proven && r.proven
@@ -213,7 +212,8 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	if err != nil {
 		return err
 	}
-	a.status.done(counts.Placements - counts.Unheld)
+	a.status.done(a.held(counts))
+	a.status.total(a.wantedTotal(looks)) // what the policy leaves out is known now
 	a.waiting = counts.Vanished > 0
 	if full {
 		aside, err := a.mbox.CountTroubles(ctx)
@@ -227,7 +227,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	if err := a.seen(ctx, began); err != nil {
 		return err
 	}
-	if doubt, _ := a.doubts(); proven && !doubt && counts.Unheld == 0 && counts.Vanished == 0 {
+	if doubt, _ := a.doubts(); proven && !doubt && a.held(counts) == counts.Placements && counts.Vanished == 0 {
 		a.status.fresh(began)
 	}
 	a.e.o.Events.Pass(a.id, full)

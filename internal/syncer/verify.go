@@ -121,6 +121,10 @@ func (v *verifier) look(ctx context.Context, only map[string]bool) (Verified, er
 			v.differ(m.Name, 0, "the folder is at the server and not here")
 		case selectable(m.Attrs) != f.Selectable:
 			v.differ(f.Name, 0, "the server says selectable: %t, here %t", selectable(m.Attrs), f.Selectable)
+		case !wanted(v.a.policy(), f):
+			if f.Total > 0 {
+				v.differ(f.Name, 0, "the folder is left out by the grant's settings, and %d of its messages are here", f.Total)
+			}
 		case only != nil && !only[f.Name]:
 		case f.Selectable:
 			if err := v.folder(ctx, f); err != nil {
@@ -156,6 +160,10 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 	}
 	v.out.Folders++
 	v.out.Messages += len(copies)
+	old, err := v.a.outside(ctx, v.s, f)
+	if err != nil {
+		return err
+	}
 	var there imap.UIDSet
 	if !sel.HasExists || sel.Exists > 0 {
 		err = v.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, Size: true, InternalDate: true}, func(r *imap.Row) error {
@@ -165,7 +173,7 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 			there.Add(r.UID)
 			if c, ok := copyOf(copies, mail.UID(r.UID)); ok {
 				v.copy(f.Name, c, r)
-			} else {
+			} else if !old.Contains(r.UID) {
 				v.differ(f.Name, mail.UID(r.UID), "the message is at the server and not here")
 			}
 			return nil
@@ -184,6 +192,7 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 			v.differ(f.Name, c.UID, "the message is here and not at the server")
 		case c.Trouble != "" && !c.Held:
 			v.differ(f.Name, c.UID, "its bytes are not here: it was set aside, because %s", c.Trouble)
+		case !c.Held && v.a.policy().HeadersOnly:
 		case !c.Held:
 			v.differ(f.Name, c.UID, "its bytes are not here")
 		default:

@@ -24,6 +24,8 @@ type Connect struct {
 	IMAPPassword mail.Secret
 	SMTP         *mail.Endpoint // nil: none given
 	SMTPPassword mail.Secret    // zero: as for IMAP
+
+	Sync *mail.SyncPolicy // nil: nothing was said of it
 }
 
 // GrantUpdate is a request to change a grant; nil fields stay as they are.
@@ -206,6 +208,7 @@ func parseSettings(b connectBody) (Connect, error) {
 		c.SMTP = &mail.Endpoint{Host: s.host("smtp_host"), Port: s.port("smtp_port"), Security: s.security("smtp"), Username: s.text("smtp_username", 512)}
 		c.SMTPPassword = mail.NewSecret(s.text("smtp_password", 4096))
 	}
+	c.Sync = s.policy()
 	c.Name = s.text("name", 512)
 	if c.Email = Address(c.IMAP.Username); c.Email == "" {
 		c.Email = Address(s.text("email", 512))

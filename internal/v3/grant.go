@@ -32,6 +32,12 @@ type GrantSettings struct {
 	SMTPPort     int           `json:"smtp_port,omitempty"`
 	SMTPSecurity mail.Security `json:"smtp_security,omitempty"`
 	SMTPUsername string        `json:"smtp_username,omitempty"`
+
+	SyncDays    int      `json:"sync_days,omitempty"`
+	SyncBodies  *bool    `json:"sync_bodies,omitempty"` // false: only headers
+	SyncFolders []string `json:"sync_folders,omitempty"`
+	SyncWithout []string `json:"sync_without_folders,omitempty"`
+	SyncHistory bool     `json:"sync_history,omitempty"`
 }
 
 // Sync says where an account stands, why, since when and what to do. Times are Unix seconds.
@@ -79,6 +85,13 @@ func GrantOf(a mail.Account, s mail.SyncStatus) Grant {
 	}
 	if s.State == mail.StateReauth {
 		g.GrantStatus = "invalid"
+	}
+	if p := a.Settings.Sync; p != nil {
+		s := &g.Settings
+		s.SyncDays, s.SyncFolders, s.SyncWithout, s.SyncHistory = p.Days, p.Folders, p.Without, p.TellHistory
+		if p.HeadersOnly {
+			s.SyncBodies = new(bool)
+		}
 	}
 	if smtp := a.Settings.SMTP; smtp != nil {
 		g.Settings.SMTPHost, g.Settings.SMTPPort = smtp.Host, smtp.Port
