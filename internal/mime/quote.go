@@ -2,6 +2,7 @@ package mime
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -186,35 +187,43 @@ func normalLine(s string) string {
 	if len(s) > 4*maxAttribution {
 		s = s[:4*maxAttribution]
 	}
-	if s = strings.Trim(s, " \t\r\n"); isPlainLine(s) {
-		return strings.ToLower(s)
-	}
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return r == ' ' || r == '\t' || r == '\r' || r == '\n' || r == 0xa0 || r == 0x202f || r == 0x200b || r == 0xfeff || r == 0x3000 || r >= 0x200e && r <= 0x200f || r >= 0x202a && r <= 0x202e
-	}), " ")
-	if strings.HasPrefix(s, "*") {
-		s = strings.ReplaceAll(s, "*", "")
-	}
-	return strings.ToLower(s)
-}
-
-// isPlainLine tells whether a trimmed line has ASCII words, one blank between them, and no asterisk in front: most have.
-func isPlainLine(s string) bool {
-	blank := false
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == ' ':
-			if blank {
-				return false
-			}
-			blank = true
-		case c == '\t' || c == '\r' || c == '\n' || c >= utf8.RuneSelf:
-			return false
+	b := make([]byte, 0, len(s)+8)
+	blank := false // between what is in b and what comes
+	for i := 0; i < len(s); {
+		c, n := rune(s[i]), 1
+		if c >= utf8.RuneSelf {
+			c, n = utf8.DecodeRuneInString(s[i:])
+		}
+		i += n
+		if isSpacing(c) {
+			blank = len(b) > 0
+			continue
+		}
+		if blank {
+			b, blank = append(b, ' '), false
+		}
+		switch {
+		case c >= utf8.RuneSelf:
+			b = utf8.AppendRune(b, unicode.ToLower(c))
+		case 'A' <= c && c <= 'Z':
+			b = append(b, byte(c)+'a'-'A')
 		default:
-			blank = false
+			b = append(b, byte(c))
 		}
 	}
-	return !strings.HasPrefix(s, "*")
+	if len(b) > 0 && b[0] == '*' {
+		return strings.ReplaceAll(string(b), "*", "")
+	}
+	return string(b)
+}
+
+// isSpacing knows white space, and what is invisible.
+func isSpacing(r rune) bool {
+	switch r {
+	case ' ', '\t', '\r', '\n', 0xa0, 0x202f, 0x200b, 0xfeff, 0x3000:
+		return true
+	}
+	return r >= 0x200e && r <= 0x200f || r >= 0x202a && r <= 0x202e
 }
 
 // wrote are the words that end an introduction, in the languages of the usual clients.
