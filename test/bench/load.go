@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -27,7 +28,7 @@ import (
 const attachmentSize = 25 << 20
 
 // load measures the API of a synced mailbox under 1, 16 and 64 clients.
-func load(ctx context.Context, o options) error {
+func load(ctx context.Context, o options) (err error) {
 	d, err := realsrv.NewDovecot(realsrv.DovecotOptions{Password: password})
 	if err != nil {
 		return err
@@ -70,6 +71,11 @@ func load(ctx context.Context, o options) error {
 	}
 	fmt.Printf("%d messages, synced in %.1f s, peak memory %.0f MiB; %s\n\n", o.n, time.Since(start).Seconds(), float64(s.PeakRSS())/(1<<20), time.Now().Format(time.DateOnly))
 
+	if o.profile != "" {
+		profiled := make(chan error, 1)
+		go func() { profiled <- cpuProfile(ctx, s.Admin, o.profile) }()
+		defer func() { err = errors.Join(err, <-profiled) }()
+	}
 	base := "/v3/grants/" + g.ID
 	var page struct{ Data []binary.Message }
 	for _, q := range []string{"?limit=200", "?limit=200&received_before=1600000000"} {

@@ -33,6 +33,7 @@ type options struct {
 	profile  string
 	clients  bool
 	load     bool
+	noChange bool
 	env      []string
 }
 
@@ -49,9 +50,10 @@ func main() {
 	flag.BoolVar(&o.skipSync, "client-only", false, "only the floor and our IMAP client")
 	flag.BoolVar(&o.clients, "clients", false, "our IMAP client beside others, instead: needs modules that the program does not")
 	flag.BoolVar(&o.load, "load", false, "the API under 1, 16 and 64 clients, instead")
+	flag.BoolVar(&o.noChange, "nochange", false, "what a mailbox costs in which nothing happens, instead")
 	flag.Func("env", "NAME=value for the program; may be repeated", func(v string) error { o.env = append(o.env, v); return nil })
 	flag.BoolVar(&o.events, "events", false, "how soon and how many webhooks go out, instead: -n is the size of the mailbox, -requests how many messages arrive")
-	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the sync")
+	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the sync, with -load of the requests")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -61,6 +63,8 @@ func main() {
 		measure = clients
 	case o.load:
 		measure = load
+	case o.noChange:
+		measure = noChange
 	}
 	if err := measure(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
