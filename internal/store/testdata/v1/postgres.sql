@@ -50,6 +50,19 @@ CREATE INDEX tokens_account ON tokens(account_id);
 CREATE INDEX tokens_family ON tokens(family);
 CREATE INDEX tokens_expires ON tokens(expires_at) WHERE expires_at IS NOT NULL;
 
+CREATE TABLE answers(                   -- to requests with an Idempotency-Key, for an hour
+  name bytea PRIMARY KEY,               -- SHA-256 of the key and whose it is
+  app_id uuid NOT NULL,
+  account_id uuid,                      -- NULL: about the application
+  request bytea NOT NULL,               -- SHA-256
+  status bigint,                        -- HTTP; NULL: not ended
+  wrapped bytea,                        -- key of the next, wrapped by the master key
+  sealed bytea,
+  created_at bigint NOT NULL
+);
+CREATE INDEX answers_account ON answers(account_id);
+CREATE INDEX answers_created ON answers(created_at);
+
 CREATE TABLE accounts(
   id uuid PRIMARY KEY,
   app_id uuid NOT NULL,
@@ -416,6 +429,16 @@ CREATE TABLE bounces(                   -- reports that mail could not be delive
   PRIMARY KEY(account_id, report)
 );
 CREATE INDEX bounces_waiting ON bounces(account_id, header_id) WHERE told = 0;
+
+CREATE TABLE tracked(                   -- sent messages whose replies are told
+  account_id uuid NOT NULL,
+  header_id text NOT NULL,              -- Message-ID
+  public bytea NOT NULL,                -- public id of the message
+  options text NOT NULL,                -- JSON of mail.Tracking
+  replies bigint NOT NULL,              -- so far
+  PRIMARY KEY(account_id, header_id)
+);
+CREATE UNIQUE INDEX tracked_public ON tracked(account_id, public);
 
 CREATE TABLE operations(                -- what applications asked for, until a while after its end
   account_id uuid NOT NULL,

@@ -45,6 +45,19 @@ CREATE INDEX tokens_account ON tokens(account_id);
 CREATE INDEX tokens_family ON tokens(family);
 CREATE INDEX tokens_expires ON tokens(expires_at) WHERE expires_at IS NOT NULL;
 
+CREATE TABLE answers(                   -- to requests with an Idempotency-Key, for an hour
+  name BLOB PRIMARY KEY,                -- SHA-256 of the key and whose it is
+  app_id TEXT NOT NULL,
+  account_id TEXT,                      -- NULL: about the application
+  request BLOB NOT NULL,                -- SHA-256
+  status INTEGER,                       -- HTTP; NULL: not ended
+  wrapped BLOB,                         -- key of the next, wrapped by the master key
+  sealed BLOB,
+  created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX answers_account ON answers(account_id);
+CREATE INDEX answers_created ON answers(created_at);
+
 CREATE TABLE accounts(
   id TEXT PRIMARY KEY,
   app_id TEXT NOT NULL,

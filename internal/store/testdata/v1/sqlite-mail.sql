@@ -187,6 +187,14 @@ CREATE TABLE bounces(                   -- reports that mail could not be delive
 ) STRICT;
 CREATE INDEX bounces_waiting ON bounces(header_id) WHERE told = 0;
 
+CREATE TABLE tracked(                   -- sent messages whose replies are told
+  header_id TEXT PRIMARY KEY,           -- Message-ID
+  public BLOB NOT NULL,                 -- public id of the message
+  options TEXT NOT NULL,                -- JSON of mail.Tracking
+  replies INTEGER NOT NULL              -- so far
+) STRICT;
+CREATE UNIQUE INDEX tracked_public ON tracked(public);
+
 CREATE TABLE operations(                -- what applications asked for, until a while after its end
   id INTEGER PRIMARY KEY,
   public TEXT NOT NULL UNIQUE,
