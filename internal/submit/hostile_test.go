@@ -120,7 +120,7 @@ func TestLoginEnds(t *testing.T) {
 				io.WriteString(c, "501 as you like\r\n")
 				io.Copy(io.Discard, r)
 			})
-			o.Command = 5 * time.Second
+			o.Command = 10 * time.Second
 			c, err := Dial(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
@@ -163,6 +163,7 @@ func TestEchoedSecrets(t *testing.T) {
 					io.WriteString(c, reply+"501 ok\r\n")
 					io.Copy(io.Discard, r)
 				})
+				o.Command = 10 * time.Second
 				c, err := Dial(t.Context(), o)
 				if err != nil {
 					t.Fatal(err)
