@@ -240,6 +240,43 @@ func TestFeedBounds(t *testing.T) {
 	}
 }
 
+// TestAWebhookIsToldOfEventsThatAreGone: one that had failed for longer than events are kept goes on behind a gap.
+func TestAWebhookIsToldOfEventsThatAreGone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r := listen(t, nil)
+	w := b.hook(r.srv.URL, "message.created", "sync.gap")
+	status := func(s store.WebhookStatus) {
+		t.Helper()
+		now, err := b.store.Webhook(t.Context(), "", w.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now.Status = s
+		if _, err := b.store.UpdateWebhook(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.start()
+	b.deliver(mail.OriginLive, "zero", "x", false)
+	r.expect("message.created zero")
+	b.attempts(w.ID, 1)
+	b.n.Stop()
+	status(store.WebhookFailed)
+	b.deliver(mail.OriginLive, "one", "x", false)
+	b.deliver(mail.OriginLive, "two", "x", false)
+	b.clock.add(Keep + time.Hour)
+	b.deliver(mail.OriginLive, "three", "x", false)
+	b.n.tidy(t.Context())
+	status(store.WebhookActive)
+	b.start()
+	g := r.next()
+	if o := g.note.Data.Object; g.note.Type != "sync.gap" || o["object"] != "gap" || o["reason"] == "" || o["until"] == nil || o["since"] != nil {
+		t.Fatalf("%s", g.body)
+	}
+	r.expect("message.created three")
+}
+
 // TestTidy: old events go after the retention, never those that a webhook is still to be told.
 func TestTidy(t *testing.T) {
 	t.Parallel()

@@ -126,10 +126,27 @@ func (n *Notifier) read(ctx context.Context, w store.Webhook, l lane) ([]entry, 
 			return nil, cur, kerr
 		}
 		n.o.Log.Error("changes were dropped before a webhook was told of them", "op", "notify", "webhook", w.ID, "account", l.account, "from", cur.Seq+1, "to", oldest-1)
-		cur = store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: oldest - 1}
-		list, err = mb.Changes(ctx, cur.Seq, turn)
+		if list, err = mb.Changes(ctx, oldest-1, turn); err != nil {
+			return nil, cur, err
+		}
+		return append([]entry{cutEntry(acct, mb, oldest-1, list, n.o.Now())}, entriesOf(acct, mb, list, history(acct))...), cur, nil
 	}
-	return entriesOf(acct, mb, list, acct.Settings.Sync != nil && acct.Settings.Sync.TellHistory), cur, err
+	return entriesOf(acct, mb, list, history(acct)), cur, err
+}
+
+// history tells whether webhooks are told what the initial sync of an account found.
+func history(acct mail.Account) bool {
+	return acct.Settings.Sync != nil && acct.Settings.Sync.TellHistory
+}
+
+// cutEntry tells of the changes up to one that are not kept any more, as a gap in place of that one.
+func cutEntry(acct mail.Account, mb *store.Mailbox, last mail.Seq, kept []mail.Change, now time.Time) entry {
+	gap := mail.Change{Seq: last, At: now, Kind: mail.SyncGap, Origin: mail.OriginLive}
+	if len(kept) > 0 {
+		gap.At = kept[0].At
+	}
+	gap.Data = mail.ChangeData{Until: gap.At.Unix(), Reason: "The events before this time are not kept any more, and were not told here."}
+	return entriesOf(acct, mb, []mail.Change{gap}, false)[0]
 }
 
 func entriesOf(acct mail.Account, mb *store.Mailbox, list []mail.Change, history bool) []entry {

@@ -255,7 +255,7 @@ func TestLaterSavesWin(t *testing.T) {
 	}
 	var last mail.Operation
 	for n := 2; n < 4; n++ {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		var err error
 		if last, err = b.engine.Do(ctx, b.id, b.saving(n)); err != nil || last.State != mail.OpPending {

@@ -50,8 +50,8 @@ type Merged struct {
 // Gap tells that something may have been missed at the server.
 type Gap struct {
 	GrantID mail.AccountID `json:"grant_id"`
-	Object  string         `json:"object"` // "gap"
-	Since   int64          `json:"since"`  // Unix seconds
+	Object  string         `json:"object"`          // "gap"
+	Since   int64          `json:"since,omitempty"` // Unix seconds; missing: not known
 	Until   int64          `json:"until"`
 	Reason  string         `json:"reason,omitempty"`
 }
