@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,9 +132,10 @@ func (a *account) run(ctx context.Context) {
 func (a *account) guardedRound(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			a.e.o.Events.Panic(a.id, v)
-			a.log.Error("panic in sync", "op", "sync", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = mail.E(mail.Internal, "sync", "an internal error stopped the sync; it is being restarted", nil)
+			err = a.panicked("sync", v)
+		}
+		if errors.Is(err, errPanicked) && a.mbox != nil {
+			err = errors.Join(err, a.blame(context.WithoutCancel(ctx)))
 		}
 	}()
 	return a.round(ctx)

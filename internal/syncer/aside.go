@@ -2,15 +2,14 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
-	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/store"
 )
 
@@ -228,6 +227,16 @@ func (a *account) unblame(ctx context.Context, p place) error {
 	return nil
 }
 
+// unblameAll is unblame of every message of a unit of bodies.
+func (a *account) unblameAll(ctx context.Context, u unit) error {
+	for uid := range u.uids.All {
+		if err := a.unblame(ctx, place{u.folder.ID, u.folder.UIDValidity, mail.UID(uid), mail.UID(uid)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // storeHeaders is storeChunk of messages among which some may be such that the server refuses, or that break connections:
 // these are found and set aside, the others stored. b is applied with the last of them, which are the oldest.
 func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
@@ -403,16 +412,61 @@ func (a *account) opened(ctx context.Context, f mail.FolderID) error {
 	return a.unblame(ctx, place{folder: f})
 }
 
-// readMessage parses a message. One at which the parser panics is kept as it is, with nothing understood of it; known is
-// then false.
-func (a *account) readMessage(r io.Reader) (m *mime.Message, known bool, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			a.e.o.Events.Panic(a.id, v)
-			a.log.Error("panic while a message was read", "op", "parse", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			m, known, err = &mime.Message{Partial: true}, false, nil
+var errPanicked = errors.New("panic")
+
+// panicked notes a panic, and tells whoever asks what it means. It is called where one was recovered.
+func (a *account) panicked(op string, v any) error {
+	a.e.o.Events.Panic(a.id, v)
+	a.log.Error("panic in sync", "op", op, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	return mail.E(mail.Internal, op, "an internal error stopped the sync; it is being restarted", errPanicked)
+}
+
+// blame makes a panic of this process count as a death of it: what was under way is done by itself the next time, and a message
+// that was alone under way too often is set aside.
+func (a *account) blame(ctx context.Context) error {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	a.units.writing = true
+	for p, u := range a.units.kept {
+		if !u.UnderWay {
+			continue
 		}
-	}()
-	m, err = a.e.parse(r, mime.Options{})
-	return m, true, err
+		u.UnderWay = false
+		u.Deaths++
+		a.units.kept[p] = u
+		if p.one() && u.Deaths >= maxDeaths {
+			if err := a.setUnitAside(ctx, p, "an internal error stopped the sync each time while the message was read"); err != nil {
+				return err
+			}
+		} else if err := a.mbox.PutUnit(ctx, u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetUnits drops what was set aside and is not there any more: its folder, its generation, or the message, which would else
+// have been tried again since.
+func (a *account) forgetUnits(ctx context.Context) error {
+	folders, err := a.mbox.Folders(ctx)
+	if err != nil {
+		return err
+	}
+	generation := map[mail.FolderID]mail.UIDValidity{}
+	for _, f := range folders {
+		generation[f.ID] = f.UIDValidity
+	}
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	for p, u := range a.units.kept {
+		v, there := generation[p.folder]
+		if u.Reason == "" || there && (p.uidvalidity == 0 || p.uidvalidity == v) && a.e.o.Now().Sub(u.NextTry) < 2*a.e.o.Audit {
+			continue
+		}
+		if err := a.mbox.DropUnit(ctx, u); err != nil {
+			return err
+		}
+		delete(a.units.kept, p)
+	}
+	return nil
 }

@@ -36,7 +36,7 @@ func setupClocked(t *testing.T, p *persona.Server, tweak func(*clocked)) *clocke
 
 func setupLimited(t *testing.T, p *persona.Server, bytesPerDay int64, tweak func(*clocked)) *clocked {
 	t.Helper()
-	c := &clocked{bytesPerDay: bytesPerDay, bench: &bench{t: t, user: "ann", id: "6b8e0f52-7c1d-4f0e-9a51-0d6a3f1c2b11", news: make(chan struct{}, 1)}, p: p}
+	c := &clocked{bytesPerDay: bytesPerDay, bench: &bench{t: t, user: "ann", id: "6b8e0f52-7c1d-4f0e-9a51-0d6a3f1c2b11", news: make(chan struct{}, 1), truth: truthOf(p)}, p: p}
 	now := func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 	keys, err := vault.NewKeyring(make([]byte, vault.KeySize))
 	if err != nil {
@@ -214,4 +214,34 @@ func TestAPanicOfTheParserCostsOneMessage(t *testing.T) {
 	if err != nil || m.Body != mail.BodyHeld || !m.Partial || m.Subject != "Message 5" {
 		t.Errorf("%+v, %v", m, err)
 	}
+}
+
+// TestPanicsAreSurvived: whichever goroutine panics, the account goes on from where it was; a message that was there each time
+// is set aside for a while.
+func TestPanicsAreSurvived(t *testing.T) {
+	t.Parallel()
+	p := persona.Start(t, persona.Knobs{})
+	for i := range 90 {
+		p.Deliver("INBOX", message(i))
+	}
+	var left atomic.Int64
+	left.Store(5)
+	c := setupClocked(t, p, func(c *clocked) {
+		c.engine.SetReached(func(point string) {
+			if (point == "before blobs" || point == "after headers") && left.Add(-1) >= 0 {
+				c.engine.Start(c.id) // no need to wait for the backoff
+				panic("at " + point)
+			}
+		})
+	})
+	c.until("the account to be live after five panics", func() bool {
+		s, _ := c.engine.Status(c.id)
+		return left.Load() < 0 && s.State == mail.StateLive
+	})
+	if n := len(c.aside()); n > 1 {
+		t.Errorf("%d set aside", n)
+	}
+	c.ahead.Store(int64(2 * time.Hour))
+	c.messages(90)
+	c.until("nothing to be set aside any more", func() bool { return len(c.aside()) == 0 })
 }

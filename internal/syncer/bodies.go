@@ -57,6 +57,11 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 	var wg sync.WaitGroup
 	for _, s := range sessions {
 		wg.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					stop(a.panicked("fetch bodies", v))
+				}
+			}()
 			for u := range todo {
 				if err := a.holdUnit(work, s, u, ready); err != nil {
 					stop(err)
@@ -224,7 +229,16 @@ func (a *account) hold(ctx context.Context, s *session, u unit, give func([]stor
 	if err != nil {
 		return err
 	}
-	defer end()
+	err = a.holdBegun(ctx, s, u, give)
+	end() // not if it panics
+	if err != nil {
+		return err
+	}
+	return a.unblameAll(ctx, u)
+}
+
+// holdBegun is hold of a unit that was noted as begun.
+func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([]store.Body) error) error {
 	missing := u.uids.Clone()
 	var got imap.UIDSet
 	fetch := func(uids imap.UIDSet) error {
@@ -239,7 +253,7 @@ func (a *account) hold(ctx context.Context, s *session, u unit, give func([]stor
 			return give(bodies)
 		})
 	}
-	err = fetch(missing)
+	err := fetch(missing)
 	if s.Err() != nil {
 		return a.strike(ctx, u, got, err)
 	}

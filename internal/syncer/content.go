@@ -109,41 +109,31 @@ func (a *account) understand(ctx context.Context, batch []fetched) ([]store.Body
 	for i, f := range batch {
 		out[i].PlacementRef = f.ref
 		c := &out[i].Content
-		var m *mime.Message
+		var body string
 		var err error
-		known := true
 		if f.raw.blob == nil {
 			raw := f.raw.buf.Bytes()
+			*c, body, err = a.readMessage(bytes.NewReader(raw))
 			c.Digest = sha256.Sum256(raw)
-			m, known, err = a.readMessage(bytes.NewReader(raw))
 			rawAt = append(rawAt, len(blobs))
 			blobs = append(blobs, store.BlobData{Kind: store.BlobRaw, Data: raw})
 		} else {
-			f.raw.sum.Sum(c.Digest[:0])
-			if c.Raw, err = f.raw.blob.Commit(); err == nil {
-				m, known, err = a.parseBlob(ctx, c.Raw)
+			var ref store.BlobRef
+			if ref, err = f.raw.blob.Commit(); err == nil {
+				*c, body, err = a.readBlob(ctx, ref)
 			}
+			c.Raw = ref
+			f.raw.sum.Sum(c.Digest[:0])
 			rawAt = append(rawAt, -1)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read a message: %w", err)
 		}
-		body, html := mime.DisplayBody(m)
+		c.Size = f.raw.n
 		displayAt = append(displayAt, -1)
 		if body != "" {
 			displayAt[i] = len(blobs)
 			blobs = append(blobs, store.BlobData{Kind: store.BlobDisplay, Data: []byte(body)})
-		}
-		c.DisplayHTML, c.Size = html, f.raw.n
-		c.Snippet = mime.Snippet(m.Text, m.HTML)
-		c.Partial = m.Partial
-		if d := m.Delivery; d != nil && d.Failed() && d.Returned != nil {
-			c.Bounced = d.Returned.MessageID
-		}
-		c.Attachments, c.Listed = Parts(m.Attachments)
-		m.Text, m.HTML, m.TextAll, m.HTMLAll = "", "", "", ""
-		if known {
-			c.Head = m
 		}
 	}
 	a.e.point("before blobs")
@@ -163,13 +153,52 @@ func (a *account) understand(ctx context.Context, batch []fetched) ([]store.Body
 	return out, nil
 }
 
-func (a *account) parseBlob(ctx context.Context, ref store.BlobRef) (m *mime.Message, known bool, err error) {
+func (a *account) readBlob(ctx context.Context, ref store.BlobRef) (store.Content, string, error) {
 	r, err := a.mbox.OpenBlob(ctx, ref.ID)
 	if err != nil {
-		return nil, false, err
+		return store.Content{}, "", err
 	}
 	defer r.Close()
 	return a.readMessage(r)
+}
+
+// readMessage understands a message: what is stored of it, but its bytes, and what is shown of its body. One at which the
+// parser panics is kept with nothing understood of it.
+func (a *account) readMessage(r io.Reader) (c store.Content, body string, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.panicked("read a message", v)
+			c, body, err = store.Content{Partial: true}, "", nil
+		}
+	}()
+	m, err := a.e.parse(r, mime.Options{})
+	if err != nil {
+		return c, "", err
+	}
+	body, c.DisplayHTML = mime.DisplayBody(m)
+	c.Snippet = mime.Snippet(m.Text, m.HTML)
+	c.Partial = m.Partial
+	if d := m.Delivery; d != nil && d.Failed() && d.Returned != nil {
+		c.Bounced = d.Returned.MessageID
+	}
+	c.Attachments, c.Listed = Parts(m.Attachments)
+	m.Text, m.HTML, m.TextAll, m.HTMLAll = "", "", "", ""
+	c.Head = m
+	return c, body, nil
+}
+
+// readHeader understands the header of a message; one at which the parser panics counts as empty.
+func (a *account) readHeader(raw []byte) (head *mime.Message, fp [16]byte, strong bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.panicked("read a header", v)
+			head = &mime.Message{}
+			fp, strong = mime.Fingerprint(head)
+		}
+	}()
+	head = mime.ParseHeader(raw)
+	fp, strong = mime.Fingerprint(head)
+	return head, fp, strong
 }
 
 // Parts maps what the parser says of attachments; listed tells whether one of them is not inline.
@@ -205,10 +234,9 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 		n := store.NewMessage{
 			PlacementRef: store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: uid},
 			ModSeq:       mail.ModSeq(r.ModSeq), InternalDate: r.InternalDate, Size: r.Size,
-			Head: mime.ParseHeader(bytes.Clone(r.Header)),
 		}
 		n.Flags, n.Keywords = mail.ParseFlags(r.Flags)
-		n.FP, n.Strong = mime.Fingerprint(n.Head)
+		n.Head, n.FP, n.Strong = a.readHeader(bytes.Clone(r.Header))
 		n.Strong = n.Strong && r.HasHeader
 		if n.Draft = n.Strong && n.Flags&mail.FlagDraft != 0; n.Draft {
 			n.FP = mime.DraftFingerprint(n.Head.MessageID)
@@ -270,7 +298,9 @@ func (a *account) addContents(ctx context.Context, s *session, f mail.Folder, wa
 			if n.Strong {
 				continue
 			}
-			n.Head = bodies[i].Head
+			if bodies[i].Head != nil {
+				n.Head = bodies[i].Head
+			}
 			n.FP, n.Strong = mime.Fingerprint(n.Head) // a header that was left out may identify the message after all
 			fp := n.FP
 			if !n.Strong {

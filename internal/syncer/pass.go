@@ -216,6 +216,9 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	a.status.total(a.wantedTotal(looks)) // what the policy leaves out is known now
 	a.waiting = counts.Vanished > 0
 	if full {
+		if err := a.forgetUnits(ctx); err != nil {
+			return err
+		}
 		aside, err := a.mbox.CountTroubles(ctx)
 		if err != nil {
 			return err

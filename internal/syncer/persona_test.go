@@ -9,16 +9,21 @@ import (
 	"github.com/posthorn/posthorn/test/persona"
 )
 
-// setupPersona is setup beside a persona. tweak may change the engine's options.
-func setupPersona(t *testing.T, p *persona.Server, tweak func(*syncer.Options)) *bench {
-	t.Helper()
-	b := &bench{t: t, user: "ann", tweak: tweak, truth: func() map[string]string {
+// truthOf returns what a persona's mailbox holds.
+func truthOf(p *persona.Server) func() map[string]string {
+	return func() map[string]string {
 		out := map[string]string{}
 		for _, m := range p.Everything() {
 			out[fmt.Sprintf("%s %d %d", m.Folder, m.UIDValidity, m.UID)] = fmt.Sprintf("%x %v", m.SHA256, m.Flags)
 		}
 		return out
-	}}
+	}
+}
+
+// setupPersona is setup beside a persona. tweak may change the engine's options.
+func setupPersona(t *testing.T, p *persona.Server, tweak func(*syncer.Options)) *bench {
+	t.Helper()
+	b := &bench{t: t, user: "ann", tweak: tweak, truth: truthOf(p)}
 	b.open(mail.Endpoint{Host: p.Host, Port: p.Port}, persona.Password)
 	return b
 }
