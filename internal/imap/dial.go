@@ -98,9 +98,7 @@ func (s *Session) handshake(ctx context.Context) error {
 	if cfg.ServerName == "" {
 		cfg.ServerName = s.o.ServerName
 	}
-	if cfg.MinVersion == 0 {
-		cfg.MinVersion = tls.VersionTLS12
-	}
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
 	if err := s.raw.SetDeadline(time.Now().Add(s.o.Idle)); err != nil {
 		return s.fail(err)
 	}

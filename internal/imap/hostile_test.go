@@ -4,10 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"strings"
 	"testing"
@@ -393,5 +399,23 @@ func TestTagsAreNotToBeGuessed(t *testing.T) {
 	}
 	if len(seen) != 20 {
 		t.Errorf("tags %v", seen)
+	}
+}
+
+// Versions of TLS that are broken are not spoken, whatever the caller's configuration and the server would like.
+func TestNoOldTLS(t *testing.T) {
+	t.Parallel()
+	key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	cert := must[[]byte](t)(x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key))
+	addr := pipeServer(t, func(c net.Conn) {
+		s := tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11, Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}})
+		_, _ = io.WriteString(s, "* OK [CAPABILITY IMAP4rev1] hi\r\n")
+		_, _ = io.Copy(io.Discard, s)
+	})
+	s, err := Dial(context.Background(), Options{Addr: addr, TLS: &tls.Config{MinVersion: tls.VersionTLS10, InsecureSkipVerify: true}})
+	if err == nil {
+		t.Errorf("a session over TLS %#x", s.conn.(*tls.Conn).ConnectionState().Version)
+		_ = s.CloseNow()
 	}
 }

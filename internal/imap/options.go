@@ -25,7 +25,7 @@ type Options struct {
 	Addr       string      // host:port
 	ServerName string      // name the certificate must have; default: host of Addr
 	Security   Security    // TLS, StartTLS or Plain
-	TLS        *tls.Config // roots and the like; cloned; nil: the system's
+	TLS        *tls.Config // roots and the like; cloned, at least TLS 1.2 (RFC 8996); nil: the system's
 	// DialContext makes the TCP connection; default: a net.Dialer. The egress guard hooks in here.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Idle is the progress deadline: a command fails when for this long no response ends and no KiB of one arrives.
