@@ -98,6 +98,7 @@ type SyncStatus struct {
 
 	SeenAt    time.Time `json:"seen_at,omitzero"`    // last time all folders were looked at
 	AuditedAt time.Time `json:"audited_at,omitzero"` // last time every UID and every flag of all folders was compared
+	Moved     []int64   `json:"moved,omitempty"`     // bytes moved in each of 24 hours, oldest first, then which the last hour is, in hours of Unix time; empty: not counted
 	Rate      float64   `json:"-"`                   // messages that become readable a second; 0: not known, or nothing is left to be done
 	ETA       time.Time `json:"-"`                   // when all will be readable at that rate; zero: not known
 }

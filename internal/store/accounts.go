@@ -77,9 +77,9 @@ func (s *Store) CreateAccount(ctx context.Context, a mail.Account, c mail.Creden
 			return err
 		}
 		err = t.insertMany(ctx, "accounts", []string{"id", "app_id", "email", "email_key", "name", "provider", "settings", "scope", "state",
-			"sync_state", "sync_since", "sync_reason", "sync_action", "fresh_at", "seen_at", "audited_at", "sync_done", "sync_total", "created_at", "updated_at"},
+			"sync_state", "sync_since", "sync_reason", "sync_action", "fresh_at", "seen_at", "audited_at", "moved", "sync_done", "sync_total", "created_at", "updated_at"},
 			[][]any{{string(a.ID), string(a.App), clean(a.Email), emailKey(a.Email), clean(a.Name), clean(a.Provider), clean(string(settings)), jsonList(cleanList(a.Scope)), clean(a.State),
-				string(a.Sync.State), millis(a.Sync.Since), clean(a.Sync.Reason), clean(a.Sync.Action), millis(a.Sync.FreshAt), millis(a.Sync.SeenAt), millis(a.Sync.AuditedAt), a.Sync.Done, a.Sync.Total,
+				string(a.Sync.State), millis(a.Sync.Since), clean(a.Sync.Reason), clean(a.Sync.Action), millis(a.Sync.FreshAt), millis(a.Sync.SeenAt), millis(a.Sync.AuditedAt), jsonList(a.Sync.Moved), a.Sync.Done, a.Sync.Total,
 				a.CreatedAt.UnixMilli(), a.UpdatedAt.UnixMilli()}}, "")
 		if isUnique(err) {
 			return taken
@@ -293,8 +293,8 @@ func (s *Store) SetSync(ctx context.Context, id mail.AccountID, st mail.SyncStat
 		return noAccount(nil)
 	}
 	return s.control.write(ctx, func(t *tx) error {
-		n, err := t.exec(ctx, "UPDATE accounts SET sync_state=?, sync_since=?, sync_reason=?, sync_action=?, fresh_at=?, seen_at=?, audited_at=?, sync_done=?, sync_total=? WHERE id=?",
-			string(st.State), millis(st.Since), clean(st.Reason), clean(st.Action), millis(st.FreshAt), millis(st.SeenAt), millis(st.AuditedAt), st.Done, st.Total, string(id))
+		n, err := t.exec(ctx, "UPDATE accounts SET sync_state=?, sync_since=?, sync_reason=?, sync_action=?, fresh_at=?, seen_at=?, audited_at=?, moved=?, sync_done=?, sync_total=? WHERE id=?",
+			string(st.State), millis(st.Since), clean(st.Reason), clean(st.Action), millis(st.FreshAt), millis(st.SeenAt), millis(st.AuditedAt), jsonList(st.Moved), st.Done, st.Total, string(id))
 		if err == nil && n == 0 {
 			return noAccount(nil)
 		}
@@ -314,7 +314,7 @@ type AccountQuery struct {
 	Desc          bool
 }
 
-const accountColumns = `id, app_id, email, name, provider, settings, scope, state, sync_state, sync_since, sync_reason, sync_action, fresh_at, seen_at, audited_at, sync_done, sync_total, created_at, updated_at`
+const accountColumns = `id, app_id, email, name, provider, settings, scope, state, sync_state, sync_since, sync_reason, sync_action, fresh_at, seen_at, audited_at, moved, sync_done, sync_total, created_at, updated_at`
 
 // Accounts returns the accounts that q selects.
 func (s *Store) Accounts(ctx context.Context, q AccountQuery) ([]mail.Account, error) {
@@ -389,10 +389,10 @@ func (s *Store) Accounts(ctx context.Context, q AccountQuery) ([]mail.Account, e
 func scanAccount(r interface{ Scan(...any) error }) (mail.Account, error) {
 	var a mail.Account
 	var settings string
-	var scope sql.NullString
+	var scope, moved sql.NullString
 	var since, fresh, seen, audited, created, updated sql.NullInt64
 	if err := r.Scan(&a.ID, &a.App, &a.Email, &a.Name, &a.Provider, &settings, &scope, &a.State, &a.Sync.State, &since, &a.Sync.Reason, &a.Sync.Action,
-		&fresh, &seen, &audited, &a.Sync.Done, &a.Sync.Total, &created, &updated); err != nil {
+		&fresh, &seen, &audited, &moved, &a.Sync.Done, &a.Sync.Total, &created, &updated); err != nil {
 		return a, err
 	}
 	if err := json.Unmarshal([]byte(settings), &a.Settings); err != nil {
@@ -401,6 +401,9 @@ func scanAccount(r interface{ Scan(...any) error }) (mail.Account, error) {
 	a.Sync.Since, a.Sync.FreshAt, a.CreatedAt, a.UpdatedAt = fromMillis(since), fromMillis(fresh), fromMillis(created), fromMillis(updated)
 	a.Sync.SeenAt, a.Sync.AuditedAt = fromMillis(seen), fromMillis(audited)
 	var err error
+	if a.Sync.Moved, err = parseList[int64](moved); err != nil {
+		return a, err
+	}
 	a.Scope, err = parseList[string](scope)
 	return a, err
 }

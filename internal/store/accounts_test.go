@@ -109,7 +109,8 @@ func TestAccounts(t *testing.T) {
 		if err := s.UpdateAccount(ctx, a, nil); err != nil {
 			t.Fatal(err)
 		}
-		a.Sync = mail.SyncStatus{State: mail.StateReauth, Since: time.UnixMilli(1700000005000).UTC(), Reason: "the server said no", Action: "log in again", FreshAt: time.UnixMilli(1700000004000).UTC(), Done: 5, Total: 9}
+		a.Sync = mail.SyncStatus{State: mail.StateReauth, Since: time.UnixMilli(1700000005000).UTC(), Reason: "the server said no", Action: "log in again", FreshAt: time.UnixMilli(1700000004000).UTC(), Done: 5, Total: 9,
+			SeenAt: time.UnixMilli(1700000004500).UTC(), AuditedAt: time.UnixMilli(1700000003000).UTC(), Moved: []int64{1, 2, 3}}
 		if err := s.SetSync(ctx, a.ID, a.Sync); err != nil {
 			t.Fatal(err)
 		}

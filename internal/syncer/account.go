@@ -148,7 +148,10 @@ func (a *account) round(ctx context.Context) error {
 		return fmt.Errorf("read the account: %w", err)
 	}
 	a.acct = acct
-	a.status.adopt(acct.Sync)
+	if a.status.adopt(acct.Sync) && a.budget() > 0 {
+		a.day.load(acct.Sync.Moved)
+		a.status.count(&a.day)
+	}
 	if a.mbox, err = a.e.o.Store.Mailbox(ctx, a.id); err != nil {
 		return fmt.Errorf("open the mailbox: %w", err)
 	}

@@ -20,11 +20,15 @@ const (
 // overBudget returns how long to wait until the account has moved less than a share of its provider's limit in 24 hours; 0: it
 // has, or there is no limit.
 func (a *account) overBudget(share float64) time.Duration {
-	most := provider.For(a.acct).Limits.BytesPerDay
-	if most == 0 {
-		most = a.e.governor.limits.BytesPerDay
+	return a.day.over(a.e.o.Now(), int64(share*float64(a.budget())))
+}
+
+// budget is how many bytes the account may move in 24 hours; 0: any number.
+func (a *account) budget() int64 {
+	if n := provider.For(a.acct).Limits.BytesPerDay; n > 0 {
+		return n
 	}
-	return a.day.over(a.e.o.Now(), int64(share*float64(most)))
+	return a.e.governor.limits.BytesPerDay
 }
 
 // enterOverBudget tells, where it is so, that old mail is not fetched for the time being.

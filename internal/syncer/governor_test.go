@@ -248,6 +248,11 @@ func TestDayCountsTheLast24Hours(t *testing.T) {
 	if w < 20*time.Hour || w > 21*time.Hour {
 		t.Errorf("until the 400 are a day old: %v", w)
 	}
+	var other day
+	other.load(d.save(c.at.Add(time.Hour))) // a restart
+	if w2 := other.over(c.at, most); w2 != w {
+		t.Errorf("after a restart %v, not %v", w2, w)
+	}
 	c.at = c.at.Add(w)
 	if w := d.over(c.at, most); w != 0 {
 		t.Errorf("then: %v", w)

@@ -14,12 +14,16 @@ type status struct {
 	s   mail.SyncStatus
 
 	pace pace
+	day  *day // what was moved, where somebody counts; nil: nobody does
 }
 
 func (st *status) get() mail.SyncStatus {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	s := st.s
+	if st.day != nil {
+		s.Moved = st.day.save(st.now())
+	}
 	if s.Rate = st.pace.rate; s.Done >= s.Total {
 		s.Rate = 0
 	}
@@ -29,14 +33,23 @@ func (st *status) get() mail.SyncStatus {
 	return s
 }
 
-// adopt takes over what was saved, once. Whatever the state was, nothing is known of the server yet.
-func (st *status) adopt(saved mail.SyncStatus) {
+// adopt takes over what was saved, once, and tells whether that was now. Whatever the state was, nothing is known of the server yet.
+func (st *status) adopt(saved mail.SyncStatus) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.s.State == "" {
 		st.s = saved
 		st.s.State, st.s.Reason, st.s.Action, st.s.Since = mail.StateConnecting, "", "", st.now()
+		return true
 	}
+	return false
+}
+
+// count makes what was moved a part of the status.
+func (st *status) count(d *day) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.day = d
 }
 
 // next returns the status in another state, and tells whether that differs in more than numbers.
@@ -44,6 +57,9 @@ func (st *status) next(state mail.State, reason, action string) (mail.SyncStatus
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	s := st.s
+	if st.day != nil {
+		s.Moved = st.day.save(st.now())
+	}
 	if s.State != state {
 		s.Since = st.now()
 	}

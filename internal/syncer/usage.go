@@ -110,6 +110,36 @@ func (d *day) add(now time.Time, n int64) {
 	d.hours[d.at%24] += n
 }
 
+// save returns the hours as SyncStatus.Moved has them; nil if nothing was moved.
+func (d *day) save(now time.Time) []int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.turn(now)
+	out := make([]int64, 0, len(d.hours)+1)
+	any := false
+	for i := int64(1); i <= 24; i++ {
+		n := d.hours[(d.at+i)%24]
+		out, any = append(out, n), any || n > 0
+	}
+	if !any {
+		return nil
+	}
+	return append(out, d.at)
+}
+
+// load takes over what was saved.
+func (d *day) load(moved []int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(moved) != len(d.hours)+1 {
+		return
+	}
+	d.at = moved[24]
+	for i, n := range moved[:24] {
+		d.hours[(d.at+int64(i)+1)%24] = n
+	}
+}
+
 // over tells how long to wait until less than most bytes were moved in the 24 hours before; 0: it is less.
 func (d *day) over(now time.Time, most int64) time.Duration {
 	d.mu.Lock()

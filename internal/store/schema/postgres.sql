@@ -80,6 +80,7 @@ CREATE TABLE accounts(
   fresh_at bigint,
   seen_at bigint,
   audited_at bigint,
+  moved text,                           -- JSON list: bytes moved in each of 24 hours, then the last hour in hours of Unix time
   sync_done bigint NOT NULL,
   sync_total bigint NOT NULL,
   created_at bigint NOT NULL,

@@ -75,6 +75,7 @@ CREATE TABLE accounts(
   fresh_at INTEGER,
   seen_at INTEGER,
   audited_at INTEGER,
+  moved TEXT,                           -- JSON list: bytes moved in each of 24 hours, then the last hour in hours of Unix time
   sync_done INTEGER NOT NULL,
   sync_total INTEGER NOT NULL,
   created_at INTEGER NOT NULL,
