@@ -559,3 +559,28 @@ func TestFirstPrefersTheOrder(t *testing.T) {
 		t.Errorf("the more telling error is of %v: %v", at, err)
 	}
 }
+
+// TestPKCE: both forms of the S256 challenge are taken, that of RFC 7636 (its appendix B) and that of the Nylas SDKs.
+func TestPKCE(t *testing.T) {
+	t.Parallel()
+	const verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+	for _, c := range []struct {
+		method, challenge, verifier string
+		ok                          bool
+	}{
+		{"s256", challenge, verifier, true},
+		{"s256", challenge + "=", verifier, true},
+		{"s256", "MTNkMzFlOTYxYTFhZDhlYzJmMTZiMTBjNGM5ODJlMDg3NmE4NzhhZDZkZjE0NDU2NmVlMTg5NGFjYjcwZjljMw", verifier, true}, // base64 of the digits of its SHA-256
+		{"s256", challenge, verifier + "x", false},
+		{"s256", verifier, verifier, false},
+		{"s256", challenge, "", false},
+		{"s256", "", "", false},
+		{"plain", verifier, verifier, true},
+		{"plain", verifier, challenge, false},
+		{"plain", "", "", false},
+	} {
+		if got := verified(store.TokenData{Challenge: c.challenge, ChallengeMethod: c.method}, c.verifier); got != c.ok {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
