@@ -59,10 +59,13 @@ func (a *API) listGrants(c *call) error {
 	if err != nil {
 		return err
 	}
-	accts, err := a.Store.Accounts(c.r.Context(), store.AccountQuery{
-		App: c.app, Email: q.Email, Provider: q.Provider, Status: q.Status, Limit: q.Limit, Offset: q.Offset,
-		SortBy: q.SortBy, Desc: q.Desc, Since: q.Since, Before: q.Before,
-	})
+	var accts []mail.Account
+	if !q.None {
+		accts, err = a.Store.Accounts(c.r.Context(), store.AccountQuery{
+			App: c.app, Email: q.Email, Provider: q.Provider, Status: q.Status, Limit: q.Limit, Offset: q.Offset,
+			SortBy: q.SortBy, Desc: q.Desc, Since: q.Since, Before: q.Before,
+		})
+	}
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func TestGrants(t *testing.T) {
 	if len(list) != 1 || !strings.Contains(a.Body.String(), `"limit":1,"offset":0`) {
 		t.Errorf("%s", a.Body)
 	}
-	for query, want := range map[string]int{"": 2, "email=ANN@example.test": 1, "email=nobody@example.test": 0, "provider=imap": 2, "provider=icloud": 0, "grant_status=valid": 2, "grant_status=invalid": 0, "offset=100000&limit=1": 0, "offset=1": 1} {
+	for query, want := range map[string]int{"": 2, "email=ANN@example.test": 1, "email=nobody@example.test": 0, "provider=imap": 2, "provider=icloud": 0, "grant_status=valid": 2, "grant_status=invalid": 0, "offset=100000&limit=1": 0, "offset=1": 1, "ip=1.2.3.4": 0, "workspace_id=x": 0, "account_ids=x": 0} {
 		b.get("/v3/grants?"+query, &list)
 		if len(list) != want || list == nil {
 			t.Errorf("%s: %d grants, want %d", query, len(list), want)

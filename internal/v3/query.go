@@ -79,6 +79,7 @@ type GrantQuery struct {
 	Since, Before   time.Time
 	Email, Provider string
 	Status          string // "", "valid" or "invalid"
+	None            bool   // it asks for something that no grant here has
 }
 
 // The bounds of a query.
@@ -265,6 +266,9 @@ func ParseThreadQuery(q url.Values) (ThreadQuery, error) {
 	if q.Get("metadata_pair") != "" {
 		r.fail("metadata_pair is for messages: threads have no metadata")
 	}
+	if q.Get("earliest_message_date") != "" {
+		r.fail("earliest_message_date cannot be filtered by; latest_message_after and latest_message_before can")
+	}
 	if r.byRelevance() {
 		r.fail("search_order=relevance is for messages: threads are listed newest first")
 	}
@@ -301,6 +305,9 @@ func ParseGrantQuery(q url.Values) (GrantQuery, error) {
 	case "", "valid", "invalid":
 	default:
 		r.fail("grant_status must be valid or invalid")
+	}
+	for _, name := range []string{"ip", "workspace_id", "account_id", "account_ids"} {
+		out.None = out.None || q.Get(name) != ""
 	}
 	if s := q.Get("offset"); s != "" {
 		n, err := strconv.Atoi(s)

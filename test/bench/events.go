@@ -23,23 +23,23 @@ import (
 // receiver is a webhook endpoint that notes when what arrived.
 type receiver struct {
 	*httptest.Server
-	mu    sync.Mutex
-	at    map[string]time.Time // of subjects
-	n     int
-	last  time.Time
-	news  chan struct{}
-	hangs bool
+	mu   sync.Mutex
+	at   map[string]time.Time // of subjects
+	n    int
+	last time.Time
+	news chan struct{}
 }
 
-func newReceiver(hangs bool) *receiver {
-	r := &receiver{at: map[string]time.Time{}, news: make(chan struct{}, 1), hangs: hangs}
+// newReceiver makes an endpoint; bad answers in its place, if it is not nil.
+func newReceiver(bad http.HandlerFunc) *receiver {
+	r := &receiver{at: map[string]time.Time{}, news: make(chan struct{}, 1)}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if c := req.URL.Query().Get("challenge"); c != "" {
 			io.WriteString(w, c)
 			return
 		}
-		if r.hangs {
-			<-req.Context().Done()
+		if bad != nil {
+			bad(w, req)
 			return
 		}
 		var n struct {
@@ -87,6 +87,61 @@ func subscribe(ctx context.Context, s *binary.Server, url, trigger string) error
 	return s.Do(ctx, http.MethodPost, "/v3/webhooks", map[string]any{"trigger_types": []string{trigger}, "webhook_url": url}, nil)
 }
 
+func unsubscribe(ctx context.Context, s *binary.Server, list []*receiver) error {
+	var hooks struct {
+		Data []struct {
+			ID  string
+			URL string `json:"webhook_url"`
+		}
+	}
+	if err := s.Get(ctx, "/v3/webhooks", &hooks); err != nil {
+		return err
+	}
+	for _, h := range hooks.Data {
+		if slices.ContainsFunc(list, func(r *receiver) bool { return r.URL == h.URL }) {
+			if err := s.Do(ctx, http.MethodDelete, "/v3/webhooks/"+h.ID, nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// badly are the ways in which endpoints behave that must not disturb others; the last one is closed and gone.
+var badly = []http.HandlerFunc{
+	func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for _, x := range []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") {
+			if _, err := c.Write([]byte{x}); err != nil {
+				return
+			}
+			select {
+			case <-r.Context().Done():
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	},
+	func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+	},
+	func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+		chunk := make([]byte, 64<<10)
+		for range 1 << 30 / len(chunk) {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	},
+	func(http.ResponseWriter, *http.Request) {},
+}
+
 // events measures how soon mail that another client delivers is told, and how many events a second go out.
 func events(ctx context.Context, o options) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
@@ -130,18 +185,25 @@ func events(ctx context.Context, o options) error {
 	}
 
 	fmt.Printf("%d messages in the mailbox; %s\n\n| what | p50 | p99 | events/s |\n|---|---|---|---|\n", o.n, time.Now().Format(time.DateOnly))
-	arrivals := newReceiver(false)
+	arrivals := newReceiver(nil)
 	defer arrivals.end()
 	if err := subscribe(ctx, s, arrivals.URL, "message.created"); err != nil {
 		return err
 	}
-	for _, what := range []string{"APPEND to webhook", "the same beside an endpoint that hangs"} {
-		if strings.Contains(what, "hangs") {
-			bad := newReceiver(true)
-			defer bad.end()
-			if err := subscribe(ctx, s, bad.URL, "message.created"); err != nil {
-				return err
+	var bad []*receiver
+	for _, what := range []string{"APPEND to webhook", "beside endpoints that hang, drip, redirect, answer 1 GB, are gone", "without these again"} {
+		if strings.HasPrefix(what, "beside") {
+			for _, how := range badly {
+				r := newReceiver(how)
+				defer r.end()
+				if err := subscribe(ctx, s, r.URL, "message.created"); err != nil {
+					return err
+				}
+				bad = append(bad, r)
 			}
+			bad[len(bad)-1].end()
+		} else if err := unsubscribe(ctx, s, bad); err != nil {
+			return err
 		}
 		var took []time.Duration
 		for i := range o.requests {
@@ -170,7 +232,7 @@ func events(ctx context.Context, o options) error {
 	var all []*receiver
 	for i, n := range []int{1, 50} {
 		for len(all) < n {
-			r := newReceiver(false)
+			r := newReceiver(nil)
 			defer r.end()
 			if err := subscribe(ctx, s, r.URL, "message.updated"); err != nil {
 				return err
