@@ -46,7 +46,7 @@ func TestPagesUnderChange(t *testing.T) {
 	change := func(shown, open mail.MessageID) {
 		t.Helper()
 		n++
-		m.deliver(letter{raw: plain(fmt.Sprint("new", n), "bob@example.test", fmt.Sprint("new ", n), "x"), at: int64(1700002000 + n), live: true})       // newest
+		m.deliver(letter{raw: plain(fmt.Sprint("new", n), "bob@example.test", fmt.Sprint("new ", n), "x"), at: int64(1700002000 + n), live: true})         // newest
 		m.deliver(letter{raw: plain(fmt.Sprint("old", n), "bob@example.test", fmt.Sprint("old ", n), "x"), at: int64(1700001000 + 100*n + 5), live: true}) // in the midst
 		m.apply(store.Batch{Origin: mail.OriginLive, Flags: []store.FlagUpdate{{PlacementRef: at(open), Flags: mail.FlagSeen}}})
 		m.apply(store.Batch{Origin: mail.OriginLive, Vanished: []store.PlacementRef{at(shown)}})

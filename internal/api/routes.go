@@ -98,6 +98,9 @@ func (a *API) allRoutes() []route {
 		{"POST /v3/webhooks/mock-payload", a.mockPayload, false},
 		{"POST /v3/webhooks/send-test-event", a.sendTestEvent, false},
 
+		{"GET /t/{token}", a.openMessage, true},
+		{"GET /t/{token}/{link}", a.followLink, true},
+
 		{"GET /openapi.yaml", a.getSpec, true},
 		{"GET /reference", a.getReference, true},
 	}

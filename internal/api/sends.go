@@ -69,6 +69,9 @@ func (a *API) sendMessage(c *call) error {
 	if len(m.From) != 1 {
 		return mail.E(mail.Invalid, "read body", "from takes one address", nil)
 	}
+	if err := c.track(acct, tracking, &m); err != nil {
+		return err
+	}
 	m.MessageID = mime.NewMessageID(m.From[0].Email)
 	if id := u.ReplyToMessage; id != nil && *id != "" {
 		original, err := c.original(mb, *id)

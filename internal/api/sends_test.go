@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -305,11 +307,93 @@ func TestTrackReplies(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{`{"opens":true}`, `{"links":true,"thread_replies":true}`, `{"thread_replies":true,"label":"` + strings.Repeat("x", 2049) + `"}`, `7`} {
-		m.fails(m.send("POST", m.base+"/messages/send", `{"to":[{"email":"bo@example.test"}],"tracking_options":`+bad+`}`), 400, v3.TypeInvalid, "tracking_options")
+		m.fails(m.send("POST", m.base+"/messages/send", `{"to":[{"email":"bo@example.test"}],"body":"x","tracking_options":`+bad+`}`), 400, v3.TypeInvalid, "tracking_options")
 	}
 	m.fails(m.send("POST", m.base+"/drafts", `{"subject":"s","tracking_options":{"thread_replies":true}}`), 400, v3.TypeInvalid, "draft")
 	m.fails(m.send("POST", m.base+"/messages/send", `{"to":[{"email":"bo@example.test"}],"template":{"id":"x"}}`), 400, v3.TypeInvalid, "template")
 	m.fails(m.send("POST", m.base+"/messages/send", `{"to":[{"email":"bo@example.test"}],"signature_id":"x"}`), 400, v3.TypeInvalid, "signature_id")
 	draft := m.deliver(letter{folder: m.folder("Drafts", mail.RoleDrafts), raw: plain("draft", "ann@example.test", "unsent", "b"), flags: mail.FlagDraft, at: 1700002000})[0]
 	m.fails(m.send("POST", m.base+"/drafts/"+string(draft), `{"signature_id":"x"}`), 400, v3.TypeInvalid, "signature_id")
+}
+
+// TestTrackVisits: a tracked message tells when it is opened and which of its links are followed, and its links still lead where
+// they did.
+func TestTrackVisits(t *testing.T) {
+	t.Parallel()
+	m, o := sending(t)
+	n := notify.New(notify.Options{Store: m.store})
+	n.Start(t.Context())
+	t.Cleanup(n.Stop)
+	m.api.Notify, m.api.PublicURL = n, "https://post.example.com"
+	a := m.send("POST", m.base+"/messages/send", `{"to":[{"email":"bo@example.test"}],"subject":"offer","body":"<p><a href=\"https://a.example/?x=1&amp;y=2\">one</a> <a href=\"https://b.example/\">two</a></p>",
+		"tracking_options":{"opens":true,"links":true,"label":"q4"}}`)
+	if a.Code != http.StatusOK {
+		t.Fatalf("%d %s", a.Code, a.Body)
+	}
+	var sent v3.SentMessage
+	m.decode(a, &sent)
+	raw, _ := o.last()
+	parsed, err := mime.Parse(strings.NewReader(raw), mime.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := regexp.MustCompile(`https://post\.example\.com(/t/[A-Za-z0-9_-]{43})"`).FindStringSubmatch(parsed.HTML)
+	if base == nil || strings.Contains(parsed.HTML, "a.example") || strings.Contains(parsed.HTML, "b.example") {
+		t.Fatalf("%s", parsed.HTML)
+	}
+	seen := m.seen
+	m.seen = nil // recorded answers here are no JSON
+	visit := func(method, path string, status int, to string) {
+		t.Helper()
+		r := httptest.NewRequest(method, path, nil)
+		r.Header.Set("User-Agent", "Reader/1")
+		w := httptest.NewRecorder()
+		m.api.ServeHTTP(w, r)
+		if w.Code != status || w.Header().Get("Location") != to || w.Header().Get("Set-Cookie") != "" {
+			t.Errorf("%s %s: %d %v", method, path, w.Code, w.Header())
+		}
+		if status == 200 && w.Header().Get("Content-Type") != "image/gif" {
+			t.Errorf("%v", w.Header())
+		}
+	}
+	visit("GET", base[1], 200, "")
+	visit("HEAD", base[1], 200, "") // looks, and opens nothing
+	visit("GET", base[1]+"/2", 302, "https://b.example/")
+	visit("GET", base[1]+"/1", 302, "https://a.example/?x=1&y=2")
+	visit("GET", base[1]+"/2", 302, "https://b.example/")
+	for _, path := range []string{base[1] + "/0", base[1] + "/3", base[1] + "/x", "/t/x", base[1][:len(base[1])-1] + "A", "/t/" + strings.Repeat("A", 43)} {
+		if path != base[1] {
+			visit("GET", path, 404, "")
+		}
+	}
+	m.seen = seen
+	p := m.page(m.base + "/events?types=message.opened,message.link_clicked")
+	if len(p.Data) != 4 || p.Data[0].Type != "message.opened" || p.Data[1].Type != "message.link_clicked" || p.Data[0].Source != "/com/nylas/tracking" {
+		t.Fatalf("%+v", p)
+	}
+	opened, clicked := p.Data[0].Data.Object, p.Data[3].Data.Object
+	if opened["message_id"] != string(sent.ID) || opened["label"] != "q4" || opened["message_data"].(map[string]any)["count"] != float64(1) || len(opened["recents"].([]any)) != 1 || opened["recents"].([]any)[0].(map[string]any)["user_agent"] != "Reader/1" {
+		t.Errorf("%+v", opened)
+	}
+	links, recents := clicked["link_data"].([]any), clicked["recents"].([]any)
+	if len(links) != 2 || links[0].(map[string]any)["url"] != "https://a.example/?x=1&y=2" || links[0].(map[string]any)["count"] != float64(1) || links[1].(map[string]any)["count"] != float64(2) ||
+		len(recents) != 3 || recents[0].(map[string]any)["link_index"] != float64(1) || recents[1].(map[string]any)["link_index"] != float64(0) || recents[0].(map[string]any)["click_id"] != float64(3) {
+		t.Errorf("%+v", clicked)
+	}
+	// A thousand visits are told, and no more.
+	token := base[1][len("/t/"):]
+	for range 1000 {
+		if _, err := m.mb.Visit(t.Context(), token, mail.Visit{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v, err := m.mb.Visits(t.Context(), sent.ID); err != nil || v.Opens != 997 || len(v.Last) != 20 {
+		t.Errorf("%d openings, %d kept, %v", v.Opens, len(v.Last), err)
+	}
+	visit("GET", base[1]+"/2", 302, "https://b.example/")
+	// Text and whole messages are sent as they are.
+	m.send("POST", m.base+"/messages/send", `{"to":[{"email":"bo@example.test"}],"body":"see https://a.example/","is_plaintext":true,"tracking_options":{"opens":true,"links":true}}`)
+	if raw, _ = o.last(); !strings.Contains(raw, "see https://a.example/") || strings.Contains(raw, "/t/") {
+		t.Errorf("%s", raw)
+	}
 }

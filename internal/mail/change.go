@@ -24,6 +24,8 @@ const (
 	SendSucceeded  ChangeKind = 41 // the mail server took it, for at least one recipient
 	SendNotDone    ChangeKind = 42 // failed or uncertain, Data.Reason says why
 	SendStopped    ChangeKind = 43 // canceled before its time
+	MessageOpened  ChangeKind = 51 // Object is a sent message that is tracked, Data.Count how often so far
+	LinkClicked    ChangeKind = 52 // the same, of its link Data.Link
 	MessageBounced ChangeKind = 50 // Object is a sent message, Data.From the message that reports that it was not delivered
 )
 
@@ -32,7 +34,7 @@ var kindNames = map[ChangeKind]string{
 	FolderCreated: "folder.created", FolderUpdated: "folder.updated", FolderDeleted: "folder.deleted", FolderReset: "folder.reset",
 	ThreadMerged: "thread.merged", ThreadReplied: "thread.replied", AccountState: "grant.updated", SyncDone: "grant.imap_sync_completed", SyncGap: "sync.gap",
 	SendAccepted: "message.send_accepted", SendSucceeded: "message.send_success", SendNotDone: "message.send_failed", SendStopped: "message.send_canceled",
-	MessageBounced: "message.bounce_detected",
+	MessageBounced: "message.bounce_detected", MessageOpened: "message.opened", LinkClicked: "message.link_clicked",
 }
 
 // String returns the event name that applications see.
@@ -67,7 +69,8 @@ type ChangeData struct {
 	Keywords []string          `json:"kw,omitempty"`
 	From     string            `json:"from,omitempty"`
 	Root     MessageID         `json:"root,omitempty"`
-	Count    int               `json:"n,omitempty"` // of the replies to Root, this one included
+	Count    int               `json:"n,omitempty"`    // of the replies, openings or clicks so far, this one included
+	Link     int               `json:"link,omitempty"` // counted from 1
 	Metadata map[string]string `json:"md,omitempty"`
 	State    State             `json:"state,omitempty"`
 	Reason   string            `json:"why,omitempty"`

@@ -94,6 +94,25 @@ func (s *Send) To(states ...RecipientState) []string {
 
 // Tracking is what an application wants to be told of a message that it sends.
 type Tracking struct {
-	Replies bool   `json:"replies,omitempty"`
-	Label   string `json:"label,omitempty"` // comes back with what is told
+	Opens   bool     `json:"opens,omitempty"`
+	Links   bool     `json:"links,omitempty"`
+	Replies bool     `json:"replies,omitempty"`
+	Label   string   `json:"label,omitempty"` // comes back with what is told
+	Token   string   `json:"-"`               // in the addresses of the picture and the links; "": none
+	URLs    []string `json:"urls,omitempty"`  // where the links lead
+}
+
+// Visit is one opening of a tracked message, or one click on a link of it.
+type Visit struct {
+	Link  int       `json:"l,omitempty"` // counted from 1; 0: it was opened
+	At    time.Time `json:"at"`
+	IP    string    `json:"ip,omitempty"`
+	Agent string    `json:"ua,omitempty"`
+}
+
+// Visits is what is known of the visits to a message.
+type Visits struct {
+	Opens  int     `json:"opens,omitempty"`
+	Clicks []int   `json:"clicks,omitempty"` // of each link
+	Last   []Visit `json:"last,omitempty"`   // oldest first
 }

@@ -75,6 +75,8 @@ func render(ctx context.Context, acct mail.Account, mb *store.Mailbox, c mail.Ch
 		err = v.bounce(ctx, acct, mb, c)
 	case mail.ThreadMerged:
 		v.note.Data.Object = v3.Merged{ID: c.Object, MergedID: c.Data.From, GrantID: acct.ID, Object: "thread"}
+	case mail.MessageOpened, mail.LinkClicked:
+		err = v.visit(ctx, acct, mb, c)
 	case mail.ThreadReplied:
 		err = v.reply(ctx, acct, mb, c)
 	case mail.SyncGap:
@@ -127,6 +129,22 @@ func (v *view) send(ctx context.Context, acct mail.Account, mb *store.Mailbox, c
 	}
 	o.To, o.Cc, o.Bcc, o.ReplyTo, o.Attachments, o.Send.Recipients = []mail.Address{}, []mail.Address{}, []mail.Address{}, []mail.Address{}, []v3.Attachment{}, []v3.SendTo{}
 	v.note.Data.Object = o
+	return nil
+}
+
+// visit tells that a message was opened or that a link of it was followed, with all that is known of such visits now.
+func (v *view) visit(ctx context.Context, acct mail.Account, mb *store.Mailbox, c mail.Change) error {
+	id := mail.MessageID(c.Object)
+	tracked, err := mb.Tracking(ctx, id)
+	if err != nil {
+		return err
+	}
+	seen, err := mb.Visits(ctx, id)
+	if err != nil {
+		return err
+	}
+	v.note.Source, v.note.Data.GrantID = v3.SourceTracks, acct.ID
+	v.note.Data.Object = v3.VisitedOf(acct.ID, acct.App, id, tracked[id], seen, c.Data.Link, c.Data.Count, c.At.Unix())
 	return nil
 }
 
@@ -263,6 +281,13 @@ func Sample(app mail.AppID, kind string, now time.Time) v3.Notification {
 	case "thread.replied":
 		n.Source, n.Data.GrantID = v3.SourceTracks, grant
 		n.Data.Object = v3.Replied{Object: "thread", GrantID: grant, ThreadID: "tSample", MessageID: "mSample", RootID: "mSent", ReplyToID: "mSent", Data: v3.ReplyData{Count: 1}, App: app, Timestamp: now.Unix()}
+	case "message.opened", "message.link_clicked":
+		n.Source, n.Data.GrantID = v3.SourceTracks, grant
+		how, seen, link := mail.Tracking{URLs: []string{"https://example.com/"}}, mail.Visits{Opens: 1, Last: []mail.Visit{{At: now}}}, 0
+		if kind == "message.link_clicked" {
+			seen, link = mail.Visits{Clicks: []int{1}, Last: []mail.Visit{{Link: 1, At: now}}}, 1
+		}
+		n.Data.Object = v3.VisitedOf(grant, app, "mSent", how, seen, link, 1, now.Unix())
 	case "folder.created", "folder.updated":
 		n.Data.Object = v3.FolderOf(mail.Folder{ID: "fSample", Name: "Sample"}, grant, 0)
 	default:

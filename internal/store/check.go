@@ -255,7 +255,7 @@ func (c *checker) replayChange(r *replay, ch mail.Change) error {
 		r.state = &ch.Data
 	case mail.SyncDone:
 		r.done = true
-	case mail.SyncGap, mail.MessageBounced, mail.ThreadReplied:
+	case mail.SyncGap, mail.MessageBounced, mail.ThreadReplied, mail.MessageOpened, mail.LinkClicked:
 	case mail.SendAccepted, mail.SendSucceeded, mail.SendNotDone, mail.SendStopped:
 		if was, known := r.sends[ch.Object]; known == (ch.Kind == mail.SendAccepted) && (known || !r.begun) || was.Ended() || was == mail.SendSent {
 			return c.bad("change %d is %v for send %s, which was %q at that time", ch.Seq, ch.Kind, ch.Object, was)

@@ -98,6 +98,11 @@ func (m *Mailbox) Enqueue(ctx context.Context, s mail.Send) (out mail.Send, crea
 
 // tellSend writes a change about a send, in the transaction that made it true.
 func (m *Mailbox) tellSend(ctx context.Context, t *tx, s mail.Send, kind mail.ChangeKind) (Result, error) {
+	return m.tell(ctx, t, kind, s.ID, mail.ChangeData{Send: s.State, Reason: s.Reason})
+}
+
+// tell writes a change that nothing of the mail server led to, in the transaction that made it true.
+func (m *Mailbox) tell(ctx context.Context, t *tx, kind mail.ChangeKind, object string, data mail.ChangeData) (Result, error) {
 	st, err := readState(ctx, t)
 	if err != nil {
 		return Result{}, err
@@ -106,7 +111,7 @@ func (m *Mailbox) tellSend(ctx context.Context, t *tx, s mail.Send, kind mail.Ch
 	if err != nil {
 		return Result{}, err
 	}
-	a.tell(kind, s.ID, mail.ChangeData{Send: s.State, Reason: s.Reason}, nil)
+	a.tell(kind, object, data, nil)
 	if err := a.writeChanges(); err != nil {
 		return Result{}, err
 	}
