@@ -22,7 +22,7 @@ type Config struct {
 	TLSCA          string        `name:"tls-ca" env:"POSTHORN_TLS_CA" help:"PEM file with certificate authorities to trust beside the system's."`
 	EventRetention time.Duration `name:"event-retention" env:"POSTHORN_EVENT_RETENTION" default:"720h" help:"How long events can be read and replayed, and deliveries are listed; at least 96h, so that a webhook can be away for a weekend."`
 	MoveGrace      time.Duration `name:"move-grace" env:"POSTHORN_MOVE_GRACE" default:"2m" help:"How long a message that has left a folder is looked for in the others before it counts as deleted; some programs move mail by deleting it first."`
-	PublicURL      string        `name:"public-url" env:"POSTHORN_PUBLIC_URL" help:"Where browsers reach this server, such as https://mail.example.com; needed behind a proxy that speaks TLS."`
+	PublicURL      string        `name:"public-url" env:"POSTHORN_PUBLIC_URL" help:"Where browsers and readers of tracked mail reach this server, such as https://mail.example.com; needed behind a proxy that speaks TLS."`
 	RateKey        int           `name:"rate-key" env:"POSTHORN_RATE_KEY" default:"20000" help:"Requests a second with one API key or access token, with bursts of twice as many; 0 is no limit."`
 	RateGrant      int           `name:"rate-grant" env:"POSTHORN_RATE_GRANT" default:"10000" help:"Requests a second about one grant; 0 is no limit."`
 	Trace          string        `name:"trace" env:"POSTHORN_TRACE" help:"Comma-separated grants whose IMAP conversation is written to DATA/trace, without passwords and mail."`
