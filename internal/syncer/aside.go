@@ -28,9 +28,13 @@ const (
 	cut = 8
 )
 
-// retryAside is when what is set aside is tried again, by the number of attempts.
-func retryAside(attempts int) time.Duration {
-	waits := []time.Duration{time.Hour, 6 * time.Hour, 24 * time.Hour}
+// retryAside is when what is set aside is tried again, by the number of attempts. What was only refused may be had in a minute;
+// what breaks connections or kills the process is left alone for longer.
+func retryAside(attempts int, harmless bool) time.Duration {
+	waits := []time.Duration{time.Minute, 5 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
+	if !harmless {
+		waits = waits[2:]
+	}
 	return waits[min(max(attempts-1, 0), len(waits)-1)]
 }
 
@@ -71,7 +75,7 @@ func (a *account) beginRun(ctx context.Context) error {
 			a.proofs.trouble(u.Folder, u.Reason, u.NextTry)
 		}
 		if placeOf(u).one() && u.Deaths >= maxDeaths && u.Reason == "" {
-			if err := a.setUnitAside(ctx, placeOf(u), "the server process died each time while the message was read"); err != nil {
+			if err := a.setUnitAside(ctx, placeOf(u), "the server process died each time while the message was read", false); err != nil {
 				return err
 			}
 		}
@@ -186,7 +190,7 @@ func (a *account) asideOf(f mail.Folder) (uids imap.UIDSet) {
 }
 
 // setUnitAside writes that a message, or a folder, is tried again only later.
-func (a *account) setUnitAside(ctx context.Context, p place, reason string) error {
+func (a *account) setUnitAside(ctx context.Context, p place, reason string, harmless bool) error {
 	now := a.e.o.Now()
 	u := a.units.kept[p]
 	u.Folder, u.UIDValidity, u.First, u.Last = p.folder, p.uidvalidity, p.first, p.last
@@ -194,7 +198,7 @@ func (a *account) setUnitAside(ctx context.Context, p place, reason string) erro
 		u.Since = now
 	}
 	u.Attempts++
-	u.UnderWay, u.Deaths, u.Reason, u.NextTry = false, 0, reason, now.Add(retryAside(u.Attempts))
+	u.UnderWay, u.Deaths, u.Reason, u.NextTry = false, 0, reason, now.Add(retryAside(u.Attempts, harmless))
 	if err := a.mbox.PutUnit(ctx, u); err != nil {
 		return fmt.Errorf("set aside: %w", err)
 	}
@@ -325,7 +329,7 @@ func (a *account) storeGroup(ctx context.Context, s *session, f mail.Folder, lis
 		return err
 	case p.one():
 		a.units.mu.Lock()
-		err := a.setUnitAside(ctx, p, "the server refused to send the message's header")
+		err := a.setUnitAside(ctx, p, "the server refused to send the message's header", true)
 		a.units.mu.Unlock()
 		if err != nil {
 			return err
@@ -353,7 +357,7 @@ func (a *account) struck(ctx context.Context, p place, cause error) error {
 	defer a.units.mu.Unlock()
 	a.units.strikes[p]++
 	if p.one() && a.units.strikes[p] >= maxStrikes {
-		if err := a.setUnitAside(ctx, p, "the connection broke each time at this message"); err != nil {
+		if err := a.setUnitAside(ctx, p, "the connection broke each time at this message", false); err != nil {
 			return err
 		}
 	}
@@ -380,7 +384,7 @@ func (a *account) cannotOpen(ctx context.Context, s *session, f mail.Folder, cau
 	if p.backoff.failures >= maxStrikes {
 		at := place{folder: f.ID}
 		a.units.mu.Lock()
-		err := a.setUnitAside(ctx, at, reason)
+		err := a.setUnitAside(ctx, at, reason, false)
 		p.until = a.units.kept[at].NextTry
 		a.units.mu.Unlock()
 		if err != nil {
@@ -435,7 +439,7 @@ func (a *account) blame(ctx context.Context) error {
 		u.Deaths++
 		a.units.kept[p] = u
 		if p.one() && u.Deaths >= maxDeaths {
-			if err := a.setUnitAside(ctx, p, "an internal error stopped the sync each time while the message was read"); err != nil {
+			if err := a.setUnitAside(ctx, p, "an internal error stopped the sync each time while the message was read", false); err != nil {
 				return err
 			}
 		} else if err := a.mbox.PutUnit(ctx, u); err != nil {

@@ -26,8 +26,6 @@ const (
 	bodiesLinger = 250 * time.Millisecond
 	// secondConnection is from how many missing bodies on a further connection is worth its login.
 	secondConnection = 1000
-	// retryQuarantined is when the bytes of a set-aside message are asked for again.
-	retryQuarantined = 6 * time.Hour
 )
 
 // bodies fetches what is listed but not held, newest first, for the time of one slice. It tells whether another slice may
@@ -281,7 +279,7 @@ func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([
 			}
 			reason = "the server refused to send the message"
 		}
-		if err := a.setAside(ctx, u, uid, reason); err != nil {
+		if err := a.setAside(ctx, u, uid, reason, true); err != nil {
 			return err
 		}
 	}
@@ -306,16 +304,20 @@ func (a *account) strike(ctx context.Context, u unit, got imap.UIDSet, cause err
 		}
 		a.strikesMu.Unlock()
 		if out {
-			return errors.Join(cause, a.setAside(ctx, u, uid, "the connection broke each time at this message"))
+			return errors.Join(cause, a.setAside(ctx, u, uid, "the connection broke each time at this message", false))
 		}
 		break
 	}
 	return cause
 }
 
-func (a *account) setAside(ctx context.Context, u unit, uid uint32, reason string) error {
+func (a *account) setAside(ctx context.Context, u unit, uid uint32, reason string, harmless bool) error {
 	ref := store.PlacementRef{Folder: u.folder.ID, UIDValidity: u.folder.UIDValidity, UID: mail.UID(uid)}
+	a.strikesMu.Lock()
+	a.refusals[ref]++
+	next := a.e.o.Now().Add(retryAside(a.refusals[ref], harmless))
+	a.strikesMu.Unlock()
 	a.log.Warn("message set aside", "op", "bodies", "folder", u.folder.ID, "uid", uid, "reason", reason)
-	_, err := a.mbox.Apply(ctx, store.Batch{Term: a.term, Origin: mail.OriginLive, Quarantine: []store.Trouble{{PlacementRef: ref, Reason: reason, NextTry: a.e.o.Now().Add(retryQuarantined)}}})
+	_, err := a.mbox.Apply(ctx, store.Batch{Term: a.term, Origin: mail.OriginLive, Quarantine: []store.Trouble{{PlacementRef: ref, Reason: reason, NextTry: next}}})
 	return err
 }
