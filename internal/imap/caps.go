@@ -42,10 +42,11 @@ const maxCaps = 1000
 
 func parseCaps(text string) Caps {
 	c := Caps{map[string]struct{}{}}
-	for _, f := range strings.Fields(text) {
-		if len(c.m) < maxCaps {
-			c.m[strings.ToUpper(f)] = struct{}{}
+	for f := range strings.FieldsSeq(text) {
+		if len(c.m) == maxCaps {
+			break
 		}
+		c.m[strings.ToUpper(f)] = struct{}{}
 	}
 	return c
 }

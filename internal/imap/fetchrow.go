@@ -245,8 +245,11 @@ func (s *Session) readFlags(p *parser) ([]string, error) {
 		return flags, nil
 	}
 	flags := []string{}
-	for _, f := range bytes.Fields(text) {
-		if !isNIL(f) && len(flags) < maxFlags {
+	for f := range bytes.FieldsSeq(text) {
+		if len(flags) == maxFlags {
+			break
+		}
+		if !isNIL(f) {
 			flags = append(flags, string(f))
 		}
 	}

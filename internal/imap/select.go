@@ -122,9 +122,10 @@ func (d *Selected) code(st status) bool {
 	case "PERMANENTFLAGS":
 		d.PermanentFlags = nil
 		for f := range strings.FieldsSeq(strings.Trim(st.arg, "()")) {
-			if len(d.PermanentFlags) < maxFlags {
-				d.PermanentFlags = append(d.PermanentFlags, f)
+			if len(d.PermanentFlags) == maxFlags {
+				break
 			}
+			d.PermanentFlags = append(d.PermanentFlags, f)
 		}
 	case "MAILBOXID":
 		d.MailboxID = validID(strings.Trim(st.arg, "()"))
