@@ -34,6 +34,8 @@ type options struct {
 	clients  bool
 	load     bool
 	noChange bool
+	search   bool
+	notmuch  bool
 	env      []string
 }
 
@@ -51,6 +53,8 @@ func main() {
 	flag.BoolVar(&o.clients, "clients", false, "our IMAP client beside others, instead: needs modules that the program does not")
 	flag.BoolVar(&o.load, "load", false, "the API under 1, 16 and 64 clients, instead")
 	flag.BoolVar(&o.noChange, "nochange", false, "what a mailbox costs in which nothing happens, instead")
+	flag.BoolVar(&o.search, "search", false, "searches beside Dovecot's and notmuch's, instead: -requests of each kind")
+	flag.BoolVar(&o.notmuch, "notmuch", true, "with -search: notmuch too, which indexes some hundred messages a second")
 	flag.Func("env", "NAME=value for the program; may be repeated", func(v string) error { o.env = append(o.env, v); return nil })
 	flag.BoolVar(&o.events, "events", false, "how soon and how many webhooks go out, instead: -n is the size of the mailbox, -requests how many messages arrive")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the sync, with -load of the requests")
@@ -65,6 +69,8 @@ func main() {
 		measure = load
 	case o.noChange:
 		measure = noChange
+	case o.search:
+		measure = searches
 	}
 	if err := measure(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
