@@ -36,6 +36,8 @@ type options struct {
 	noChange bool
 	search   bool
 	notmuch  bool
+	mime     bool
+	million  bool
 	env      []string
 }
 
@@ -55,6 +57,8 @@ func main() {
 	flag.BoolVar(&o.noChange, "nochange", false, "what a mailbox costs in which nothing happens, instead")
 	flag.BoolVar(&o.search, "search", false, "searches beside Dovecot's and notmuch's, instead: -requests of each kind")
 	flag.BoolVar(&o.notmuch, "notmuch", true, "with -search: notmuch too, which indexes some hundred messages a second")
+	flag.BoolVar(&o.mime, "mime", false, "reading messages beside enmime and go-message, instead: needs modules that the program does not")
+	flag.BoolVar(&o.million, "million", false, "storing, threading, indexing and searching a million messages, without a mail server, instead")
 	flag.Func("env", "NAME=value for the program; may be repeated", func(v string) error { o.env = append(o.env, v); return nil })
 	flag.BoolVar(&o.events, "events", false, "how soon and how many webhooks go out, instead: -n is the size of the mailbox, -requests how many messages arrive")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the sync, with -load of the requests")
@@ -71,6 +75,10 @@ func main() {
 		measure = noChange
 	case o.search:
 		measure = searches
+	case o.mime:
+		measure = goRun("test/bench/mime", "test", "-run", "Table", "-v", ".", "-args", "-table", "2s")
+	case o.million:
+		measure = goRun("internal/store", "test", "-v", "-timeout", "2h", "-run", "-", "-bench", "Many/sqlite", "-benchtime", "200x", ".")
 	}
 	if err := measure(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -167,9 +175,16 @@ func run(ctx context.Context, o options) error {
 
 // clients runs the comparison in test/bench/imap, a module of its own.
 func clients(ctx context.Context, o options) error {
-	cmd := exec.CommandContext(ctx, "go", "run", ".", "-n", strconv.Itoa(o.n), "-rounds", strconv.Itoa(o.rounds))
-	cmd.Dir, cmd.Stdout, cmd.Stderr = "test/bench/imap", os.Stdout, os.Stderr
-	return cmd.Run()
+	return goRun("test/bench/imap", "run", ".", "-n", strconv.Itoa(o.n), "-rounds", strconv.Itoa(o.rounds))(ctx, o)
+}
+
+// goRun runs the go command in a folder.
+func goRun(dir string, args ...string) func(context.Context, options) error {
+	return func(ctx context.Context, _ options) error {
+		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stdout, os.Stderr
+		return cmd.Run()
+	}
 }
 
 // listFolders reads the folder names off a Maildir++.
