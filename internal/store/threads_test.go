@@ -1,9 +1,11 @@
 package store
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -206,4 +208,106 @@ func TestThreadsAsPeopleSeeThem(t *testing.T) {
 			}
 		}
 	})
+}
+
+var threadSets = flag.Int("sets", 60, "random sets of messages of TestThreadsOfRandomSets")
+
+// Small random sets of messages, with every kind of tie between them: two mailboxes that get each set in orders and batches of their
+// own make the same threads of it, and the ids that either gave name them in both.
+func TestThreadsOfRandomSets(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		sets := *threadSets
+		if p.name == "postgres" {
+			sets = min(sets, sets/6+5)
+		}
+		rng := rand.New(rand.NewPCG(8, 9))
+		boxes := []*box{newBox(t, p), newBox(t, newPlace(t, p.name))}
+		for _, b := range boxes {
+			b.folders("INBOX")
+		}
+		several, merged := 0, 0
+		for set := range sets {
+			list := randomLetters(rng, set)
+			ids := make([][]mail.MessageID, len(boxes))
+			threads := make([][]mail.ThreadID, len(boxes))
+			given := map[mail.ThreadID]bool{} // at any time
+			for k, b := range boxes {
+				from := b.seq()
+				ids[k] = make([]mail.MessageID, len(list))
+				for chunk := range slices.Chunk(rng.Perm(len(list)), 1+rng.IntN(len(list))) {
+					var batch Batch
+					for _, i := range chunk {
+						batch.New = append(batch.New, b.held(ref("INBOX", mail.UID(set*100+i+1)), list[i]))
+					}
+					for r, id := range b.do(batch).IDs {
+						i := int(r.UID) - set*100 - 1
+						ids[k][i] = id
+						given[b.get(id).Thread] = true
+					}
+				}
+				for _, id := range ids[k] {
+					threads[k] = append(threads[k], b.get(id).Thread)
+				}
+				for _, l := range b.log(from) {
+					if strings.HasPrefix(l, "thread.merged") {
+						merged++
+					}
+				}
+			}
+			for i := range list {
+				for j := range i {
+					one, two := threads[0][i] == threads[0][j], threads[1][i] == threads[1][j]
+					if one != two {
+						t.Fatalf("set %d: %+v and %+v are in one thread in one order and not in another", set, list[i], list[j])
+					}
+					if one {
+						several++
+					}
+				}
+			}
+			for id := range given { // also of threads that were taken apart since: it goes with one of the parts
+				var names []int
+				for k, b := range boxes {
+					th, err := b.Thread(t.Context(), id)
+					if err != nil {
+						t.Fatalf("set %d: the id %s: %v", set, id, err)
+					}
+					names = append(names, slices.Index(threads[k], th.ID))
+				}
+				if names[0] < 0 || names[0] != names[1] {
+					t.Fatalf("set %d: the id %s names the threads of letters %v", set, id, names)
+				}
+			}
+		}
+		for _, b := range boxes {
+			b.ok()
+		}
+		if several < sets || merged < sets/4 {
+			t.Errorf("%d pairs in one thread and %d merges in %d sets: they prove little", several, merged, sets)
+		}
+	})
+}
+
+// randomLetters makes up to a dozen letters that have nothing in common with those of other sets.
+func randomLetters(rng *rand.Rand, set int) []letter {
+	id := func() string { return fmt.Sprintf("s%d-%d", set, rng.IntN(9)) }
+	person := func() string { return fmt.Sprintf("p%d.%d@example.com", set, rng.IntN(3)) }
+	var list []letter
+	for range 3 + rng.IntN(10) {
+		topic := fmt.Sprintf("topic%d%c", set, 'a'+rune(rng.IntN(2)))
+		l := letter{id: id(), from: person(), to: person(), day: rng.IntN(200), sec: rng.IntN(60), body: fmt.Sprint("text ", rng.Uint32()),
+			subject: []string{topic, "Re: " + topic, "Re: " + topic, "Fwd: " + topic, "[list] AW: " + topic, "", "new (was: " + topic + ")"}[rng.IntN(7)]}
+		switch rng.IntN(5) {
+		case 0:
+			l.id = "" // no Message-ID
+		case 1, 2:
+			l.reply = id()
+		case 3:
+			for range 1 + rng.IntN(3) {
+				l.refs = append(l.refs, id())
+			}
+		}
+		list = append(list, l)
+	}
+	return list
 }
