@@ -44,7 +44,7 @@ generated:
 fast: ## unit tests only, under a minute
 	$(GO) test -short ./internal/... ./cmd/...
 
-bench: servers build ## measure beside the raw floor on a private Dovecot; arguments by BENCHARGS, e.g. '-n 2000 -rounds 1' '-events -n 2000', '-search', '-mime' or '-million'
+bench: servers build ## measure beside the raw floor on a private Dovecot; arguments by BENCHARGS, e.g. '-n 2000 -rounds 1', '-events -n 2000', '-search', '-mime' or '-million'
 	$(GO) run ./test/bench -posthorn bin/posthorn $(BENCHARGS)
 
 soak: servers ## crash and live tests over and over (SOAK=50 times, SOAKKILLS=330 kills), then chaos on 20 mailboxes (SOAKTIME=30m)

@@ -204,6 +204,7 @@ func (a *applier) union(x, y *threadRow) *threadRow {
 		x, y = y, x
 	}
 	y.into = x
+	x.recount = x.recount || y.recount
 	if y.stored {
 		x.grew = true
 		a.merges = append(a.merges, merge{from: y})

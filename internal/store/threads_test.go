@@ -210,6 +210,28 @@ func TestThreadsAsPeopleSeeThem(t *testing.T) {
 	})
 }
 
+// A thread is taken apart, since another message claims the Message-ID that held it together, and what remains of it becomes part
+// of an older one, all at once: then the newest message of that is not the one that left.
+func TestThreadApartAndMerged(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		b.do(Batch{New: []NewMessage{
+			b.held(ref("INBOX", 1), letter{id: "b", subject: "One", day: 0}), b.held(ref("INBOX", 2), letter{id: "x", subject: "One", day: 1}),
+			b.held(ref("INBOX", 3), letter{id: "r", subject: "Re: Other", reply: "x", day: 9}),
+		}})
+		r := b.do(Batch{New: []NewMessage{
+			b.held(ref("INBOX", 4), letter{id: "x", subject: "Two", day: 2}), b.held(ref("INBOX", 5), letter{id: "g", subject: "Re: One", refs: []string{"b", "x"}, day: 3}),
+		}})
+		bridge := b.get(r.IDs[ref("INBOX", 5)])
+		th, err := b.Thread(t.Context(), bridge.Thread)
+		if err != nil || len(th.Messages) != 3 || th.Latest != bridge.ID || th.Row != bridge.Row {
+			t.Errorf("%+v, %v; the newest is %s in row %d", th, err, bridge.ID, bridge.Row)
+		}
+		b.ok()
+	})
+}
+
 var threadSets = flag.Int("sets", 60, "random sets of messages of TestThreadsOfRandomSets")
 
 // Small random sets of messages, with every kind of tie between them: two mailboxes that get each set in orders and batches of their
@@ -220,13 +242,13 @@ func TestThreadsOfRandomSets(t *testing.T) {
 		if p.name == "postgres" {
 			sets = min(sets, sets/6+5)
 		}
-		rng := rand.New(rand.NewPCG(8, 9))
 		boxes := []*box{newBox(t, p), newBox(t, newPlace(t, p.name))}
 		for _, b := range boxes {
 			b.folders("INBOX")
 		}
 		several, merged := 0, 0
 		for set := range sets {
+			rng := rand.New(rand.NewPCG(8, uint64(set)))
 			list := randomLetters(rng, set)
 			ids := make([][]mail.MessageID, len(boxes))
 			threads := make([][]mail.ThreadID, len(boxes))
@@ -296,7 +318,7 @@ func randomLetters(rng *rand.Rand, set int) []letter {
 	for range 3 + rng.IntN(10) {
 		topic := fmt.Sprintf("topic%d%c", set, 'a'+rune(rng.IntN(2)))
 		l := letter{id: id(), from: person(), to: person(), day: rng.IntN(200), sec: rng.IntN(60), body: fmt.Sprint("text ", rng.Uint32()),
-			subject: []string{topic, "Re: " + topic, "Re: " + topic, "Fwd: " + topic, "[list] AW: " + topic, "", "new (was: " + topic + ")"}[rng.IntN(7)]}
+			subject: []string{topic, "Re: " + topic, "Re: " + topic, "Fwd: " + topic, "[list] AW: " + topic, "", fmt.Sprintf("new%d (was: %s)", set, topic)}[rng.IntN(7)]}
 		switch rng.IntN(5) {
 		case 0:
 			l.id = "" // no Message-ID
