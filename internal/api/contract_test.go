@@ -203,3 +203,29 @@ func TestEverythingIsJSON(t *testing.T) {
 		t.Errorf("%d %v", status, out)
 	}
 }
+
+// TestListsNotModified: a list that is asked for again and has not changed is not sent again.
+func TestListsNotModified(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.account("ann@example.test")
+	for i := range 3 {
+		m.deliver(letter{raw: plain(fmt.Sprint("p", i), "alice@example.test", fmt.Sprint("subject ", i), "x"), at: int64(1700001000 + i)})
+	}
+	for _, path := range []string{m.base + "/messages?limit=2", m.base + "/threads", m.base + "/folders", m.base + "/drafts", m.base + "/messages/schedules", "/v3/webhooks", "/v3/applications/redirect-uris"} {
+		first := m.get(path, nil)
+		tag := first.Header().Get("ETag")
+		if a := m.do("GET", path, "If-None-Match", tag); tag == "" || a.Code != http.StatusNotModified || a.Body.Len() != 0 {
+			t.Errorf("%s: %q %d %s", path, tag, a.Code, a.Body)
+		}
+		if a := m.do("GET", path, "If-None-Match", `W/"other"`); a.Code != 200 || a.Header().Get("ETag") != tag {
+			t.Errorf("%s: %d %s", path, a.Code, a.Header().Get("ETag"))
+		}
+	}
+	path := m.base + "/messages?limit=3"
+	tag := m.get(path, nil).Header().Get("ETag")
+	m.apply(store.Batch{Origin: mail.OriginLive, Flags: []store.FlagUpdate{{PlacementRef: store.PlacementRef{Folder: m.inbox, UIDValidity: 1, UID: 1}, Flags: mail.FlagSeen}}})
+	if a := m.do("GET", path, "If-None-Match", tag); a.Code != 200 {
+		t.Errorf("after a flag was set: %d", a.Code)
+	}
+}

@@ -20,29 +20,32 @@ const keepBuffer = 1 << 20
 
 // one answers with a single object.
 func (c *call) one(status int, sel v3.Select, data any) error {
-	return c.envelope(status, sel, data, "")
+	return c.envelope(status, sel, data)
 }
 
 // tagged answers with a single object that can be asked for again: 304 if the caller has it already (RFC 9110 13.1.2).
-func (c *call) tagged(sel v3.Select, data any) error {
+func (c *call) tagged(sel v3.Select, data any) error { return c.told(sel, data, "") }
+
+func (c *call) told(sel v3.Select, data any, next string) error {
 	b := c.buffer()
 	defer c.release(b)
+	b.WriteString(`{"request_id":"` + c.id + `","data":`)
+	from := b.Len()
 	if err := sel.Encode(b, data); err != nil {
 		return err
 	}
-	tag := tagFor(b.Bytes())
+	if next != "" {
+		b.WriteString(`,"next_cursor":"` + next + `"`)
+	}
+	tag := tagFor(b.Bytes()[from:])
+	b.WriteByte('}')
 	c.Header().Set("ETag", tag)
 	c.Header().Set("Cache-Control", "private, no-cache")
 	if matches(c.r.Header.Values("If-None-Match"), tag) {
 		c.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	c.send(http.StatusOK, func(out *bytes.Buffer) error {
-		out.WriteString(`{"request_id":"` + c.id + `","data":`)
-		out.Write(b.Bytes())
-		out.WriteByte('}')
-		return nil
-	})
+	c.write(http.StatusOK, b)
 	return nil
 }
 
@@ -74,9 +77,12 @@ func matches(headers []string, tag string) bool {
 	return false
 }
 
-// page answers with a list.
+// page answers with a list, which can be asked for again if it was asked for by GET.
 func (c *call) page(sel v3.Select, data any, next string) error {
-	return c.envelope(http.StatusOK, sel, data, next)
+	if c.r.Method == http.MethodGet || c.r.Method == http.MethodHead {
+		return c.told(sel, data, next)
+	}
+	return c.envelope(http.StatusOK, sel, data)
 }
 
 // done answers where there is nothing to say but that it was done.
@@ -85,14 +91,11 @@ func (c *call) done() error {
 	return nil
 }
 
-func (c *call) envelope(status int, sel v3.Select, data any, next string) error {
+func (c *call) envelope(status int, sel v3.Select, data any) error {
 	c.send(status, func(b *bytes.Buffer) error {
 		b.WriteString(`{"request_id":"` + c.id + `","data":`)
 		if err := sel.Encode(b, data); err != nil {
 			return err
-		}
-		if next != "" {
-			b.WriteString(`,"next_cursor":"` + next + `"`)
 		}
 		b.WriteByte('}')
 		return nil
@@ -111,6 +114,10 @@ func (c *call) send(status int, write func(*bytes.Buffer) error) {
 		status = http.StatusInternalServerError
 		b.WriteString(`{"request_id":"` + c.id + `","error":{"type":"` + v3.TypeUnexpected + `","message":"unexpected error"}}`)
 	}
+	c.write(status, b)
+}
+
+func (c *call) write(status int, b *bytes.Buffer) {
 	if c.keep != nil {
 		c.keep(status, b.Bytes())
 	}
