@@ -90,6 +90,7 @@ func (a *account) beginRun(ctx context.Context) error {
 func (a *account) survived(ctx context.Context) error {
 	a.units.mu.Lock()
 	defer a.units.mu.Unlock()
+	clear(a.units.strikes)
 	if !a.units.writing {
 		return nil
 	}
@@ -460,6 +461,10 @@ func (a *account) forgetUnits(ctx context.Context) error {
 	for _, f := range folders {
 		generation[f.ID] = f.UIDValidity
 	}
+	a.strikesMu.Lock()
+	clear(a.strikes)
+	clear(a.refusals)
+	a.strikesMu.Unlock()
 	a.units.mu.Lock()
 	defer a.units.mu.Unlock()
 	for p, u := range a.units.kept {
