@@ -28,44 +28,26 @@ func TestChaos(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
 	s := serve(t, binary.Options{})
-	type mailbox struct {
-		user, grant string
-		proxy       *faultnet.Proxy
-		session     *realsrv.Session
-	}
-	boxes := make([]*mailbox, accounts)
+	boxes := make([]*chaosBox, accounts)
 	folders := []string{"INBOX", "Archive", "Sent", "Kunden/Süd"}
 	for i := range boxes {
-		b := &mailbox{user: fmt.Sprintf("user%d@example.com", i)}
+		b := &chaosBox{user: fmt.Sprintf("user%d@example.com", i)}
 		fill(t, d, b.user, fresh)
 		b.session = d.Login(t, b.user)
-		b.proxy = faultnet.Start(t, d.Addr, faults(r))
+		b.proxy = faultnet.Start(t, d.Addr, "")
 		boxes[i] = b
-	}
-	join := func() {
-		for _, b := range boxes {
-			if _, err := s.Connect(within(t, 2*time.Minute), binary.IMAP(b.proxy.Addr, b.user, d.Password)); err != nil {
-				t.Logf("connect %s: %v", b.user, err) // its proof of the login met a fault
-				continue
-			}
-		}
-	}
-	for len(grants(t, s)) < accounts {
-		join()
-	}
-	for _, g := range grants(t, s) {
-		for _, b := range boxes {
-			if b.user == g.Email {
-				b.grant = g.ID
-			}
-		}
+		b.connect(t, s, d)
+		b.proxy.Turn(t, faults(r))
 	}
 	var first, last process
 	steps := 0
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
 	for began := time.Now(); time.Since(began) < long; steps++ {
+		<-pace.C
 		b := boxes[r.IntN(len(boxes))]
 		change(b.session, r, folders, steps+1)
-		if steps%500 == 0 {
+		if steps%200 == 0 {
 			p := measure(t, s)
 			t.Logf("%v, %d changes: %v", time.Since(began).Round(time.Second), steps, p)
 			if last = p; time.Since(began) < long/3 {
@@ -75,12 +57,8 @@ func TestChaos(t *testing.T) {
 	}
 	for _, b := range boxes {
 		b.session.Close()
-		b.proxy.Calm()
-	}
-	for _, b := range boxes { // no need to wait for the backoff
-		if _, err := s.Connect(within(t, 2*time.Minute), binary.IMAP(b.proxy.Addr, b.user, d.Password)); err != nil {
-			t.Fatal(err)
-		}
+		b.proxy.Turn(t, "")
+		b.connect(t, s, d) // no need to wait for the backoff
 	}
 	for _, b := range boxes {
 		out, err := "", error(nil)
@@ -104,10 +82,27 @@ func TestChaos(t *testing.T) {
 	check(t, s)
 }
 
+// chaosBox is one mailbox, which the server reaches through a proxy.
+type chaosBox struct {
+	user, grant string
+	proxy       *faultnet.Proxy
+	session     *realsrv.Session
+}
+
+// connect makes the mailbox a grant, or logs in anew.
+func (b *chaosBox) connect(t *testing.T, s *binary.Server, d *realsrv.Dovecot) {
+	t.Helper()
+	g, err := s.Connect(within(t, 2*time.Minute), binary.IMAP(b.proxy.Addr, b.user, d.Password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.grant = g.ID
+}
+
 // faults are rules for the first connections of a mailbox: most of them break somewhere.
 func faults(r *rand.Rand) string {
 	var rules strings.Builder
-	for conn := 2; conn < 400; conn++ { // the first one connects it
+	for conn := 1; conn < 400; conn++ {
 		at := 200 + r.IntN(40_000)
 		switch r.IntN(8) {
 		case 0, 1, 2:
@@ -121,15 +116,6 @@ func faults(r *rand.Rand) string {
 		}
 	}
 	return rules.String()
-}
-
-func grants(t *testing.T, s *binary.Server) []binary.Grant {
-	t.Helper()
-	list, err := s.Grants(within(t, time.Minute))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return list
 }
 
 // process is how big the server process is.

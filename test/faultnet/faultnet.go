@@ -83,11 +83,16 @@ func (p *Proxy) Close() {
 	p.wg.Wait()
 }
 
-// Calm ends all connections, and no rule holds for later ones.
-func (p *Proxy) Calm() {
+// Turn ends all connections. Other rules hold for those that follow, which are counted from 1 again.
+func (p *Proxy) Turn(tb testing.TB, rules string) {
+	tb.Helper()
+	parsed, err := parse(rules)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rules = nil
+	p.rules, p.n = parsed, 0
 	for c := range p.conns {
 		_ = c.Close()
 	}
@@ -99,7 +104,10 @@ func (p *Proxy) serve() {
 		if err != nil {
 			return
 		}
+		p.mu.Lock()
 		p.n++
+		n := p.n
+		p.mu.Unlock()
 		server, err := net.Dial("tcp", p.to)
 		if err != nil {
 			_ = client.Close()
@@ -109,7 +117,6 @@ func (p *Proxy) serve() {
 			return
 		}
 		both := func() { p.drop(client, server) }
-		n := p.n
 		p.wg.Go(func() { p.pass(server, client, p.rulesFor("client", n), both) })
 		p.wg.Go(func() { p.pass(client, server, p.rulesFor("server", n), both) })
 	}
