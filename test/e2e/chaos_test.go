@@ -1,8 +1,8 @@
 package e2e
 
 import (
-	"bufio"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -129,8 +129,8 @@ func (p *process) peak(o process) {
 	p.rss, p.goroutines, p.fds = max(p.rss, o.rss), max(p.goroutines, o.goroutines), max(p.fds, o.fds)
 }
 
-// measure reads the metrics.
-func measure(t *testing.T, s *binary.Server) (p process) {
+// scrape reads the metrics.
+func scrape(t *testing.T, s *binary.Server) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(within(t, time.Minute), http.MethodGet, s.Admin+"/metrics", nil)
 	if err != nil {
@@ -141,8 +141,18 @@ func measure(t *testing.T, s *binary.Server) (p process) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	for sc := bufio.NewScanner(resp.Body); sc.Scan(); {
-		name, value, _ := strings.Cut(sc.Text(), " ")
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// measure reads of the metrics how big the process is.
+func measure(t *testing.T, s *binary.Server) (p process) {
+	t.Helper()
+	for line := range strings.Lines(scrape(t, s)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		n, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			continue

@@ -22,6 +22,25 @@ func TestVerify(t *testing.T) {
 		if err != nil || !strings.HasPrefix(out, "equal: ") || !strings.Contains(out, " 60 messages") {
 			t.Fatalf("beside the server: %v\n%s", err, out)
 		}
+		metrics := scrape(t, s)
+		for _, want := range []string{`posthorn_imap_connections{provider="other"} `, `posthorn_imap_logins_total{ok="true",provider="other"} `, `posthorn_imap_bytes_total{direction="received",provider="other"} `,
+			`posthorn_accounts{state="live"} 1`, `posthorn_accounts_freshness_seconds_count 1`, `posthorn_account_freshness_seconds{account="` + g.ID + `"} `, `posthorn_event_latency_seconds_count `, `posthorn_quarantined 0`} {
+			if !strings.Contains(metrics, "\n"+want) {
+				t.Errorf("no metric %q", want)
+			}
+		}
+		var fresh struct {
+			Data struct {
+				FreshAt int64 `json:"fresh_at"`
+				Folders []struct {
+					FreshAt   int64 `json:"fresh_at"`
+					AuditedAt int64 `json:"audited_at"`
+				}
+			}
+		}
+		if err := s.Get(t.Context(), "/v3/grants/"+g.ID+"/freshness", &fresh); err != nil || fresh.Data.FreshAt == 0 || len(fresh.Data.Folders) == 0 || fresh.Data.Folders[0].FreshAt == 0 || fresh.Data.Folders[0].AuditedAt == 0 {
+			t.Errorf("%+v, %v", fresh, err)
+		}
 		if err := s.Stop(within(t, 30*time.Second)); err != nil {
 			t.Fatal(err)
 		}
