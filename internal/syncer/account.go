@@ -89,7 +89,7 @@ func newAccount(e *Engine, id mail.AccountID, cancel context.CancelFunc) *accoun
 	return &account{
 		e: e, id: id, log: e.o.Log.With("account", id), cancel: cancel,
 		stopped: make(chan struct{}), again: make(chan struct{}, 1),
-		status: status{now: e.o.Now}, units: units{kept: map[place]store.Unit{}, strikes: map[place]int{}}, ladder: newLadder(),
+		status: status{now: e.o.Now}, units: units{kept: map[place]store.Unit{}, strikes: map[place]int{}, last: map[place]bool{}}, ladder: newLadder(),
 		losses: map[mail.FolderID]loss{}, parked: map[mail.FolderID]parking{}, hidden: map[mail.FolderID]int{}, strikes: map[store.PlacementRef]int{}, refusals: map[store.PlacementRef]int{},
 		expected: map[mail.FolderID]imap.UIDSet{}, waiters: map[string]chan struct{}{},
 		news: make(chan struct{}, 1), ops: make(chan struct{}, 1),

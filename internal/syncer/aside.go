@@ -23,9 +23,14 @@ const (
 	maxStrikes = 3
 	// maxDeaths is how often the process may die while a message alone is under way. Two deaths came before: one that nobody
 	// had written down, and one of the batch that it was in.
-	maxDeaths = 2
+	maxDeaths = 1
 	// cut is into how many pieces a batch that fails is cut.
 	cut = 8
+)
+
+const (
+	reasonDied     = "the server process died each time while the message was read"
+	reasonPanicked = "an internal error stopped the sync each time while the message was read"
 )
 
 // retryAside is when what is set aside is tried again, by the number of attempts. What was only refused may be had in a minute;
@@ -53,8 +58,9 @@ func (p place) one() bool { return p.first == p.last }
 type units struct {
 	mu      sync.Mutex
 	kept    map[place]store.Unit
-	writing bool          // the process has died: units are written down before they are begun
-	strikes map[place]int // how often in a row a connection broke there
+	writing bool           // the process has died: units are written down before they are begun
+	strikes map[place]int  // how often in a row a connection broke there
+	last    map[place]bool // set aside, and tried once more now that all else is done
 }
 
 // beginRun reads what the last run left, and sets aside the messages at which the process died too often.
@@ -74,8 +80,8 @@ func (a *account) beginRun(ctx context.Context) error {
 			a.parked[u.Folder] = parking{backoff: backoff{failures: u.Attempts}, until: u.NextTry}
 			a.proofs.trouble(u.Folder, u.Reason, u.NextTry)
 		}
-		if placeOf(u).one() && u.Deaths >= maxDeaths && u.Reason == "" {
-			if err := a.setUnitAside(ctx, placeOf(u), "the server process died each time while the message was read", false); err != nil {
+		if placeOf(u).one() && u.Deaths >= maxDeaths {
+			if err := a.setUnitAside(ctx, placeOf(u), reasonDied, false); err != nil {
 				return err
 			}
 		}
@@ -106,6 +112,25 @@ func (a *account) survived(ctx context.Context) error {
 	return nil
 }
 
+// lastTry lets the messages that were under way when the process died be tried once more, each alone, now that all else is
+// done: the process may have died of something else. It tells whether there are such. One that it dies of again waits.
+func (a *account) lastTry(ctx context.Context) (bool, error) {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	var due []store.Trouble
+	for p, u := range a.units.kept {
+		if (u.Reason == reasonDied || u.Reason == reasonPanicked) && u.Attempts == 1 && !a.units.last[p] {
+			a.units.last[p] = true
+			due = append(due, store.Trouble{PlacementRef: store.PlacementRef{Folder: p.folder, UIDValidity: p.uidvalidity, UID: p.first}, Reason: u.Reason, NextTry: a.e.o.Now()})
+		}
+	}
+	if len(due) == 0 {
+		return false, nil
+	}
+	a.units.writing = true
+	return true, a.apply(ctx, store.Batch{Origin: mail.OriginLive, Quarantine: due})
+}
+
 // begin notes that work on messages begins, if the process has died before; end must be called when it has ended, well or not.
 func (a *account) begin(ctx context.Context, f mail.Folder, uids imap.UIDSet) (end func(), err error) {
 	a.units.mu.Lock()
@@ -127,7 +152,14 @@ func (a *account) begin(ctx context.Context, f mail.Folder, uids imap.UIDSet) (e
 		a.units.mu.Lock()
 		defer a.units.mu.Unlock()
 		u, ok := a.units.kept[p]
-		if !ok || u.Reason != "" {
+		if !ok || !u.UnderWay {
+			return
+		}
+		if u.UnderWay = false; u.Reason != "" {
+			a.units.kept[p] = u
+			if err := a.mbox.PutUnit(context.WithoutCancel(ctx), u); err != nil {
+				a.log.Warn("a unit that has ended is still written down", "op", "unit", "folder", p.folder, "err", err)
+			}
 			return
 		}
 		delete(a.units.kept, p)
@@ -148,7 +180,7 @@ func (a *account) suspect(f mail.Folder, uid uint32) bool {
 		return p.folder == f.ID && p.uidvalidity == f.UIDValidity && uint32(p.first) <= uid && uid <= uint32(p.last)
 	}
 	for p, u := range a.units.kept {
-		if u.Deaths > 0 && u.Reason == "" && in(p) {
+		if (u.Deaths > 0 && u.Reason == "" || a.units.last[p]) && in(p) {
 			return true
 		}
 	}
@@ -183,7 +215,7 @@ func (a *account) asideOf(f mail.Folder) (uids imap.UIDSet) {
 	defer a.units.mu.Unlock()
 	now := a.e.o.Now()
 	for p, u := range a.units.kept {
-		if p.folder == f.ID && p.uidvalidity == f.UIDValidity && u.Reason != "" && p.uidvalidity != 0 && now.Before(u.NextTry) {
+		if p.folder == f.ID && p.uidvalidity == f.UIDValidity && u.Reason != "" && p.uidvalidity != 0 && now.Before(u.NextTry) && !a.units.last[p] {
 			uids.AddRange(uint32(p.first), uint32(p.last))
 		}
 	}
@@ -205,6 +237,9 @@ func (a *account) setUnitAside(ctx context.Context, p place, reason string, harm
 	}
 	a.units.kept[p] = u
 	delete(a.units.strikes, p)
+	if u.Attempts > 1 {
+		delete(a.units.last, p)
+	}
 	a.aside.Add(1)
 	a.log.Warn("set aside", "op", "aside", "folder", p.folder, "uid", p.first, "reason", reason, "next_try", u.NextTry)
 	if p.uidvalidity == 0 {
@@ -228,6 +263,7 @@ func (a *account) unblame(ctx context.Context, p place) error {
 		return err
 	}
 	delete(a.units.kept, p)
+	delete(a.units.last, p)
 	a.aside.Add(-1)
 	return nil
 }
@@ -440,7 +476,7 @@ func (a *account) blame(ctx context.Context) error {
 		u.Deaths++
 		a.units.kept[p] = u
 		if p.one() && u.Deaths >= maxDeaths {
-			if err := a.setUnitAside(ctx, p, "an internal error stopped the sync each time while the message was read", false); err != nil {
+			if err := a.setUnitAside(ctx, p, reasonPanicked, false); err != nil {
 				return err
 			}
 		} else if err := a.mbox.PutUnit(ctx, u); err != nil {

@@ -163,7 +163,7 @@ func (v victim) run(t *testing.T, most time.Duration, untilLive bool) (live bool
 	return live
 }
 
-// TestAMessageThatKillsTheProcessIsSetAside: the process dies three times, not more, and everything else arrives.
+// TestAMessageThatKillsTheProcessIsSetAside: the process dies four times, not more, and everything else arrives.
 func TestAMessageThatKillsTheProcessIsSetAside(t *testing.T) {
 	t.Parallel()
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
@@ -178,7 +178,7 @@ func TestAMessageThatKillsTheProcessIsSetAside(t *testing.T) {
 			t.Fatal("it dies again and again")
 		}
 	}
-	if deaths > 4 { // once unwritten, once with its batch, and twice alone
+	if deaths > 4 { // once unwritten, once with its batch, once alone, and once more when all else was done
 		t.Errorf("it died %d times", deaths)
 	}
 	st, e, err := v.open(t.Context(), slog.New(slog.DiscardHandler), 0, syncer.Events{})
@@ -204,6 +204,43 @@ func TestAMessageThatKillsTheProcessIsSetAside(t *testing.T) {
 	}
 	if list, err := mbox.Troubles(t.Context(), 10); err != nil || len(list) != 1 || list[0].UID != 41 {
 		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// TestAMessageThatKillsNobodyIsTriedAgain: the process dies each time while one message is read, but of something else. When it
+// is live, the message is there.
+func TestAMessageThatKillsNobodyIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
+	s := d.Login(t, "ann")
+	for i := range 80 {
+		s.Append("INBOX", message(i), nil, day)
+	}
+	v := victim{Dir: t.TempDir(), Host: d.Host, Port: d.Port, User: "ann", Password: d.Password, Poison: "Body 40."}
+	for range 3 {
+		if v.run(t, patience, true) {
+			t.Fatal("it did not die")
+		}
+	}
+	v.Poison = ""
+	if !v.run(t, patience, true) {
+		t.Fatal("it was not live in time")
+	}
+	st, e, err := v.open(t.Context(), slog.New(slog.DiscardHandler), 0, syncer.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	defer e.Close()
+	mbox, err := st.Mailbox(t.Context(), victimAccount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if counts, err := mbox.Counts(t.Context()); err != nil || counts.Placements != 80 || counts.Unheld != 0 {
+		t.Errorf("%+v, %v", counts, err)
+	}
+	if units, err := mbox.Units(t.Context()); err != nil || slices.ContainsFunc(units, func(u store.Unit) bool { return u.Reason != "" }) {
+		t.Errorf("%+v, %v", units, err)
 	}
 }
 

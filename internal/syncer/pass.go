@@ -96,6 +96,13 @@ func (a *account) work(ctx context.Context, s *session) error {
 		if unheld {
 			continue // new mail first, then the next slice of old bodies
 		}
+		again, err := a.lastTry(ctx)
+		if err != nil {
+			return err
+		}
+		if again {
+			continue
+		}
 		a.closeHelper()
 		if err := a.caughtUp(ctx); err != nil {
 			return err
