@@ -15,7 +15,7 @@ type Limits struct {
 	PerHost    int // connections to one host name over all accounts, default 16384
 	Total      int // connections of this process, default 32768
 
-	HostLogins  int // logins a second at one host name, default 20
+	HostLogins  int // logins a second at one host name, default 30: ten thousand accounts with two connections each are back in eleven minutes
 	TotalLogins int // logins a second, default 100
 
 	BytesPerDay int64 // what one account may move in 24 hours, where we know no limit of its provider; 0: any
@@ -25,7 +25,7 @@ func (l Limits) withDefaults() Limits {
 	for _, d := range []struct {
 		n *int
 		v int
-	}{{&l.PerAccount, 3}, {&l.PerHost, 16384}, {&l.Total, 32768}, {&l.HostLogins, 20}, {&l.TotalLogins, 100}} {
+	}{{&l.PerAccount, 3}, {&l.PerHost, 16384}, {&l.Total, 32768}, {&l.HostLogins, 30}, {&l.TotalLogins, 100}} {
 		if *d.n <= 0 {
 			*d.n = d.v
 		}
