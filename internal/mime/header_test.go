@@ -201,8 +201,8 @@ func TestHeaderFields(t *testing.T) {
 func TestRawHeaderUsesCharsetOfBody(t *testing.T) {
 	t.Parallel()
 	m := parse(t, "Subject: \xcf\xf0\xe8\xe2\xe5\xf2\r\nContent-Type: text/plain; charset=windows-1251\r\n\r\n\xcf\xf0\xe8\xe2\xe5\xf2")
-	if m.Subject != "Привет" || m.Text != "Привет" {
-		t.Errorf("%q %q", m.Subject, m.Text)
+	if m.Subject != "Привет" || m.Text != "Привет" || m.DecodeField(m.Header.Get("Subject")) != "Привет" {
+		t.Errorf("%q %q %q", m.Subject, m.Text, m.DecodeField(m.Header.Get("Subject")))
 	}
 	m, err := Parse(strings.NewReader("Subject: caf\xe9\r\n\r\ncaf\xe9"), Options{NoDetect: true})
 	if err != nil || m.Subject != "caf\ufffd" || m.Text != "caf\ufffd" {

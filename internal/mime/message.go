@@ -58,6 +58,7 @@ type Message struct {
 	Problems []string // what was wrong with the message, in words; never its content
 
 	shown []shown // the texts in their order
+	texts texts   // how the header's bytes become text
 }
 
 // shown is one text leaf.

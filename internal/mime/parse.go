@@ -303,6 +303,7 @@ func (m *Message) fromHeader(t texts) {
 		_, ps := t.parseParams(m.Header.Get("Content-Type"))
 		t.hint = charsetName(ps.get("charset"))
 	}
+	m.texts = t
 	var subj, mid, date bool
 	for i := range m.Header {
 		f := &m.Header[i]

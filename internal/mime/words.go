@@ -9,6 +9,10 @@ import (
 // Adjacent words of one charset are joined before they are decoded, as characters are often cut between words.
 func DecodeHeader(raw string) string { return texts{}.decodeWords(unfold(raw)) }
 
+// DecodeField is DecodeHeader for a field of this message: bytes that name no charset are read in that of its text first, as those of
+// Subject are.
+func (m *Message) DecodeField(raw string) string { return m.texts.decodeWords(unfold(raw)) }
+
 // word is one encoded word in s: where it ends, and what it holds.
 type word struct {
 	charset string

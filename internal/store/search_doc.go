@@ -66,10 +66,10 @@ func (b *docText) folded() (out [query.NumFields]string) {
 }
 
 // header adds the fields of a header: what has a field of its own there, the rest line by line.
-func (b *docText) header(h mime.Header) {
-	for _, f := range h {
+func (b *docText) header(m *mime.Message) {
+	for _, f := range m.Header {
 		name := strings.ToLower(f.Name)
-		value := strings.TrimSpace(query.OneLine(mime.DecodeHeader(f.Value)))
+		value := strings.TrimSpace(query.OneLine(m.DecodeField(f.Value)))
 		line := query.Header
 		if own, ok := query.OwnField(name); ok {
 			b.add(own, value, maxSearchHeader)
@@ -134,7 +134,7 @@ func (b *docText) part(raw io.ReadSeeker, a *mime.Attachment, depth int) error {
 	if a.ContentType == "message/rfc822" || a.ContentType == "message/global" {
 		for _, f := range m.Header { // what a reader sees above a forwarded message
 			if _, shown := query.OwnField(strings.ToLower(f.Name)); shown {
-				b.add(query.Body, query.OneLine(mime.DecodeHeader(f.Value)), maxSearchText)
+				b.add(query.Body, query.OneLine(m.DecodeField(f.Value)), maxSearchText)
 			}
 		}
 	}
@@ -148,7 +148,7 @@ func docOf(raw io.ReadSeeker) (text [query.NumFields]string, day int32, err erro
 		return text, 0, err
 	}
 	var b docText
-	b.header(m.Header)
+	b.header(m)
 	if err := b.body(m, raw, 0); err != nil {
 		return text, 0, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/query"
 )
 
@@ -470,4 +471,18 @@ func TestManySmallSegments(t *testing.T) {
 			t.Errorf("%d segments, %v", len(segs), err)
 		}
 	})
+}
+
+// The text that is searched is the one that is shown: also where a header has bytes without a charset.
+func TestSearchDocIsWhatIsShown(t *testing.T) {
+	t.Parallel()
+	raw := "Subject: [wm] \xe7ekili\xfeini ka\xe7\xfdrmay\xfdn\r\nFrom: ann@example.com\r\nContent-Type: text/plain; charset=iso-8859-9\r\n\r\nx\r\n"
+	m, err := mime.Parse(strings.NewReader(raw), mime.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _, err := docOf(strings.NewReader(raw))
+	if want := query.Fold(m.Subject); err != nil || text[query.Subject] != want || !strings.Contains(m.Subject, "çekilişini") {
+		t.Errorf("shown as %q, searched as %q: %v", want, text[query.Subject], err)
+	}
 }

@@ -90,7 +90,7 @@ func readInto(text *[query.NumFields]strings.Builder, raw []byte, how respect, d
 		if how&asDeclared != 0 {
 			value = oddCharset.ReplaceAllString(strings.ToValidUTF8(value, "\uFFFD"), "?")
 		}
-		if value = strings.TrimSpace(mime.DecodeHeader(value)); how&blanks == 0 {
+		if value = strings.TrimSpace(m.DecodeField(value)); how&blanks == 0 {
 			value = query.OneLine(value)
 		}
 		if how&onlyAddress != 0 {
