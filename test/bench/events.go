@@ -39,6 +39,7 @@ func newReceiver(bad http.HandlerFunc) *receiver {
 			return
 		}
 		if bad != nil {
+			_, _ = io.Copy(io.Discard, req.Body) // only then the end of the connection ends the request's context
 			bad(w, req)
 			return
 		}
