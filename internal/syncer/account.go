@@ -28,12 +28,14 @@ type account struct {
 	status  status
 	proofs  proofs
 	notice  notice
+	heard   heard
+	hearing atomic.Int32 // what the watch hears: a hearing
 	units   units
 	ledger  ledger
 	moved   atomic.Int64 // messages that were stored, headers or bodies
 	day     day
 	aside   atomic.Int64  // what is in quarantine
-	news    chan struct{} // signals: something happened in INBOX
+	news    chan struct{} // signals: the server has told something, see heard
 	ops     chan struct{} // signals: operations wait
 
 	waitersMu sync.Mutex
@@ -51,9 +53,12 @@ type account struct {
 	backoff backoff
 	saved   time.Time // when the status was last written although the state was the same
 
-	session    int  // counts sessions, so that a loss can be confirmed in another one
-	synced     bool // the initial sync was completed once
-	waiting    bool // something vanished waits to be swept
+	session    int       // counts sessions, so that a loss can be confirmed in another one
+	synced     bool      // the initial sync was completed once
+	waiting    bool      // something vanished waits to be swept
+	since      time.Time // when the round's connection was
+	found      time.Time // when a look at all folders last found something
+	untold     int       // how often in a row one found something in INBOX of which the server had not told
 	lastAudit  time.Time
 	losses     map[mail.FolderID]loss // suspicious losses that wait for confirmation
 	parked     map[mail.FolderID]parking
@@ -108,7 +113,7 @@ func (a *account) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		if errors.Is(err, errReload) || errors.Is(err, errSecondLook) {
+		if errors.Is(err, errReload) || errors.Is(err, errSecondLook) || errors.Is(err, errDuty) {
 			a.proved()
 			continue
 		}
@@ -192,7 +197,7 @@ const survival = time.Minute
 // server that lets us in and drops us, again and again, proves nothing, even if a look at all folders fits in between.
 func (a *account) prove(began time.Time, moved int64) {
 	enough := survival
-	if s := provider.For(a.acct).Limits.Session; s > 0 {
+	if s := a.e.o.Profile(a.acct).Limits.Session; s > 0 {
 		enough = min(enough, s/2)
 	}
 	if a.moved.Load() > moved || a.e.o.Now().Sub(began) >= enough {

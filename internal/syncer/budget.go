@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
-	"github.com/posthorn/posthorn/internal/provider"
 	"github.com/posthorn/posthorn/internal/store"
 )
 
@@ -25,7 +24,7 @@ func (a *account) overBudget(share float64) time.Duration {
 
 // budget is how many bytes the account may move in 24 hours; 0: any number.
 func (a *account) budget() int64 {
-	if n := provider.For(a.acct).Limits.BytesPerDay; n > 0 {
+	if n := a.e.o.Profile(a.acct).Limits.BytesPerDay; n > 0 {
 		return n
 	}
 	return a.e.governor.limits.BytesPerDay

@@ -18,10 +18,12 @@
 //  3. Headers: every folder, INBOX first, newest message first, in chunks. A chunk's rows and the folder's cursor
 //     commit together, so that a crash repeats at most one chunk, and repeating is harmless.
 //  4. Bodies: whatever is listed but not held, newest first, on the connections that the governor grants.
-//  5. Live: IDLE on INBOX on a connection of its own wakes the loop; a timer does so for the other folders. A wake-up
-//     starts a pass: ask STATUS of all folders, look into those that differ from the stored cursors, diff, apply.
+//  5. Live: a connection of its own listens, by NOTIFY to all folders where that is offered, else by IDLE to INBOX; while
+//     nothing is to be done the account's own connection idles on Sent. What they tell names folders to look at; a timer has
+//     all looked at, the more rarely the less is found that nobody told of. A look asks STATUS of all folders, opens
+//     those that differ from the stored cursors, diffs, applies. Where long connections are punished none is kept.
 //
-// IDLE and the timer only wake: what is written always comes from the diff of what the server says with what is held.
+// NOTIFY, IDLE and the timer only wake: what is written always comes from the diff of what the server says with what is held.
 // A lost or repeated notice costs time, never correctness.
 //
 // # The ladder

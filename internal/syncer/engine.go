@@ -24,18 +24,25 @@ type Options struct {
 	TLS    *tls.Config
 	Guard  provider.Guard // where connections may go
 	Limits Limits
-	Trace  func(mail.AccountID) io.Writer // where the transcript of an account goes; nil, or returning nil: nowhere
+	// Profile says what is known of an account's provider; default provider.For.
+	Profile func(mail.Account) provider.Profile
+	Trace   func(mail.AccountID) io.Writer // where the transcript of an account goes; nil, or returning nil: nowhere
 
 	Poll    time.Duration // least time between two polls of all folders of a live account; default 10 s
 	Audit   time.Duration // time between two complete comparisons of every folder; default 24 h
 	Confirm time.Duration // how long a suspicious loss must last before it is believed; default 60 s
-	Grace   time.Duration // how long what has left a folder is looked for elsewhere before it counts as deleted; default 2 min
-	Events  Events
+	// Silence is how long a server may say nothing to a command before its connection counts as dead, default 60 s; IdleRenew
+	// how long one IDLE lasts, default 4 min, so that a dead one is found within 5.
+	Silence, IdleRenew time.Duration
+
+	Grace  time.Duration // how long what has left a folder is looked for elsewhere before it counts as deleted; default 2 min
+	Events Events
 }
 
 // Events are called as things happen; nil ones are skipped. They run on the account's goroutine and must not block.
 type Events struct {
 	Pass  func(id mail.AccountID, full bool) // a pass over all folders is complete
+	Heard func(id mail.AccountID)            // the folders that the server has told of were looked at
 	State func(id mail.AccountID, s mail.SyncStatus)
 	Panic func(id mail.AccountID, v any) // an account's goroutine panicked; it is restarted
 	// Told is how long it took from the server's notice that something happened in INBOX until that was stored.
@@ -55,6 +62,15 @@ func (o Options) withDefaults() Options {
 	if o.Confirm <= 0 {
 		o.Confirm = time.Minute
 	}
+	if o.Profile == nil {
+		o.Profile = provider.For
+	}
+	if o.Silence <= 0 {
+		o.Silence = time.Minute
+	}
+	if o.IdleRenew <= 0 {
+		o.IdleRenew = 4 * time.Minute
+	}
 	if o.Grace <= 0 {
 		o.Grace = 2 * time.Minute
 	}
@@ -63,6 +79,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Events.Pass == nil {
 		o.Events.Pass = func(mail.AccountID, bool) {}
+	}
+	if o.Events.Heard == nil {
+		o.Events.Heard = func(mail.AccountID) {}
 	}
 	if o.Events.State == nil {
 		o.Events.State = func(mail.AccountID, mail.SyncStatus) {}

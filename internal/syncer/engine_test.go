@@ -104,6 +104,7 @@ func (b *bench) start() {
 		Poll:  50 * time.Millisecond, Confirm: time.Millisecond, Grace: time.Millisecond,
 		Events: syncer.Events{
 			Pass:  func(mail.AccountID, bool) { b.signal() },
+			Heard: func(mail.AccountID) { b.signal() },
 			State: func(mail.AccountID, mail.SyncStatus) { b.signal() },
 			Panic: func(_ mail.AccountID, v any) { b.t.Errorf("panic: %v", v) },
 		},

@@ -11,6 +11,7 @@ import (
 
 // folderResult tells what syncFolder found.
 type folderResult struct {
+	found    bool // something was other than stored
 	vanished int  // messages marked as vanished
 	proven   bool // every UID and flag of the folder was compared, or CONDSTORE and the counts vouch for them
 }

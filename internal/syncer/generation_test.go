@@ -28,6 +28,9 @@ func (r *rig) agrees() {
 	here := map[string]string{}
 	for k, v := range r.state() {
 		f := strings.Fields(k)
+		if strings.EqualFold(f[0], "INBOX") {
+			f[0] = "INBOX"
+		}
 		here[f[0]+" "+f[len(f)-1]] = v
 	}
 	there := map[string]int{}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
-	"github.com/posthorn/posthorn/internal/provider"
 	"github.com/posthorn/posthorn/internal/store"
 )
 
@@ -50,7 +49,7 @@ func (a *account) switchOn(ctx context.Context, s *session) error {
 		return nil
 	}
 	var want []string
-	if caps.Has("QRESYNC") && !provider.For(a.acct).Limits.NoQResync && !a.ladder.noResync {
+	if caps.Has("QRESYNC") && !a.e.o.Profile(a.acct).Limits.NoQResync && !a.ladder.noResync {
 		want = append(want, "QRESYNC")
 	}
 	// Where commands have a limit of messages folders have one too, unless UIDs are all that is spoken of (Yahoo).
@@ -181,6 +180,7 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 		changes.Vanished, result.proven = nil, false
 	}
 	result.vanished = len(changes.Vanished) + len(changes.Removed)
+	result.found = len(st.Flags)+result.vanished+st.Fetch.Len() > 0
 
 	c := store.Cursor{Folder: f.ID, UIDValidity: f.UIDValidity, UIDNext: max(f.UIDNext, mail.UID(sel.UIDNext))}
 	if modseq && result.proven {
@@ -191,7 +191,7 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 	}
 	a.ladder.last[f.ID] = l.step
 	l.again(modseq)
-	if l.step == byWindow && len(st.Flags)+result.vanished+st.Fetch.Len() > 0 {
+	if l.step == byWindow && result.found {
 		a.ladder.changed[f.ID] = a.e.o.Now()
 	}
 	if st.Fetch.Empty() {

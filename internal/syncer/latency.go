@@ -15,3 +15,6 @@ func (n *notice) answered(now time.Time) (time.Duration, bool) {
 	at := n.at.Swap(0)
 	return time.Duration(now.UnixNano() - at), at != 0
 }
+
+// waits tells whether the server has told of something that was not dealt with yet.
+func (n *notice) waits() bool { return n.at.Load() != 0 }

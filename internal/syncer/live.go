@@ -3,11 +3,9 @@ package syncer
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
-	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
 )
 
@@ -17,9 +15,12 @@ func byRank(folders []mail.Folder) []mail.Folder {
 	return out
 }
 
-// idle waits until something may have happened: the server announced it for INBOX, the poll is due, or the settings
-// changed (errReload). News of INBOX are dealt with here; it returns when all folders should be looked at.
+// idle waits until something may have happened: the server announced it, the poll is due, or the settings changed (errReload).
+// News of single folders are dealt with here; it returns when all should be looked at.
 func (a *account) idle(ctx context.Context, s *session, poll time.Duration) error {
+	if a.duty() > 0 {
+		return a.rest(ctx, s, poll)
+	}
 	if a.writer != nil && a.e.o.Now().Sub(a.writerUsed) > writerLife {
 		a.closeWriter()
 	}
@@ -32,94 +33,94 @@ func (a *account) idle(ctx context.Context, s *session, poll time.Duration) erro
 	timer := time.NewTimer(poll)
 	defer timer.Stop()
 	for {
-		select {
-		case <-a.ops:
+		stop := func() error { return nil }
+		if poll >= lingerFrom {
+			stop = a.linger(ctx, s)
+		}
+		what, cause := a.event(ctx, timer.C)
+		if err := stop(); err != nil && cause == nil {
+			return err
+		}
+		if cause != nil {
+			return cause
+		}
+		switch what {
+		case pollDue:
+			return nil
+		case operationsWait:
 			if err := a.serveOperations(ctx, s); err != nil {
 				return err
 			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-a.again:
-			return errReload
-		case <-timer.C:
-			return nil
-		case <-a.news:
-			gone, err := a.syncInbox(ctx, s)
-			if err != nil {
+		case newsCame:
+			everywhere, err := a.hear(ctx, s)
+			if err != nil || everywhere {
 				return err
-			}
-			if took, told := a.notice.answered(a.e.o.Now()); told {
-				a.e.o.Events.Told(a.id, took)
-			}
-			if gone {
-				return nil // it may have moved: look everywhere
 			}
 		}
 	}
 }
 
-// syncInbox brings INBOX up to date with its bodies, and tells whether mail left it.
-func (a *account) syncInbox(ctx context.Context, s *session) (gone bool, err error) {
+// event is what a wait ends with.
+type event int
+
+const (
+	pollDue event = iota
+	operationsWait
+	newsCame
+)
+
+func (a *account) event(ctx context.Context, due <-chan time.Time) (event, error) {
+	select {
+	case <-a.ops:
+		return operationsWait, nil
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	case <-a.again:
+		return 0, errReload
+	case <-due:
+		return pollDue, nil
+	case <-a.news:
+		return newsCame, nil
+	}
+}
+
+// hear looks into the folders of which the server has told something, INBOX first, and tells whether all are to be looked at:
+// because the server says so, or because mail has left one and may have gone anywhere.
+func (a *account) hear(ctx context.Context, s *session) (everywhere bool, err error) {
+	told, everywhere := a.heard.take()
+	if everywhere || len(told) == 0 {
+		return everywhere, nil
+	}
+	a.untold = 0
 	folders, err := a.mbox.Folders(ctx)
 	if err != nil {
 		return false, err
 	}
-	at := slices.IndexFunc(folders, func(f mail.Folder) bool { return f.Role == mail.RoleInbox })
-	if at < 0 {
-		return true, nil
-	}
-	r, err := a.syncFolder(ctx, s, folders[at], false)
-	if err != nil {
-		return false, fmt.Errorf("sync INBOX: %w", err)
-	}
-	if err := a.firstBodies(ctx, s, folders[at]); err != nil {
-		return false, fmt.Errorf("fetch bodies of INBOX: %w", err)
-	}
-	return r.vanished > 0, nil
-}
-
-// keepWatch makes sure that INBOX is watched on a connection of its own, if there is room for one. The watch lives until
-// it breaks or the account's round ends; a later poll renews it, the later the more often it broke early.
-func (a *account) keepWatch(ctx context.Context) {
-	select {
-	case lasted := <-a.watchEnded:
-		a.watchEnded = nil
-		if lasted > time.Minute {
-			a.watchRetry.survived()
+	for _, f := range byRank(folders) {
+		st, ok := told[folderKey(f.RawName)]
+		if !ok {
+			continue
 		}
-		a.watchAfter = a.e.o.Now().Add(a.watchRetry.next(mail.Unreachable, 0, rand.Float64()))
-	default:
-	}
-	if a.watchEnded != nil || a.e.o.Now().Before(a.watchAfter) {
-		return
-	}
-	ended := make(chan time.Duration, 1)
-	a.watchEnded = ended
-	a.watch.Go(func() {
-		began := time.Now()
-		if err := a.watchInbox(ctx); err != nil && ctx.Err() == nil {
-			a.log.Debug("IDLE ended", "op", "idle", "err", err)
+		delete(told, folderKey(f.RawName))
+		if st != nil && (look{Folder: f, Status: st}).same() {
+			continue // that was us
 		}
-		ended <- time.Since(began)
-	})
-}
-
-// watchInbox idles on INBOX and signals news until the connection ends.
-func (a *account) watchInbox(ctx context.Context) error {
-	s, err := a.tryOpen(ctx, func(u imap.Unilateral) {
-		switch u.Kind {
-		case imap.KindExists, imap.KindExpunge, imap.KindVanished, imap.KindFetch:
-			a.notice.told(a.e.o.Now())
-			signal(a.news)
+		r, err := a.syncFolder(ctx, s, f, false)
+		if err != nil {
+			return false, fmt.Errorf("sync %q: %w", f.Name, err)
 		}
-	})
-	if err != nil || s == nil {
-		return err
+		if s.selected == f.RawName {
+			if err := a.firstBodies(ctx, s, f); err != nil {
+				return false, fmt.Errorf("fetch bodies of %q: %w", f.Name, err)
+			}
+		}
+		if f.Role == mail.RoleInbox {
+			if took, told := a.notice.answered(a.e.o.Now()); told {
+				a.e.o.Events.Told(a.id, took)
+			}
+		}
+		everywhere = everywhere || r.vanished > 0
 	}
-	defer s.close()
-	if _, err := s.examine(ctx, mail.Folder{RawName: "INBOX"}); err != nil {
-		return err
-	}
-	signal(a.news) // whatever came between the last look and now
-	return s.Idle(ctx)
+	a.e.o.Events.Heard(a.id)
+	return everywhere || len(told) > 0, nil // a folder that we do not know
 }

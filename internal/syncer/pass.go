@@ -44,6 +44,7 @@ var errSecondLook = errors.New("a suspicious loss is looked at in another sessio
 // work brings everything up to date on s and keeps it so.
 func (a *account) work(ctx context.Context, s *session) error {
 	a.session++
+	a.since, a.found = a.e.o.Now(), a.e.o.Now()
 	began, moved := a.e.o.Now(), a.moved.Load()
 	defer a.closeHelper()
 	defer a.closeWriter()
@@ -113,23 +114,6 @@ func (a *account) work(ctx context.Context, s *session) error {
 	}
 }
 
-// pause returns how long to wait for the next look at all folders, after one that took so long.
-func (a *account) pause(cost time.Duration) time.Duration {
-	poll := max(a.e.o.Poll, min(50*cost, longestPoll))
-	if a.flapsAnywhere() {
-		poll = min(flapFactor*poll, max(longestPoll, a.e.o.Poll))
-	}
-	if a.waiting {
-		poll = min(poll, max(a.e.o.Grace, a.e.o.Poll))
-	}
-	return poll
-}
-
-const (
-	longestPoll = 5 * time.Minute
-	flapFactor  = 30 // a folder whose UIDVALIDITY flaps is looked at so much more rarely
-)
-
 // bodySlice is how long bodies are fetched before the folders are looked at again.
 const bodySlice = 10 * time.Second
 
@@ -192,6 +176,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		if err != nil {
 			return fmt.Errorf("sync %q: %w", l.Name, err)
 		}
+		a.polled(r.found, r.found && l.Role == mail.RoleInbox && !a.notice.waits())
 		if _, hides := a.hidden[l.ID]; hides && s.selected == l.RawName { // how many may have changed
 			if _, err := a.outside(ctx, s, l.Folder); err != nil {
 				return fmt.Errorf("sync %q: %w", l.Name, err)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
@@ -19,6 +20,7 @@ type session struct {
 	*imap.Session
 	release  func()
 	selected string                   // raw name of the open folder
+	lingers  atomic.Pointer[string]   // raw name of the folder on which it idles while it is not needed; nil: it does not
 	accepted map[mail.FolderID]uint32 // UIDVALIDITYs of flapping folders that were proven to mean our generation, here
 }
 
@@ -38,13 +40,23 @@ func (a *account) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.login(ctx, release, nil)
+	var s *session
+	s, err = a.login(ctx, release, a.hears(func() string { // nothing before it lingers
+		if s == nil {
+			return ""
+		}
+		if raw := s.lingers.Load(); raw != nil {
+			return *raw
+		}
+		return ""
+	}))
+	return s, err
 }
 
 // connections is how many connections the account may have: never above half of what its provider bears, as the user's
 // own programs need the rest. 0 leaves it to the governor.
 func (a *account) connections() int {
-	bears := provider.For(a.acct).Limits.Conns
+	bears := a.e.o.Profile(a.acct).Limits.Conns
 	if bears == 0 {
 		return 0
 	}
@@ -90,7 +102,7 @@ func (a *account) login(ctx context.Context, free func(), onUnilateral func(imap
 	if a.e.o.TLS != nil {
 		conf = a.e.o.TLS.Clone()
 	}
-	profile := provider.For(a.acct)
+	profile := a.e.o.Profile(a.acct)
 	count := a.e.usage.of(profile.Key)
 	count.connections.Add(1)
 	release := sync.OnceFunc(func() {
@@ -100,7 +112,7 @@ func (a *account) login(ctx context.Context, free func(), onUnilateral func(imap
 	c, err := imap.Dial(ctx, imap.Options{
 		Addr: net.JoinHostPort(to.Host, strconv.Itoa(to.Port)), ServerName: to.Host,
 		Security: security(to.Security), TLS: conf, DialContext: a.meter(count, a.e.o.Guard.DialFor(to.Security)), OnUnilateral: onUnilateral,
-		Limits: imap.Limits{Command: profile.Limits.CommandBytes}, Trace: a.e.o.Trace(a.id),
+		Idle: a.e.o.Silence, IdleRenew: a.e.o.IdleRenew, Limits: imap.Limits{Command: profile.Limits.CommandBytes}, Trace: a.e.o.Trace(a.id),
 	})
 	if err != nil {
 		release()

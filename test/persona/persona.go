@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // All is what the server can do at most. MESSAGELIMIT=n is understood beside them.
@@ -99,6 +100,7 @@ type Server struct {
 	sessions int
 	logins   int
 	log      []string
+	logged   chan struct{} // closed and replaced at each line of log
 	changed  chan struct{} // closed and replaced at each change of the mailbox
 	model
 }
@@ -112,7 +114,7 @@ func Start(tb testing.TB, k Knobs) *Server {
 	}
 	addr := ln.Addr().(*net.TCPAddr)
 	p := &Server{Host: "127.0.0.1", Port: addr.Port, Addr: addr.String(), tb: tb, ln: ln, done: make(chan struct{}),
-		knobs: k, conns: map[net.Conn]struct{}{}, changed: make(chan struct{}), model: newModel(k.Gmail)}
+		knobs: k, conns: map[net.Conn]struct{}{}, changed: make(chan struct{}), logged: make(chan struct{}), model: newModel(k.Gmail)}
 	p.wg.Go(p.serve)
 	tb.Cleanup(p.Close)
 	return p
@@ -160,6 +162,25 @@ func (p *Server) Log() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.log)
+}
+
+// Await waits until cond holds; it is asked again whenever something is said. It ends the test when that takes too long.
+func (p *Server) Await(what string, cond func() bool) {
+	p.tb.Helper()
+	late := time.After(60 * time.Second)
+	for {
+		p.mu.Lock()
+		logged := p.logged
+		p.mu.Unlock()
+		if cond() {
+			return
+		}
+		select {
+		case <-logged:
+		case <-late:
+			p.tb.Fatalf("waited a minute for %s; %d lines were said", what, len(p.Log()))
+		}
+	}
 }
 
 // Count returns how many commands that begin with the given text were sent: Count("UID FETCH").

@@ -2,7 +2,9 @@ package persona
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Persona is a provider as it behaves, to the sync.
@@ -64,6 +66,17 @@ func NetEase() Knobs {
 		return ""
 	}
 	return k
+}
+
+// First returns an Answer to the first n commands with one of these names; the others are carried out.
+func First(n int, answer string, names ...string) func(Command) string {
+	var done atomic.Int64
+	return func(c Command) string {
+		if !slices.Contains(names, c.Name) || done.Add(1) > int64(n) {
+			return ""
+		}
+		return answer
+	}
 }
 
 // Flapping is a UIDValidity that every session sees differently (Amazon WorkMail).

@@ -175,6 +175,8 @@ func (s *session) note(who, line string) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	s.p.log = append(s.p.log, strconv.Itoa(s.n)+who+elide(line))
+	close(s.p.logged)
+	s.p.logged = make(chan struct{})
 }
 
 // elide takes the bytes of literals out of a line.

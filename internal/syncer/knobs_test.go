@@ -1,0 +1,151 @@
+package syncer
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/test/persona"
+)
+
+// swap is a Say that replaces a text in lines that hold another.
+func swap(in, from, to string) func(persona.Command, string) string {
+	return func(_ persona.Command, line string) string {
+		if strings.Contains(line, in) {
+			return strings.ReplaceAll(line, from, to)
+		}
+		return line
+	}
+}
+
+// TestKnobs takes single lies of servers, each on every step of the ladder that it concerns, through an initial sync, news and a
+// complete comparison: whatever the server says, the rows are what it holds afterwards, and nothing was told as deleted that is
+// there.
+func TestKnobs(t *testing.T) {
+	t.Parallel()
+	noFlags := func(c persona.Command, line string) string {
+		if strings.Contains(line, "FETCH (") && !strings.Contains(line, "BODY[") {
+			return strings.ReplaceAll(line, "FLAGS ()", "FLAGS NIL")
+		}
+		return line
+	}
+	for name, k := range map[string]persona.Knobs{
+		"blanks at the end of lines":      {Say: persona.Trailing},
+		"sizes with a point":              {Say: persona.Decimals},
+		"sizes below zero":                {Say: swap("RFC822.SIZE", "RFC822.SIZE 1", "RFC822.SIZE -1")},
+		"sizes that are wrong":            {Say: swap("RFC822.SIZE", "RFC822.SIZE 1", "RFC822.SIZE 9")},
+		"ESEARCH finds nothing":           {Say: persona.NothingFound},
+		"MODSEQ of -1":                    {Say: swap("FETCH (", "MODSEQ (", "MODSEQ (-")},
+		"HIGHESTMODSEQ of 0":              {HighestModSeq: func(persona.Command, uint64) string { return "0" }},
+		"HIGHESTMODSEQ of -1":             {HighestModSeq: func(persona.Command, uint64) string { return "-1" }},
+		"no HIGHESTMODSEQ":                {HighestModSeq: func(persona.Command, uint64) string { return "" }},
+		"HIGHESTMODSEQ runs ahead":        {HighestModSeq: func(_ persona.Command, v uint64) string { return fmt.Sprint(v + 1) }},
+		"flags are NIL":                   {Say: noFlags},
+		"INBOX is spelt Inbox":            {Say: swap("* LIST", `"INBOX"`, `"Inbox"`)},
+		"INTERNALDATE is broken":          {Say: swap("INTERNALDATE", `INTERNALDATE "01-Mar`, `INTERNALDATE "00-Foo`)},
+		"FETCH names every message twice": {Say: twice},
+		"a FETCH of sequence number 0":    {Say: sayBefore("FETCH (", "* 0 FETCH (FLAGS ())")},
+		"news among the answers":          {Say: sayBefore("OK done", "* 1 FETCH (FLAGS (\\Seen $Other))")},
+		"lines of another protocol":       {Say: sayBefore("* SEARCH", "Server is thinking")},
+		"UIDNEXT absent":                  {UIDNext: func(persona.Command, uint32) string { return "" }},
+		"VANISHED names all but one":      {Vanished: persona.AllButOne},
+		"VANISHED without end":            {Vanished: func(persona.Command, []uint32) string { return "1:*" }},
+		"VANISHED is forgotten":           {Vanished: func(persona.Command, []uint32) string { return "" }},
+		"VANISHED makes no sense":         {Vanished: func(persona.Command, []uint32) string { return "1:2:3,," }},
+		"ENABLE without ENABLED":          {Unenabled: true},
+		"SEARCH is refused":               {Answer: refuse("NO [SERVERBUG] no", "UID SEARCH")},
+		"SEARCH is unknown":               {Answer: refuse("BAD what?", "UID SEARCH")},
+		"ID is refused":                   {Answer: refuse("BAD no", "ID")},
+		"NAMESPACE is refused":            {Answer: refuse("NO no", "NAMESPACE")},
+		"STATUS fails now and then":       {Answer: persona.First(3, "NO [UNAVAILABLE] later", "STATUS", "LIST")},
+		"LIST fails with RETURN":          {Answer: extended("BAD no RETURN")},
+		"LIST is empty with RETURN":       {Answer: extended("OK nothing")},
+	} {
+		for which, caps := range map[string]string{"QRESYNC": persona.All, "CONDSTORE": persona.Without(persona.All, "QRESYNC"), "basic": persona.Basic} {
+			t.Run(name+", "+which, func(t *testing.T) {
+				t.Parallel()
+				k := k
+				k.Caps = caps
+				knobStory(t, k)
+			})
+		}
+	}
+}
+
+func knobStory(t *testing.T, k persona.Knobs) {
+	r := newRig(t, k)
+	r.p.Create("Work")
+	for i := 1; i <= 6; i++ {
+		r.p.Deliver("INBOX", letter(i), `\Seen`)
+	}
+	r.p.Deliver("Work", letter(10), `\Seen`)
+	look := func(full bool) {
+		t.Helper()
+		for try := 0; ; try++ { // as the account does: after a refusal, again in another session
+			if r.s == nil || r.s.Err() != nil {
+				r.login()
+			}
+			err := r.a.pass(t.Context(), r.s, full)
+			if err == nil {
+				break
+			}
+			if try == 5 {
+				t.Fatal(err)
+			}
+		}
+		r.look(full)
+	}
+	look(true)
+	r.changes()
+	r.p.Deliver("INBOX", letter(7), `\Seen`)
+	r.p.Flag("INBOX", 2, `\Seen`, `\Flagged`)
+	look(false)
+	r.p.Expunge("INBOX", 3)
+	r.p.Move("INBOX", 4, "Work")
+	r.login()
+	look(false)
+	r.wait(5 * time.Minute)
+	look(true)
+	r.agrees()
+	for _, c := range r.changes() {
+		if strings.HasPrefix(c, "message.deleted") && c != "message.deleted m3" {
+			t.Errorf("told: %s", c)
+		}
+	}
+	if !slices.Contains(slices.Collect(maps.Values(r.state())), `m2 \Seen \Flagged`) {
+		t.Errorf("the flag is not here: %q", r.state())
+	}
+}
+
+func refuse(answer string, names ...string) func(persona.Command) string {
+	return persona.First(1<<30, answer, names...)
+}
+
+// extended answers LIST ... RETURN.
+func extended(answer string) func(persona.Command) string {
+	return func(c persona.Command) string {
+		if c.Name == "LIST" && strings.Contains(c.Args, "RETURN") {
+			return answer
+		}
+		return ""
+	}
+}
+
+func twice(_ persona.Command, line string) string {
+	if strings.Contains(line, "FETCH (") {
+		return line + "\r\n" + line
+	}
+	return line
+}
+
+func sayBefore(what, extra string) func(persona.Command, string) string {
+	return func(c persona.Command, line string) string {
+		if strings.Contains(line, what) && c.Name != "AUTHENTICATE" && c.Name != "LOGIN" {
+			return extra + "\r\n" + line
+		}
+		return line
+	}
+}

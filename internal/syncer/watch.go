@@ -1,0 +1,283 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+// heard is what servers have said unasked and nobody has looked into yet, by folderKey. What it says is not believed: it
+// only names the folders to look at.
+type heard struct {
+	mu      sync.Mutex
+	folders map[string]*imap.StatusData // nil: not told
+	all     bool                        // folders came, went, or were renamed; or too much happened to tell
+}
+
+func (h *heard) note(raw string, st *imap.StatusData) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.folders == nil {
+		h.folders = map[string]*imap.StatusData{}
+	}
+	h.folders[folderKey(raw)] = st
+}
+
+func (h *heard) everywhere() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all = true
+}
+
+// take returns what was heard and forgets it.
+func (h *heard) take() (folders map[string]*imap.StatusData, all bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	folders, all = h.folders, h.all
+	h.folders, h.all = nil, false
+	return folders, all
+}
+
+// hears returns what a connection on which nothing is asked does with what the server says: about the folder that open
+// names, and by NOTIFY about others.
+func (a *account) hears(open func() string) func(imap.Unilateral) {
+	return func(u imap.Unilateral) {
+		raw := open()
+		if raw == "" {
+			return
+		}
+		switch u.Kind {
+		case imap.KindExists, imap.KindExpunge, imap.KindVanished, imap.KindFetch:
+			if folderKey(raw) == "INBOX" {
+				a.notice.told(a.e.o.Now())
+			}
+			a.heard.note(raw, nil)
+		case imap.KindMailboxStatus:
+			st := *u.Mailbox.Status
+			a.heard.note(u.Mailbox.Raw, &st)
+		case imap.KindMailbox:
+			a.heard.everywhere()
+		case imap.KindStatus:
+			if u.Code != "NOTIFICATIONOVERFLOW" {
+				return
+			}
+			a.heard.everywhere()
+		default:
+			return
+		}
+		signal(a.news)
+	}
+}
+
+// hearing is how much a watch hears.
+type hearing int32
+
+const (
+	hearsNothing hearing = iota
+	hearsInbox           // IDLE
+	hearsAll             // NOTIFY
+)
+
+// keepWatch makes sure that the mailbox is listened to on a connection of its own, if there is room for one. The watch lives
+// until it breaks or the account's round ends; a later poll renews it, the later the more often it broke early.
+func (a *account) keepWatch(ctx context.Context) {
+	select {
+	case lasted := <-a.watchEnded:
+		a.watchEnded = nil
+		if lasted > time.Minute {
+			a.watchRetry.survived()
+		}
+		a.watchAfter = a.e.o.Now().Add(a.watchRetry.next(mail.Unreachable, 0, rand.Float64()))
+	default:
+	}
+	if a.watchEnded != nil || a.e.o.Now().Before(a.watchAfter) {
+		return
+	}
+	ended := make(chan time.Duration, 1)
+	a.watchEnded = ended
+	a.watch.Go(func() {
+		began := time.Now()
+		if err := a.listen(ctx); err != nil && ctx.Err() == nil {
+			a.log.Debug("the watch has ended", "op", "idle", "err", err)
+		}
+		a.hearing.Store(int32(hearsNothing))
+		ended <- time.Since(began)
+	})
+}
+
+// listen idles on INBOX, with NOTIFY about all folders where the server offers it, and signals news until the connection ends.
+func (a *account) listen(ctx context.Context) error {
+	s, err := a.tryOpen(ctx, a.hears(func() string { return "INBOX" }))
+	if err != nil || s == nil {
+		return err
+	}
+	defer s.close()
+	hears := hearsInbox
+	if s.Caps().Has("NOTIFY") {
+		if err := notifyOfAll(ctx, s); err == nil {
+			hears = hearsAll
+		} else if s.Err() != nil {
+			return err
+		}
+	}
+	if _, err := s.examine(ctx, mail.Folder{RawName: "INBOX"}); err != nil {
+		return err
+	}
+	a.hearing.Store(int32(hears))
+	a.heard.note("INBOX", nil) // whatever came between the last look and now
+	if hears == hearsAll {
+		a.heard.everywhere()
+	}
+	signal(a.news)
+	return s.Idle(ctx)
+}
+
+// notifyOfAll asks to be told of every folder, by fewer events where the server can't tell them all (RFC 5465 5, BADEVENT).
+func notifyOfAll(ctx context.Context, s *session) error {
+	messages := []imap.NotifyEvent{imap.NotifyNew, imap.NotifyExpunge, imap.NotifyFlags}
+	var err error
+	for _, events := range [][]imap.NotifyEvent{append(slices.Clone(messages), imap.NotifyMailboxName), messages, messages[:2]} {
+		err = s.Notify(ctx, false, imap.NotifyGroup{Filter: imap.NotifySelected, Events: messages}, imap.NotifyGroup{Filter: imap.NotifyPersonal, Events: events})
+		var e *imap.Error
+		if err == nil || s.Err() != nil || errors.As(err, &e) && e.Code != "BADEVENT" {
+			break
+		}
+	}
+	return err
+}
+
+// linger idles on the account's own connection while nothing is to be done on it: on Sent, or on INBOX when nothing else
+// listens there. stop ends that and must be called before the connection is used; it fails when the connection is dead.
+func (a *account) linger(ctx context.Context, s *session) (stop func() error) {
+	none := func() error { return nil }
+	hears := hearing(a.hearing.Load())
+	if hears == hearsAll || !s.Caps().Has("IDLE") {
+		return none
+	}
+	folders, err := a.mbox.Folders(ctx)
+	if err != nil {
+		return none
+	}
+	role := mail.RoleInbox
+	if hears == hearsInbox {
+		role = mail.RoleSent
+	}
+	at := slices.IndexFunc(folders, func(f mail.Folder) bool { return f.Role == role && f.Selectable })
+	if at < 0 {
+		return none
+	}
+	if _, err := s.examine(ctx, folders[at]); err != nil {
+		return s.Err
+	}
+	raw := folders[at].RawName
+	s.lingers.Store(&raw)
+	idling, end := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		err := s.Idle(idling)
+		if s.Err() != nil {
+			signal(a.news) // whoever waits for news shall find that the connection is dead
+		}
+		ended <- err
+	}()
+	return func() error {
+		end()
+		<-ended // a refusal of IDLE says nothing about the connection
+		s.lingers.Store(nil)
+		return s.Err()
+	}
+}
+
+// lingerFrom is how long a wait must be to be worth IDLE on the account's own connection.
+const lingerFrom = 15 * time.Second
+
+// duty is how long a connection may be used before it is given back; 0: as long as it lives. Yahoo closes connections after half
+// a minute, and bans accounts that hold them.
+func (a *account) duty() time.Duration { return a.e.o.Profile(a.acct).Limits.Session }
+
+// errDuty ends a round because its connection was used long enough.
+var errDuty = errors.New("the connection was used long enough")
+
+// onDuty is errDuty when the connection of this round is to be given back.
+func (a *account) onDuty() error {
+	if d := a.duty(); d > 0 && a.e.o.Now().Sub(a.since) >= d {
+		return errDuty
+	}
+	return nil
+}
+
+// rest waits without any connection until something is to be done, for those whose connections must be short.
+func (a *account) rest(ctx context.Context, s *session, poll time.Duration) error {
+	a.closeWriter()
+	s.close()
+	if !a.opsNext.IsZero() {
+		poll = max(min(poll, a.opsNext.Sub(a.e.o.Now())), 0)
+	}
+	timer := time.NewTimer(poll)
+	defer timer.Stop()
+	select {
+	case <-a.ops:
+		signal(a.ops) // the next round carries them out
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-a.again:
+		return errReload
+	case <-timer.C:
+	}
+	return errDuty
+}
+
+const (
+	// The longest waits between two looks at all folders: when the server tells of all, when it tells of INBOX, and when it
+	// tells nothing.
+	pollNotified = 5 * time.Minute
+	pollIdling   = 2 * time.Minute
+	pollDeaf     = time.Minute
+)
+
+// pause returns how long to wait for the next look at all folders, after one that took so long: the longer the less happens
+// that nobody has told of.
+func (a *account) pause(cost time.Duration) time.Duration {
+	most := pollDeaf
+	switch hearing(a.hearing.Load()) {
+	case hearsAll:
+		most = pollNotified
+	case hearsInbox:
+		if a.untold < untoldTrust {
+			most = pollIdling
+		}
+	}
+	quiet := a.e.o.Now().Sub(a.found)
+	poll := max(a.e.o.Poll, min(50*cost, pollNotified), min(quiet/10, most))
+	if a.flapsAnywhere() {
+		poll = min(flapFactor*poll, max(pollNotified, a.e.o.Poll))
+	}
+	if a.waiting {
+		poll = min(poll, max(a.e.o.Grace, a.e.o.Poll))
+	}
+	return poll
+}
+
+const (
+	flapFactor = 30 // a folder whose UIDVALIDITY flaps is looked at so much more rarely
+	// untoldTrust is how often in a row IDLE may fail to tell of what a poll finds in INBOX before it is no longer relied on.
+	untoldTrust = 3
+)
+
+// polled notes what a look at all folders has found: whether anything, and whether in INBOX without that IDLE had told of it.
+func (a *account) polled(anything, untold bool) {
+	if anything {
+		a.found = a.e.o.Now()
+	}
+	if untold && hearing(a.hearing.Load()) != hearsNothing {
+		if a.untold++; a.untold == untoldTrust {
+			a.log.Warn("the server does not tell of new mail although it was asked to; it is asked more often", "op", "idle")
+		}
+	}
+}
