@@ -67,7 +67,7 @@ func setupLimited(t *testing.T, p *persona.Server, bytesPerDay int64, tweak func
 		Store: c.store, Now: now, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		Guard: provider.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		Poll:  20 * time.Millisecond, Confirm: time.Millisecond,
-		Events: syncer.Events{Pass: func(mail.AccountID, bool) { c.signal() }, State: func(mail.AccountID, mail.SyncStatus) { c.signal() }},
+		Events: syncer.Events{Pass: func(mail.AccountID, bool) { c.signal() }, Heard: func(mail.AccountID) { c.signal() }, State: func(mail.AccountID, mail.SyncStatus) { c.signal() }},
 	}
 	o.Limits.BytesPerDay = c.bytesPerDay
 	c.engine = syncer.New(o)

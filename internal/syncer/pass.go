@@ -70,7 +70,7 @@ func (a *account) work(ctx context.Context, s *session) error {
 				return err
 			}
 		}
-		full := a.initial() || a.e.o.Now().Sub(a.lastAudit) >= a.e.o.Audit
+		full := a.e.o.Now().Sub(a.lastAudit) >= a.e.o.Audit
 		if err := a.stopOverBudget(); err != nil {
 			return err
 		}

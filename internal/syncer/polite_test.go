@@ -37,6 +37,7 @@ func TestARefusedFurtherConnectionIsNoDisaster(t *testing.T) {
 		}
 		p.Turn(func(k *persona.Knobs) { k.Answer = nil })
 		c.ahead.Store(int64(2 * time.Hour))
+		c.engine.Start(c.id) // no need to wait for the poll
 		c.until("a second connection after an hour or two", func() bool { return p.Open() > 1 })
 		c.engine.Close()
 	}

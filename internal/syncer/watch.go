@@ -254,7 +254,7 @@ func (a *account) pause(cost time.Duration) time.Duration {
 		}
 	}
 	quiet := a.e.o.Now().Sub(a.found)
-	poll := max(a.e.o.Poll, min(50*cost, pollNotified), min(quiet/10, most))
+	poll := max(a.e.o.Poll, min(20*cost, pollNotified), min(quiet/10, most))
 	if a.flapsAnywhere() {
 		poll = min(flapFactor*poll, max(pollNotified, a.e.o.Poll))
 	}

@@ -87,10 +87,8 @@ func TestMuteIdle(t *testing.T) {
 	p := persona.Start(t, persona.Knobs{Mute: true})
 	b := setupPersona(t, p, nil)
 	b.live()
-	for i := range 4 {
-		p.Deliver("INBOX", message(i))
-		b.equal()
-	}
+	p.Deliver("INBOX", message(1))
+	b.equal()
 }
 
 // TestHalfOpenConnections checks that a connection on which nothing comes any more is found dead and replaced, while a command
@@ -137,6 +135,7 @@ func TestShortConnections(t *testing.T) {
 	b.equal()
 	logins := p.Logins()
 	p.Deliver("INBOX", message(100))
+	b.engine.Start(b.id) // no need to wait for the poll
 	b.equal()
 	p.Await("another login", func() bool { return p.Logins() > logins })
 	if log := p.Log(); slices.ContainsFunc(log, func(l string) bool { return strings.HasSuffix(l, "C: IDLE") }) || !slices.ContainsFunc(log, func(l string) bool { return strings.HasSuffix(l, "C: LOGOUT") }) {
