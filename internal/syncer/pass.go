@@ -44,7 +44,7 @@ var errSecondLook = errors.New("a suspicious loss is looked at in another sessio
 // work brings everything up to date on s and keeps it so.
 func (a *account) work(ctx context.Context, s *session) error {
 	a.session++
-	a.since, a.found = a.e.o.Now(), a.e.o.Now()
+	a.since, a.found = a.e.o.Now(), time.Now()
 	began, moved := a.e.o.Now(), a.moved.Load()
 	defer a.closeHelper()
 	defer a.closeWriter()

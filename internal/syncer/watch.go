@@ -234,29 +234,29 @@ func (a *account) rest(ctx context.Context, s *session, poll time.Duration) erro
 }
 
 const (
-	// The longest waits between two looks at all folders: when the server tells of all, when it tells of INBOX, and when it
-	// tells nothing.
-	pollNotified = 5 * time.Minute
-	pollIdling   = 2 * time.Minute
-	pollDeaf     = time.Minute
+	// How many times Options.Poll the longest waits between two looks at all folders are: when the server tells of all, when it
+	// tells of INBOX, and when it tells nothing. By default 5, 2 and 1 minutes.
+	pollNotified = 30
+	pollIdling   = 12
+	pollDeaf     = 6
+	longestPoll  = 5 * time.Minute
 )
 
 // pause returns how long to wait for the next look at all folders, after one that took so long: the longer the less happens
 // that nobody has told of.
 func (a *account) pause(cost time.Duration) time.Duration {
-	most := pollDeaf
+	most := pollDeaf * a.e.o.Poll
 	switch hearing(a.hearing.Load()) {
 	case hearsAll:
-		most = pollNotified
+		most = pollNotified * a.e.o.Poll
 	case hearsInbox:
 		if a.untold < untoldTrust {
-			most = pollIdling
+			most = pollIdling * a.e.o.Poll
 		}
 	}
-	quiet := a.e.o.Now().Sub(a.found)
-	poll := max(a.e.o.Poll, min(20*cost, pollNotified), min(quiet/10, most))
+	poll := max(a.e.o.Poll, min(20*cost, longestPoll), min(time.Since(a.found)/10, most))
 	if a.flapsAnywhere() {
-		poll = min(flapFactor*poll, max(pollNotified, a.e.o.Poll))
+		poll = min(flapFactor*poll, max(longestPoll, a.e.o.Poll))
 	}
 	if a.waiting {
 		poll = min(poll, max(a.e.o.Grace, a.e.o.Poll))
@@ -273,7 +273,7 @@ const (
 // polled notes what a look at all folders has found: whether anything, and whether in INBOX without that IDLE had told of it.
 func (a *account) polled(anything, untold bool) {
 	if anything {
-		a.found = a.e.o.Now()
+		a.found = time.Now()
 	}
 	if untold && hearing(a.hearing.Load()) != hearsNothing {
 		if a.untold++; a.untold == untoldTrust {
