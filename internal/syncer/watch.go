@@ -254,7 +254,7 @@ func (a *account) pause(cost time.Duration) time.Duration {
 			most = pollIdling * a.e.o.Poll
 		}
 	}
-	poll := max(a.e.o.Poll, min(20*cost, longestPoll), min(time.Since(a.found)/10, most))
+	poll := max(a.e.o.Poll, min(20*cost, longestPoll, 1000*a.e.o.Poll), min(time.Since(a.found)/10, most))
 	if a.flapsAnywhere() {
 		poll = min(flapFactor*poll, max(longestPoll, a.e.o.Poll))
 	}
