@@ -431,15 +431,18 @@ CREATE TABLE bounces(                   -- reports that mail could not be delive
 );
 CREATE INDEX bounces_waiting ON bounces(account_id, header_id) WHERE told = 0;
 
-CREATE TABLE tracked(                   -- sent messages whose replies are told
+CREATE TABLE tracked(                   -- sent messages of which replies, openings or clicks are told
   account_id uuid NOT NULL,
   header_id text NOT NULL,              -- Message-ID
   public bytea NOT NULL,                -- public id of the message
   options text NOT NULL,                -- JSON of mail.Tracking
   replies bigint NOT NULL,              -- so far
+  token text,                           -- in the addresses of its picture and links
+  visits text,                          -- JSON of mail.Visits
   PRIMARY KEY(account_id, header_id)
 );
 CREATE UNIQUE INDEX tracked_public ON tracked(account_id, public);
+CREATE UNIQUE INDEX tracked_token ON tracked(account_id, token) WHERE token IS NOT NULL;
 
 CREATE TABLE operations(                -- what applications asked for, until a while after its end
   account_id uuid NOT NULL,

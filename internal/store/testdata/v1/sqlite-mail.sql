@@ -187,13 +187,16 @@ CREATE TABLE bounces(                   -- reports that mail could not be delive
 ) STRICT;
 CREATE INDEX bounces_waiting ON bounces(header_id) WHERE told = 0;
 
-CREATE TABLE tracked(                   -- sent messages whose replies are told
+CREATE TABLE tracked(                   -- sent messages of which replies, openings or clicks are told
   header_id TEXT PRIMARY KEY,           -- Message-ID
   public BLOB NOT NULL,                 -- public id of the message
   options TEXT NOT NULL,                -- JSON of mail.Tracking
-  replies INTEGER NOT NULL              -- so far
+  replies INTEGER NOT NULL,             -- so far
+  token TEXT,                           -- in the addresses of its picture and links
+  visits TEXT                           -- JSON of mail.Visits
 ) STRICT;
 CREATE UNIQUE INDEX tracked_public ON tracked(public);
+CREATE UNIQUE INDEX tracked_token ON tracked(token) WHERE token IS NOT NULL;
 
 CREATE TABLE operations(                -- what applications asked for, until a while after its end
   id INTEGER PRIMARY KEY,
