@@ -69,7 +69,12 @@ func load(ctx context.Context, o options) (err error) {
 	if g, err = s.Await(ctx, g.ID, binary.Live); err != nil {
 		return err
 	}
-	fmt.Printf("%d messages, synced in %.1f s, peak memory %.0f MiB; %s\n\n", o.n, time.Since(start).Seconds(), float64(s.PeakRSS())/(1<<20), time.Now().Format(time.DateOnly))
+	fmt.Printf("%d messages, synced in %.1f s, peak memory %.0f MiB", o.n, time.Since(start).Seconds(), float64(s.PeakRSS())/(1<<20))
+	indexed := func(g binary.Grant) bool { return g.Sync.Search.Total > 0 && g.Sync.Search.Done == g.Sync.Search.Total }
+	if g, err = s.Await(ctx, g.ID, indexed); err != nil {
+		return err
+	}
+	fmt.Printf(", searchable after %.1f s; %s\n\n", time.Since(start).Seconds(), time.Now().Format(time.DateOnly))
 
 	if o.profile != "" {
 		profiled := make(chan error, 1)
@@ -78,7 +83,7 @@ func load(ctx context.Context, o options) (err error) {
 	}
 	base := "/v3/grants/" + g.ID
 	var page struct{ Data []binary.Message }
-	for _, q := range []string{"?limit=200", "?limit=200&received_before=1600000000"} {
+	for _, q := range []string{"?limit=200", "?limit=200&received_before=1600000000", "?limit=1&subject=" + url.QueryEscape(bigSubject)} {
 		var p struct{ Data []binary.Message }
 		if err := s.Get(ctx, base+"/messages"+q, &p); err != nil {
 			return err
