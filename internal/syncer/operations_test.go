@@ -14,6 +14,7 @@ import (
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/store"
+	"github.com/posthorn/posthorn/test/persona"
 	"github.com/posthorn/posthorn/test/realsrv"
 )
 
@@ -233,6 +234,69 @@ func TestOperationsWaitForTheServer(t *testing.T) {
 	if m := b.message(id); m.Flags&mail.FlagFlagged == 0 {
 		t.Error(fmt.Sprint("not flagged: ", m.Flags.Names()))
 	}
+}
+
+// TestWritesWaitOutAnHour: for an hour of the account's clock every command breaks the connection. What was synchronised can be
+// read meanwhile; what is to be written waits, and lands in order.
+func TestWritesWaitOutAnHour(t *testing.T) {
+	t.Parallel()
+	p := persona.Start(t, persona.Knobs{})
+	p.Create("Work")
+	for i := range 3 {
+		p.Deliver("INBOX", message(i))
+	}
+	c := setupClocked(t, p, nil)
+	c.messages(3)
+	id := c.messageAt("INBOX", 1)
+	folders, err := c.mbox.Folders(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := folders[slices.IndexFunc(folders, func(f mail.Folder) bool { return f.Name == "Work" })].ID
+
+	p.Turn(func(k *persona.Knobs) { k.Answer = func(persona.Command) string { return persona.Cut } })
+	var ops []mail.Operation
+	for _, op := range []mail.Operation{
+		{Kind: mail.OpUpdate, Set: mail.FlagFlagged},
+		{Kind: mail.OpUpdate, Folder: work},
+		{Kind: mail.OpUpdate, Set: mail.FlagSeen, Clear: mail.FlagFlagged},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		op.Messages = []mail.MessageID{id}
+		if op, err = c.engine.Do(ctx, c.id, op); err != nil || op.State != mail.OpPending {
+			t.Fatalf("with the server away: %+v, %v", op, err)
+		}
+		ops = append(ops, op)
+	}
+	for passed := 10 * time.Minute; passed <= time.Hour; passed += 10 * time.Minute {
+		before := p.Count("CAPABILITY") + p.Count("AUTHENTICATE") + p.Count("LOGIN")
+		c.ahead.Store(int64(passed))
+		c.engine.Start(c.id)
+		p.Await("another attempt", func() bool {
+			return p.Count("CAPABILITY")+p.Count("AUTHENTICATE")+p.Count("LOGIN") > before
+		})
+		if m := c.message(id); m.Flags != 0 {
+			t.Errorf("after %v the message has the flags %v", passed, m.Flags.Names())
+		}
+		for _, op := range ops {
+			if got, err := c.mbox.Operation(t.Context(), op.ID); err != nil || got.State != mail.OpPending {
+				t.Errorf("after %v: %+v, %v", passed, got, err)
+			}
+		}
+	}
+	p.Turn(func(k *persona.Knobs) { k.Answer = nil })
+	c.engine.Start(c.id)
+	for _, op := range ops {
+		c.until("the operations to be done", func() bool {
+			got, err := c.mbox.Operation(t.Context(), op.ID)
+			return err == nil && got.State == mail.OpDone
+		})
+	}
+	if m := c.message(id); m.Flags != mail.FlagSeen || !slices.Equal(m.Folders, []mail.FolderID{work}) {
+		t.Errorf("flags %v in %v, want read in %s alone", m.Flags.Names(), m.Folders, work)
+	}
+	c.equal()
 }
 
 // replaceMaildirFile puts other bytes of the same kind into the file of the message that holds marker.
