@@ -76,6 +76,7 @@ type account struct {
 	watching   context.Context    // ends with the round
 	watch      sync.WaitGroup     // the goroutine that idles
 	watchEnded chan time.Duration // receives how long it lasted; nil when none runs
+	lingered   standing           // the folder on which the account's own connection idled last, as it was then
 }
 
 // loss is a suspicious absence: when it was first seen, and in which session.

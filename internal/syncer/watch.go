@@ -172,11 +172,17 @@ func (a *account) linger(ctx context.Context, s *session) (stop func() error) {
 	if at < 0 {
 		return none
 	}
-	if _, err := s.examine(ctx, folders[at]); err != nil {
+	sel, err := s.examine(ctx, folders[at])
+	if err != nil {
 		return s.Err
 	}
 	raw := folders[at].RawName
 	s.lingers.Store(&raw)
+	if is := (standing{raw, sel.UIDNext, sel.Exists}); is != a.lingered {
+		a.lingered = is
+		a.heard.note(raw, nil) // whatever came between the last look and now
+		signal(a.news)
+	}
 	idling, end := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {
@@ -192,6 +198,12 @@ func (a *account) linger(ctx context.Context, s *session) (stop func() error) {
 		s.lingers.Store(nil)
 		return s.Err()
 	}
+}
+
+// standing is how much was in a folder when it was opened.
+type standing struct {
+	raw             string
+	uidNext, exists uint32
 }
 
 // lingerFrom is how long a wait must be to be worth IDLE on the account's own connection.

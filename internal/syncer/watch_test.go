@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,6 +65,23 @@ func TestIdleOnInboxAndSent(t *testing.T) {
 	if n := p.Open(); n != 2 {
 		t.Errorf("%d connections", n)
 	}
+}
+
+// TestMailThatComesBeforeIdle checks that what arrives between the look at a folder and IDLE on it does not wait for a poll.
+func TestMailThatComesBeforeIdle(t *testing.T) {
+	t.Parallel()
+	var p *persona.Server
+	var once sync.Once
+	p = persona.Start(t, persona.Knobs{Answer: func(c persona.Command) string {
+		if c.Name == "EXAMINE" && c.Folder == "Sent" {
+			once.Do(func() { p.Deliver("Sent", message(2)) })
+		}
+		return ""
+	}})
+	b := setupPersona(t, p, slowPolls)
+	b.live()
+	p.Await("mail in Sent", func() bool { return len(p.UIDs("Sent")) == 1 })
+	b.equal()
 }
 
 // TestIdleWithOneConnection checks that INBOX is listened to on the account's own connection when there is no other.
