@@ -30,6 +30,7 @@ type tab struct {
 	waiting map[int]chan answer
 	events  chan event
 	said    []string // what the page complained of: violations of its policy, errors, warnings
+	excused string   // what a complaint may say, which may come after the page has loaded
 	asked   []string // what it requested
 }
 
@@ -115,7 +116,9 @@ func (b *tab) read(r *bufio.Reader) {
 			b.asked = append(b.asked, p.Request.URL)
 		case "Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled":
 			var p struct{ Entry struct{ Level string } }
-			if _ = json.Unmarshal(m.Params, &p); p.Entry.Level != "info" && p.Entry.Level != "verbose" {
+			_ = json.Unmarshal(m.Params, &p)
+			excused := b.excused != "" && strings.Contains(string(m.Params), b.excused)
+			if p.Entry.Level != "info" && p.Entry.Level != "verbose" && !excused {
 				b.said = append(b.said, string(m.Params))
 			}
 		case "Page.loadEventFired":
@@ -198,6 +201,35 @@ func (b *tab) eval(script string) string {
 	return fmt.Sprint(out.Result.Value)
 }
 
+// await waits until a script's value is what it should be: the browser does some things, as focusing a field, after the page
+// has loaded.
+func (b *tab) await(script, want string) {
+	b.t.Helper()
+	b.until(func() (bool, string) {
+		got := b.eval(script)
+		return got == want, fmt.Sprintf("%s: %q, not %q", script, got, want)
+	})
+}
+
+// until asks until the answer is yes, and otherwise fails with what was said last.
+func (b *tab) until(ask func() (bool, string)) {
+	b.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(time.Minute)
+	for {
+		ok, why := ask()
+		if ok {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			b.t.Fatal(why)
+		}
+	}
+}
+
 // fill types into a field.
 func (b *tab) fill(id, text string) {
 	b.t.Helper()
@@ -260,6 +292,13 @@ func (b *tab) look(name, origin string) {
 		}
 	}
 	b.said, b.asked = nil, nil
+}
+
+// excuse says what complaints are no fault of the page.
+func (b *tab) excuse(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.excused = text
 }
 
 // forget drops what was said and asked for so far: on purpose.
