@@ -97,6 +97,7 @@ func play(t *testing.T, data []byte, calls string) {
 		case 't':
 			_, _, err = s.Statuses(ctx, []string{"INBOX", "a", "b c"}, StatusMessages, StatusMailboxID)
 		case 's':
+			clamped = false // what is known holds until the next Select
 			_, err = s.Select(ctx, "INBOX", SelectOptions{CondStore: true})
 			s.KnownUIDs(known)
 			clamped = true
