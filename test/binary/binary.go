@@ -20,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/posthorn/posthorn/test/realsrv"
 )
 
 // Build compiles cmd/posthorn into dir and returns the path of the program.
@@ -60,8 +62,23 @@ type Server struct {
 // startTimeout bounds how long the server may take until it answers.
 const startTimeout = 60 * time.Second
 
-// Start runs `posthorn serve` on a free port and returns when it answers.
-func Start(ctx context.Context, o Options) (*Server, error) {
+// Start runs `posthorn serve` on a free port and returns when it answers. It tries again with other ports while somebody was
+// faster on them.
+func Start(ctx context.Context, o Options) (s *Server, err error) {
+	for range 5 {
+		var ports []int
+		if ports, err = realsrv.FreePorts(2); err != nil {
+			return nil, err
+		}
+		s, err = start(ctx, o, fmt.Sprint("127.0.0.1:", ports[0]), fmt.Sprint("127.0.0.1:", ports[1]))
+		if err == nil || !strings.Contains(err.Error(), "address already in use") {
+			return s, err
+		}
+	}
+	return nil, err
+}
+
+func start(ctx context.Context, o Options, addr, admin string) (*Server, error) {
 	if o.Log == "" {
 		o.Log = o.Dir + ".log"
 	}
@@ -72,14 +89,6 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		var k [32]byte
 		rand.Read(k[:])
 		o.Crypt = hex.EncodeToString(k[:])
-	}
-	addr, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
-	admin, err := freeAddr()
-	if err != nil {
-		return nil, err
 	}
 	log, err := os.OpenFile(o.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -383,12 +392,3 @@ func (s *Server) Await(ctx context.Context, grant string, ok func(Grant) bool) (
 
 // Live tells whether the initial sync of a grant is complete.
 func Live(g Grant) bool { return g.Sync.State == "live" }
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}

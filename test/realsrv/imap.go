@@ -56,7 +56,7 @@ func (d *IMAP) onFreePorts(start func() error) error {
 	var err error
 	for range 5 {
 		var ports []int
-		if ports, err = freePorts(2); err != nil {
+		if ports, err = FreePorts(2); err != nil {
 			return err
 		}
 		d.Port, d.TLSPort = ports[0], ports[1]

@@ -115,7 +115,7 @@ func (p *Postgres) init(initdb, server string) error {
 	var err error
 	for range 5 {
 		var ports []int
-		if ports, err = freePorts(1); err != nil {
+		if ports, err = FreePorts(1); err != nil {
 			return err
 		}
 		p.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))

@@ -129,9 +129,9 @@ func tail(log []byte) string {
 	return string(bytes.TrimSpace(log))
 }
 
-// freePorts finds n ports that are free on loopback now. They lie below the range from which outgoing connections get
+// FreePorts finds n ports that are free on loopback now. They lie below the range from which outgoing connections get
 // theirs, so that only another server can take one before ours is up; the caller then tries again with others.
-func freePorts(n int) ([]int, error) {
+func FreePorts(n int) ([]int, error) {
 	var ports []int
 	var held []net.Listener
 	defer func() {
@@ -157,7 +157,7 @@ func freePorts(n int) ([]int, error) {
 // FreeAddr returns a loopback address ("127.0.0.1:port") that nobody listens on now, for a server that the test starts itself.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
-	p, err := freePorts(1)
+	p, err := FreePorts(1)
 	if err != nil {
 		tb.Fatal(err)
 	}
