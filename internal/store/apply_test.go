@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -247,6 +248,41 @@ func TestSameHeadersOtherBytes(t *testing.T) {
 		}
 		_, err = b.Message(t.Context(), r.IDs[ref("INBOX", 2)])
 		wantKind(t, err, mail.NotFound)
+	})
+}
+
+// Of messages with one fingerprint and different bytes, the one whose bytes are seen first has the plain id. So that this does
+// not depend on which connection is faster, the bytes of the oldest are asked for first, and of the others when those are held.
+func TestTwinsAreAskedForInOrder(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX", "Other")
+		twin := func(n int) letter { return letter{id: "twin", day: 1, body: fmt.Sprint("body ", n)} }
+		r := b.do(Batch{New: []NewMessage{b.at(ref("INBOX", 3), twin(3)), b.at(ref("INBOX", 5), twin(5)), b.at(ref("INBOX", 6), letter{id: "other", day: 2}),
+			b.at(ref("INBOX", 9), twin(9)), b.at(ref("Other", 1), twin(1))}})
+		id := r.IDs[ref("INBOX", 3)]
+		asked := func(folder string, want ...mail.UID) {
+			t.Helper()
+			list, err := b.Unheld(t.Context(), fid(folder), 10)
+			var got []mail.UID
+			for _, p := range list {
+				got = append(got, p.UID)
+			}
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("asked for in %s: %v, want %v; %v", folder, got, want, err)
+			}
+		}
+		asked("INBOX", 6, 3)
+		asked("Other", 1)
+		// What cannot be had does not stop the others.
+		b.do(Batch{Quarantine: []Trouble{{PlacementRef: ref("INBOX", 3), Reason: "refused", NextTry: farFuture}}})
+		asked("INBOX", 6, 5)
+		b.do(Batch{Bodies: []Body{b.body(ref("INBOX", 3), twin(3))}})
+		asked("INBOX", 9, 6, 5)
+		b.do(Batch{Bodies: []Body{b.body(ref("INBOX", 9), twin(9)), b.body(ref("INBOX", 5), twin(5))}})
+		if m := b.get(id); m.Snippet != "body 3" || !slices.Contains(m.Folders, "fINBOX") {
+			t.Errorf("the plain id shows %q in %v", m.Snippet, m.Folders)
+		}
 	})
 }
 

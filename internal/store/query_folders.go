@@ -147,14 +147,19 @@ func (m *Mailbox) PlacementsOf(ctx context.Context, ids ...mail.MessageID) (map[
 }
 
 // Unheld returns placements of a folder whose bytes are still to be fetched or compared, newest first, without those in
-// quarantine whose next try is not due.
+// quarantine whose next try is not due. Of several copies of a message without bytes it returns only the oldest: the first
+// bytes that are seen make the plain id, whose they are must not depend on which come faster, and newer mail must not take it.
 func (m *Mailbox) Unheld(ctx context.Context, folder mail.FolderID, limit int) ([]mail.Placement, error) {
 	var list []mail.Placement
 	err := m.db.read(ctx, func(t *tx) (err error) {
+		now := m.now().UnixMilli()
 		list, err = m.placements(ctx, t, "SELECT "+mailPlacementColumns+` FROM placements p JOIN messages m ON {a:m}m.id = p.message_id
 			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.held = 0 AND p.vanished_at IS NULL
-			AND (p.next_try IS NULL OR p.next_try <= ?) ORDER BY p.uid DESC LIMIT ?`,
-			clean(string(folder)), m.now().UnixMilli(), limit)
+			AND (p.next_try IS NULL OR p.next_try <= ?)
+			AND (m.digest IS NOT NULL OR NOT EXISTS (SELECT 1 FROM placements q WHERE {a:q}q.message_id = p.message_id AND q.folder_id = p.folder_id AND q.uid < p.uid
+				AND q.held = 0 AND q.vanished_at IS NULL AND (q.next_try IS NULL OR q.next_try <= ?)))
+			ORDER BY p.uid DESC LIMIT ?`,
+			clean(string(folder)), now, now, limit)
 		return err
 	})
 	return list, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,7 +142,8 @@ func (a *account) closeHelper() {
 	}
 }
 
-// unheldUnits returns the next messages whose bytes are wanted, folder by folder in order of rank.
+// unheldUnits returns the next messages whose bytes are wanted, folder by folder in order of rank. A message without bytes is asked
+// for in one folder only: two connections would race for which bytes it gets, should its copies differ.
 func (a *account) unheldUnits(ctx context.Context) ([]unit, int, error) {
 	folders, err := a.mbox.Folders(ctx)
 	if err != nil {
@@ -149,6 +151,7 @@ func (a *account) unheldUnits(ctx context.Context) ([]unit, int, error) {
 	}
 	var units []unit
 	total := 0
+	asked := map[mail.MessageID]bool{}
 	for _, f := range byRank(folders) {
 		if !f.Selectable || f.Total == 0 {
 			continue
@@ -156,6 +159,10 @@ func (a *account) unheldUnits(ctx context.Context) ([]unit, int, error) {
 		missing, err := a.mbox.Unheld(ctx, f.ID, 20*unitMessages)
 		if err != nil {
 			return nil, 0, err
+		}
+		missing = slices.DeleteFunc(missing, func(p mail.Placement) bool { return asked[p.Message] })
+		for _, p := range missing {
+			asked[p.Message] = true
 		}
 		total += len(missing)
 		for len(missing) > 0 {
