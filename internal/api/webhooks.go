@@ -53,7 +53,7 @@ func fill(w *store.Webhook, u v3.WebhookUpdate) {
 	if u.Compressed != nil {
 		w.Compressed = *u.Compressed
 	}
-	if u.Status != nil && (*u.Status != string(store.WebhookActive) || !w.Status.Delivers()) {
+	if u.Status != nil {
 		w.Status = store.WebhookStatus(*u.Status)
 	}
 }

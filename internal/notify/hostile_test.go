@@ -243,3 +243,56 @@ func TestHostileEndpoints(t *testing.T) {
 		t.Errorf("%d redirects were followed", elsewhere.hits)
 	}
 }
+
+// TestNewsDoNotWakeWhatWaits: an endpoint that is away costs nothing until its next attempt, however much happens; a change of
+// the webhook wakes it at once.
+func TestNewsDoNotWakeWhatWaits(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	good, bad := newSink(t, nil, false), newSink(t, status(500), false)
+	b.hook(good.srv.URL, "message.created")
+	away := b.hook(bad.srv.URL, "message.created")
+	b.start()
+	b.deliver(mail.OriginLive, "00000", "x", false)
+	good.await(t, "good", 1)
+	b.attempts(away.ID, 1)
+	turns := func() int {
+		b.n.mu.Lock()
+		defer b.n.mu.Unlock()
+		return b.n.queues[away.ID].turns
+	}
+	asleep := func() bool {
+		b.n.mu.Lock()
+		defer b.n.mu.Unlock()
+		_, waits := b.n.queues[away.ID].waits[b.id]
+		return waits
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(patience); !asleep(); {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("the lane does not wait")
+		}
+	}
+	const more = 30
+	before := turns()
+	for i := range more {
+		b.deliver(mail.OriginLive, fmt.Sprintf("%05d", i+1), "x", false)
+		good.await(t, "good", i+2)
+	}
+	if n := turns() - before; n > 0 {
+		t.Errorf("it took %d turns for %d events", n, more)
+	}
+	if list := b.attempts(away.ID, 1); !asleep() || len(list) != 1 {
+		t.Errorf("the lane was woken; %d attempts", len(list))
+	}
+	fixed := newSink(t, nil, false)
+	w := b.webhook(away.ID)
+	w.URL = fixed.srv.URL
+	if _, err := b.store.UpdateWebhook(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	fixed.await(t, "fixed", more+1) // the clock stands still: it is not its time that woke it
+}

@@ -39,12 +39,17 @@ func (n *Notifier) run(ctx context.Context, l lane, shown ahead) (then, error) {
 	if err != nil || !w.Status.Delivers() {
 		return then{off: true}, err
 	}
-	entries, cur, err := n.read(ctx, w, l)
-	if err != nil {
+	cur, err := n.o.Store.WebhookCursor(ctx, l.webhook, l.account)
+	fresh := mail.IsKind(err, mail.NotFound)
+	if err != nil && !fresh {
 		return then{}, err
 	}
-	if now := n.o.Now(); cur.NextAt.After(now) {
-		return then{at: cur.NextAt}, nil
+	if cur.NextAt.After(n.o.Now()) {
+		return then{at: cur.NextAt, retry: true}, nil
+	}
+	entries, cur, err := n.read(ctx, w, l, cur, fresh)
+	if err != nil {
+		return then{}, err
 	}
 	was := cur.Seq
 	skip := func(e entry) { cur = store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: e.seq} }
@@ -87,13 +92,8 @@ func (n *Notifier) run(ctx context.Context, l lane, shown ahead) (then, error) {
 	return then{now: len(entries) >= turn}, save()
 }
 
-// read returns what comes after the lane's cursor, and the cursor.
-func (n *Notifier) read(ctx context.Context, w store.Webhook, l lane) ([]entry, store.WebhookCursor, error) {
-	cur, err := n.o.Store.WebhookCursor(ctx, l.webhook, l.account)
-	fresh := mail.IsKind(err, mail.NotFound)
-	if err != nil && !fresh {
-		return nil, cur, err
-	}
+// read returns what comes after the lane's cursor, and the cursor: a fresh one stands where the webhook began.
+func (n *Notifier) read(ctx context.Context, w store.Webhook, l lane, cur store.WebhookCursor, fresh bool) ([]entry, store.WebhookCursor, error) {
 	if string(l.account) == string(w.App) {
 		list, err := n.o.Store.GrantEvents(ctx, w.App, cur.Seq, turn)
 		var out []entry
@@ -231,7 +231,7 @@ func (n *Notifier) failed(ctx context.Context, w store.Webhook, cur *store.Webho
 	}); err != nil {
 		return false, next, err
 	}
-	next = then{at: cur.NextAt}
+	next = then{at: cur.NextAt, retry: true}
 	switch {
 	case status == store.WebhookFailed:
 		next = then{off: true}

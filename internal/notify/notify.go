@@ -74,6 +74,11 @@ type queue struct {
 	workers int
 	off     bool                     // does not deliver now; kept while a worker is left
 	shown   map[mail.AccountID]ahead // the last change of an object that was shown ahead of its turn
+	// waits are the lanes that make their next attempt at a certain time: news do not wake them, so that an endpoint that is away
+	// costs nothing while it is. A change of the webhook does.
+	waits   map[mail.AccountID]struct{}
+	changes int // of the webhook that were seen
+	turns   int // of lanes, so far
 }
 
 type laneState int
@@ -219,6 +224,9 @@ func (n *Notifier) serve(ctx context.Context, owner map[mail.AccountID]mail.AppI
 		t := heap.Pop(&n.due).(timer)
 		if n.dueAt[t.lane].Equal(t.at) {
 			delete(n.dueAt, t.lane)
+			if q := n.queues[t.lane.webhook]; q != nil {
+				delete(q.waits, t.lane.account)
+			}
 			n.ready(ctx, t.lane)
 		}
 	}
@@ -271,13 +279,22 @@ func (n *Notifier) relist(ctx context.Context, seen map[mail.AccountID]mail.Seq)
 		there[w.ID] = true
 		q := n.queues[w.ID]
 		if q == nil {
-			q = &queue{state: map[mail.AccountID]laneState{}, shown: map[mail.AccountID]ahead{}}
+			q = &queue{state: map[mail.AccountID]laneState{}, shown: map[mail.AccountID]ahead{}, waits: map[mail.AccountID]struct{}{}}
 			n.queues[w.ID] = q
 			fresh = true
 		}
 		fresh = fresh || q.off
+		changed := q.off || !q.webhook.UpdatedAt.Equal(w.UpdatedAt) || !q.webhook.StatusAt.Equal(w.StatusAt) || q.webhook.URL != w.URL
 		q.webhook, q.off = w, false
 		n.ready(ctx, lane{w.ID, mail.AccountID(w.App)})
+		if changed {
+			waiting := q.waits
+			q.waits = map[mail.AccountID]struct{}{}
+			q.changes++
+			for account := range waiting {
+				n.ready(ctx, lane{w.ID, account})
+			}
+		}
 	}
 	for id, q := range n.queues {
 		if there[id] {
@@ -331,7 +348,7 @@ func (n *Notifier) look(ctx context.Context, seen map[mail.AccountID]mail.Seq, o
 	}
 }
 
-// ready puts a lane in its webhook's queue. The caller holds mu.
+// ready puts a lane in its webhook's queue, unless it waits for a time. The caller holds mu.
 func (n *Notifier) ready(ctx context.Context, l lane) {
 	q := n.queues[l.webhook]
 	if q == nil || q.off {
@@ -342,6 +359,9 @@ func (n *Notifier) ready(ctx context.Context, l lane) {
 		return
 	case laneRunning:
 		q.state[l.account] = laneAgain
+		return
+	}
+	if _, waits := q.waits[l.account]; waits {
 		return
 	}
 	q.state[l.account] = laneReady
@@ -369,6 +389,8 @@ func (n *Notifier) work(ctx context.Context, q *queue) {
 		if shown == nil {
 			shown = ahead{}
 		}
+		changes := q.changes
+		q.turns++
 		n.mu.Unlock()
 
 		next := n.runSafely(ctx, l, shown)
@@ -382,7 +404,10 @@ func (n *Notifier) work(ctx context.Context, q *queue) {
 		}
 		q.off = q.off || next.off
 		switch {
-		case again || next.now:
+		case next.retry && changes == q.changes:
+			q.waits[l.account] = struct{}{}
+			n.schedule(l, next.at)
+		case again || next.now || next.retry:
 			n.ready(ctx, l)
 		case !next.at.IsZero():
 			n.schedule(l, next.at)
@@ -393,9 +418,10 @@ func (n *Notifier) work(ctx context.Context, q *queue) {
 
 // then says when a lane wants to run again: at once, at a time, or (both zero) when it is woken.
 type then struct {
-	now bool
-	at  time.Time
-	off bool // the webhook does not deliver now: whoever activates it has to wake all lanes
+	now   bool
+	at    time.Time
+	retry bool // not before at, whatever happens to the account
+	off   bool // the webhook does not deliver now: whoever activates it has to wake all lanes
 }
 
 func (n *Notifier) runSafely(ctx context.Context, l lane, shown ahead) (next then) {
@@ -403,7 +429,7 @@ func (n *Notifier) runSafely(ctx context.Context, l lane, shown ahead) (next the
 		if p := recover(); p != nil {
 			n.o.Panic()
 			n.o.Log.Error("panic in a delivery", "op", "notify", "webhook", l.webhook, "account", l.account, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			next = then{at: n.o.Now().Add(time.Minute)}
+			next = then{at: n.o.Now().Add(time.Minute), retry: true}
 		}
 	}()
 	next, err := n.run(ctx, l, shown)
@@ -412,7 +438,7 @@ func (n *Notifier) runSafely(ctx context.Context, l lane, shown ahead) (next the
 			return then{}
 		}
 		n.o.Log.Warn("a webhook waits for the store", "op", "notify", "webhook", l.webhook, "account", l.account, "err", err)
-		return then{at: n.o.Now().Add(10 * time.Second)}
+		return then{at: n.o.Now().Add(10 * time.Second), retry: true}
 	}
 	return next
 }

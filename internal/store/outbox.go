@@ -208,7 +208,8 @@ func (m *Mailbox) Sends(ctx context.Context, since time.Time, limit int) (list [
 func (m *Mailbox) DueSends(ctx context.Context, limit int) (due []mail.Send, next time.Time, err error) {
 	now := m.now().UnixMilli()
 	err = m.db.read(ctx, func(t *tx) error {
-		if err := each(ctx, t, "SELECT "+sendColumns+" FROM outbox WHERE {a}ended_at IS NULL AND next_try <= ? ORDER BY id LIMIT ?", []any{now, limit}, func(r *sql.Rows) error {
+		// +id: else SQLite walks over all that are scheduled for later, in the order of their ids.
+		if err := each(ctx, t, "SELECT "+sendColumns+" FROM outbox WHERE {a}ended_at IS NULL AND next_try <= ? ORDER BY +id LIMIT ?", []any{now, limit}, func(r *sql.Rows) error {
 			s, err := scanSend(r.Scan)
 			due = append(due, s)
 			return err

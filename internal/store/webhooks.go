@@ -101,7 +101,8 @@ func (s *Store) CreateWebhook(ctx context.Context, w Webhook) (Webhook, error) {
 }
 
 // UpdateWebhook stores URL, description, triggers, addresses, compression and status of a webhook. Activated after a
-// pause it begins with what happens from now on; after a failure it goes on where it stopped.
+// pause it begins with what happens from now on; after a failure it goes on where it stopped. With another URL what failed is
+// tried there at once.
 func (s *Store) UpdateWebhook(ctx context.Context, w Webhook) (Webhook, error) {
 	if len(w.Triggers) == 0 {
 		return Webhook{}, mail.E(mail.Invalid, "update the webhook", "a webhook needs a trigger", nil)
@@ -109,7 +110,8 @@ func (s *Store) UpdateWebhook(ctx context.Context, w Webhook) (Webhook, error) {
 	now := s.now().UnixMilli()
 	err := s.control.write(ctx, func(t *tx) error {
 		var was WebhookStatus
-		err := t.row(ctx, "SELECT status FROM webhooks WHERE id=? AND app_id=?", w.ID, string(w.App)).Scan(&was)
+		var url string
+		err := t.row(ctx, "SELECT status, url FROM webhooks WHERE id=? AND app_id=?", w.ID, string(w.App)).Scan(&was, &url)
 		if errors.Is(err, sql.ErrNoRows) {
 			return noWebhook()
 		}
@@ -117,7 +119,17 @@ func (s *Store) UpdateWebhook(ctx context.Context, w Webhook) (Webhook, error) {
 			return err
 		}
 		if _, err := t.exec(ctx, "UPDATE webhooks SET url=?, description=?, triggers=?, emails=?, compressed=?, updated_at=? WHERE id=?",
-			clean(w.URL), clean(w.Description), webhookTriggers(w.Triggers), webhookList(w.Emails), bit(w.Compressed), now, w.ID); err != nil || w.Status == was {
+			clean(w.URL), clean(w.Description), webhookTriggers(w.Triggers), webhookList(w.Emails), bit(w.Compressed), now, w.ID); err != nil {
+			return err
+		}
+		if w.Status == WebhookFailing && url != clean(w.URL) {
+			w.Status = WebhookActive
+		}
+		if w.Status == was {
+			if url == clean(w.URL) {
+				return nil
+			}
+			_, err = t.exec(ctx, "UPDATE webhook_cursors SET attempts=0, first_at=NULL, next_at=NULL WHERE webhook_id=?", w.ID)
 			return err
 		}
 		if _, err := t.exec(ctx, "UPDATE webhooks SET status=?, reason='', status_at=?, failing_since=NULL WHERE id=?", string(w.Status), now, w.ID); err != nil || w.Status != WebhookActive {

@@ -91,6 +91,29 @@ func TestWebhooks(t *testing.T) {
 		if got, _ := s.Webhook(ctx, "", w.ID); got.Status != WebhookActive || got.Reason != "" || !got.FailingSince.IsZero() {
 			t.Errorf("after one arrived: %+v", got)
 		}
+		// Who was repaired, or moved, does not wait for the next attempt.
+		for name, change := range map[string]func(*Webhook){
+			"active":          func(w *Webhook) { w.Status = WebhookActive },
+			"elsewhere":       func(w *Webhook) { w.URL += "/y" },
+			"failing no more": func(w *Webhook) { w.Status, w.URL = WebhookFailing, w.URL+"/z" },
+		} {
+			fails(w.Since, WebhookActive, "")
+			fails(w.Since.Add(time.Minute), WebhookFailing, "why")
+			if err := s.RecordDelivery(ctx, w, c, nil); err != nil {
+				t.Fatal(err)
+			}
+			w, err := s.Webhook(ctx, a.App, w.ID)
+			if err != nil || w.Status != WebhookFailing {
+				t.Fatalf("%+v, %v", w, err)
+			}
+			change(&w)
+			if w, err = s.UpdateWebhook(ctx, w); err != nil || w.Status != WebhookActive || !w.FailingSince.IsZero() {
+				t.Errorf("%s: %+v, %v", name, w, err)
+			}
+			if got, err := s.WebhookCursor(ctx, w.ID, a.ID); err != nil || got.Seq != c.Seq || got.Attempts != 0 || !got.NextAt.IsZero() {
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+		}
 		w.Status = WebhookPaused
 		if _, err := s.UpdateWebhook(ctx, w); err != nil {
 			t.Fatal(err)

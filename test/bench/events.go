@@ -89,18 +89,23 @@ func subscribe(ctx context.Context, s *binary.Server, url, trigger string) error
 }
 
 func unsubscribe(ctx context.Context, s *binary.Server, list []*receiver) error {
+	return eachHook(ctx, s, list, func(id string) error { return s.Do(ctx, http.MethodDelete, "/v3/webhooks/"+id, nil, nil) })
+}
+
+// eachHook does something with the webhooks of these endpoints.
+func eachHook(ctx context.Context, s *binary.Server, list []*receiver, do func(id string) error) error {
 	var hooks struct {
 		Data []struct {
 			ID  string
 			URL string `json:"webhook_url"`
 		}
 	}
-	if err := s.Get(ctx, "/v3/webhooks", &hooks); err != nil {
+	if err := s.Get(ctx, "/v3/webhooks?limit=200", &hooks); err != nil {
 		return err
 	}
 	for _, h := range hooks.Data {
 		if slices.ContainsFunc(list, func(r *receiver) bool { return r.URL == h.URL }) {
-			if err := s.Do(ctx, http.MethodDelete, "/v3/webhooks/"+h.ID, nil, nil); err != nil {
+			if err := do(h.ID); err != nil {
 				return err
 			}
 		}

@@ -30,6 +30,7 @@ type options struct {
 	requests int
 	skipSync bool
 	events   bool
+	isolated bool
 	profile  string
 	clients  bool
 	load     bool
@@ -61,6 +62,7 @@ func main() {
 	flag.BoolVar(&o.million, "million", false, "storing, threading, indexing and searching a million messages, without a mail server, instead")
 	flag.Func("env", "NAME=value for the program; may be repeated", func(v string) error { o.env = append(o.env, v); return nil })
 	flag.BoolVar(&o.events, "events", false, "how soon and how many webhooks go out, instead: -n is the size of the mailbox, -requests how many messages arrive")
+	flag.BoolVar(&o.isolated, "isolation", false, "webhooks beside endpoints that hang, drip, redirect, answer 1 GB or are gone, and without them, by turns, instead: -requests events in each turn")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the sync, with -load of the requests")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -69,6 +71,8 @@ func main() {
 	switch {
 	case o.clients:
 		measure = clients
+	case o.isolated:
+		measure = isolation
 	case o.load:
 		measure = load
 	case o.noChange:
