@@ -20,6 +20,7 @@ have node || want="$want nodejs"
 have npm || want="$want npm"
 have curl || want="$want curl"
 have chromium || want="$want chromium"
+[ "${1-}" != bench ] || have mbsync || want="$want isync" # what make bench compares with
 # The packages dovecot-imapd and cyrus-imapd exclude each other, as both want to be the IMAP server of the machine. Ours run
 # privately, so of the second one only the programs are taken.
 cyrus=/usr/lib/cyrus/bin

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +15,6 @@ import (
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/test/binary"
 	"github.com/posthorn/posthorn/test/realsrv"
-	"github.com/posthorn/posthorn/test/seed"
 )
 
 // receiver is a webhook endpoint that notes when what arrived.
@@ -152,33 +149,17 @@ var badly = []http.HandlerFunc{
 func events(ctx context.Context, o options) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
-	d, err := realsrv.NewDovecot(realsrv.DovecotOptions{Password: password})
+	d, err := newMailbox(o, realsrv.DovecotOptions{}, nil)
 	if err != nil {
 		return err
 	}
 	defer d.Stop()
-	maildir := d.MaildirPath(user)
-	if _, err := seed.Maildir(maildir, o.seed, o.n); err != nil {
-		return err
-	}
-	if err := d.Chown(maildir); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("", "posthorn-bench-")
+	s, end, err := serve(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	s, err := binary.Start(ctx, binary.Options{Path: o.bin, Dir: filepath.Join(dir, "data"), Env: []string{"POSTHORN_LOG_LEVEL=warn"}})
-	if err != nil {
-		return err
-	}
-	defer s.Kill()
-	g, err := s.Connect(ctx, binary.IMAP(d.Addr, user, password))
-	if err != nil {
-		return err
-	}
-	if _, err := s.Await(ctx, g.ID, binary.Live); err != nil {
+	defer end()
+	if _, err := connect(ctx, s, d.Addr, binary.Live); err != nil {
 		return err
 	}
 	c, err := imap.Dial(ctx, imap.Options{Addr: d.Addr, Security: imap.Plain})
@@ -191,28 +172,11 @@ func events(ctx context.Context, o options) error {
 	}
 
 	// A plain client that listens beside: nobody can know of a message sooner than the server tells.
-	watchCtx, unwatch := context.WithCancel(ctx)
-	defer unwatch()
-	told := make(chan time.Time, 16)
-	w, err := imap.Dial(ctx, imap.Options{Addr: d.Addr, Security: imap.Plain, OnUnilateral: func(u imap.Unilateral) {
-		if u.Kind == imap.KindExists {
-			select {
-			case told <- time.Now():
-			default:
-			}
-		}
-	}})
+	told, unwatch, err := listener(d.Addr, false)
 	if err != nil {
 		return err
 	}
-	defer w.CloseNow()
-	if err := w.Login(ctx, user, password); err != nil {
-		return err
-	}
-	if _, err := w.Select(ctx, "INBOX", imap.SelectOptions{ReadOnly: true}); err != nil {
-		return err
-	}
-	go w.Idle(watchCtx)
+	defer unwatch()
 
 	fmt.Printf("%d messages in the mailbox; %s\n\n| what | p50 | p99 | events/s |\n|---|---|---|---|\n", o.n, time.Now().Format(time.DateOnly))
 	arrivals := newReceiver(nil)
@@ -237,9 +201,7 @@ func events(ctx context.Context, o options) error {
 		}
 		var took, server, ours []time.Duration
 		for i := range o.requests {
-			for len(told) > 0 {
-				<-told
-			}
+			drain(told)
 			subject := fmt.Sprintf("%s %d", what, i)
 			raw := fmt.Appendf(nil, "From: a@example.com\r\nMessage-ID: <%d.%s@example.com>\r\nSubject: %s\r\n\r\nbody\r\n", i, strings.ReplaceAll(what, " ", "."), subject)
 			start := time.Now()

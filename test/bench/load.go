@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/posthorn/posthorn/test/binary"
 	"github.com/posthorn/posthorn/test/realsrv"
-	"github.com/posthorn/posthorn/test/seed"
 )
 
 // attachmentSize is that of the one big attachment.
@@ -29,49 +27,29 @@ const attachmentSize = 25 << 20
 
 // load measures the API of a synced mailbox under 1, 16 and 64 clients.
 func load(ctx context.Context, o options) (err error) {
-	d, err := realsrv.NewDovecot(realsrv.DovecotOptions{Password: password})
+	m, err := newMailbox(o, realsrv.DovecotOptions{}, func(dir string) error { return bigMessage(filepath.Join(dir, "cur")) })
 	if err != nil {
 		return err
 	}
-	defer d.Stop()
-	maildir := d.MaildirPath(user)
-	fmt.Fprintf(os.Stderr, "making %d messages\n", o.n)
-	if _, err = seed.Maildir(maildir, o.seed, o.n); err != nil {
-		return err
-	}
-	if err := bigMessage(filepath.Join(maildir, "cur")); err != nil {
-		return err
-	}
-	if err := d.Chown(maildir); err != nil {
-		return err
-	}
-	wire, err := countCommands(d.Addr)
+	defer m.Stop()
+	wire, err := newTap(m.Addr)
 	if err != nil {
 		return err
 	}
 	defer wire.Close()
-	dir, err := os.MkdirTemp("", "posthorn-bench-")
+	s, end, err := serve(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	s, err := binary.Start(ctx, binary.Options{Path: o.bin, Dir: filepath.Join(dir, "data"), Env: append([]string{"POSTHORN_LOG_LEVEL=warn"}, o.env...)})
-	if err != nil {
-		return err
-	}
-	defer s.Kill()
+	defer end()
 	fmt.Fprintln(os.Stderr, "syncing")
 	start := time.Now()
-	g, err := s.Connect(ctx, binary.IMAP(wire.Addr().String(), user, password))
+	g, err := connect(ctx, s, wire.Addr().String(), binary.Live)
 	if err != nil {
-		return err
-	}
-	if g, err = s.Await(ctx, g.ID, binary.Live); err != nil {
 		return err
 	}
 	fmt.Printf("%d messages, synced in %.1f s, peak memory %.0f MiB", o.n, time.Since(start).Seconds(), float64(s.PeakRSS())/(1<<20))
-	indexed := func(g binary.Grant) bool { return g.Sync.Search.Total > 0 && g.Sync.Search.Done == g.Sync.Search.Total }
-	if g, err = s.Await(ctx, g.ID, indexed); err != nil {
+	if g, err = s.Await(ctx, g.ID, searchable); err != nil {
 		return err
 	}
 	fmt.Printf(", searchable after %.1f s; %s\n\n", time.Since(start).Seconds(), time.Now().Format(time.DateOnly))
@@ -133,12 +111,13 @@ func load(ctx context.Context, o options) (err error) {
 			fmt.Printf("| %s | %d | %.2f ms | %.2f ms | %.0f |\n", k.what, clients, took[n/2].Seconds()*1e3, took[min(n-1, n*99/100)].Seconds()*1e3, float64(n)/all.Seconds())
 		}
 	}
-	before := wire.n.Load()
+	wire.take()
 	_, all, err := fire(ctx, s, 500, 500, mark)
 	if err != nil {
 		return fmt.Errorf("500 at once: %w", err)
 	}
-	fmt.Printf("\n500 stars at once: confirmed after %.0f ms by %d IMAP commands\n", all.Seconds()*1e3, wire.n.Load()-before)
+	n, _, _ := wire.take()
+	fmt.Printf("\n500 stars at once: confirmed after %.0f ms by %d IMAP commands\n", all.Seconds()*1e3, n)
 	return download(ctx, s, base+"/messages/"+big.ID)
 }
 
@@ -251,52 +230,4 @@ func bigMessage(dir string) error {
 	}
 	w.WriteString("--b--\r\n")
 	return w.Flush()
-}
-
-// counter forwards connections to an IMAP server and counts the lines that clients send.
-type counter struct {
-	net.Listener
-	n atomic.Int64
-}
-
-func countCommands(addr string) (*counter, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	c := &counter{Listener: l}
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", addr)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			go func() {
-				defer in.Close()
-				io.Copy(in, out)
-			}()
-			go func() {
-				defer out.Close()
-				b := make([]byte, 32<<10)
-				for {
-					n, err := in.Read(b)
-					c.n.Add(int64(strings.Count(string(b[:n]), "\n")))
-					if n > 0 {
-						if _, err := out.Write(b[:n]); err != nil {
-							return
-						}
-					}
-					if err != nil {
-						return
-					}
-				}
-			}()
-		}
-	}()
-	return c, nil
 }

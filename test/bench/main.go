@@ -5,12 +5,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/test/realsrv"
-	"github.com/posthorn/posthorn/test/seed"
 )
 
 type options struct {
@@ -35,8 +34,11 @@ type options struct {
 	clients  bool
 	load     bool
 	noChange bool
+	newMail  bool
+	faults   bool
 	search   bool
 	notmuch  bool
+	mbsync   bool
 	mime     bool
 	million  bool
 	env      []string
@@ -55,9 +57,12 @@ func main() {
 	flag.BoolVar(&o.skipSync, "client-only", false, "only the floor and our IMAP client")
 	flag.BoolVar(&o.clients, "clients", false, "our IMAP client beside others, instead: needs modules that the program does not")
 	flag.BoolVar(&o.load, "load", false, "the API under 1, 16 and 64 clients, instead")
-	flag.BoolVar(&o.noChange, "nochange", false, "what a mailbox costs in which nothing happens, instead")
+	flag.BoolVar(&o.noChange, "nochange", false, "the first page of a new mailbox with 200 folders, and what it costs while nothing happens, instead: -n 100000")
+	flag.BoolVar(&o.newMail, "newmail", false, "how soon new mail is committed, told by IDLE and by NOTIFY, instead: -requests messages a row")
+	flag.BoolVar(&o.faults, "faults", false, "how many bytes are fetched when connections are cut, instead")
 	flag.BoolVar(&o.search, "search", false, "searches beside Dovecot's and notmuch's, instead: -requests of each kind")
 	flag.BoolVar(&o.notmuch, "notmuch", true, "with -search: notmuch too, which indexes some hundred messages a second")
+	flag.BoolVar(&o.mbsync, "mbsync", true, "mbsync too, in the first round: it syncs 20,000 files to the disk one by one")
 	flag.BoolVar(&o.mime, "mime", false, "reading messages beside enmime and go-message, instead: needs modules that the program does not")
 	flag.BoolVar(&o.million, "million", false, "storing, threading, indexing and searching a million messages, without a mail server, instead")
 	flag.Func("env", "NAME=value for the program; may be repeated", func(v string) error { o.env = append(o.env, v); return nil })
@@ -77,6 +82,12 @@ func main() {
 		measure = load
 	case o.noChange:
 		measure = noChange
+	case o.newMail:
+		measure = newMail
+	case o.faults:
+		measure = faults
+	case o.events:
+		measure = events
 	case o.search:
 		measure = searches
 	case o.mime:
@@ -91,68 +102,55 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	if o.events {
-		return events(ctx, o)
-	}
-	d, err := realsrv.NewDovecot(realsrv.DovecotOptions{Password: password})
+	m, err := newMailbox(o, realsrv.DovecotOptions{}, nil)
 	if err != nil {
 		return err
 	}
-	defer d.Stop()
-	maildir := d.MaildirPath(user)
-	if o.maildir != "" {
-		err = os.CopyFS(maildir, os.DirFS(o.maildir))
-	} else {
-		fmt.Fprintf(os.Stderr, "making %d messages\n", o.n)
-		_, err = seed.Maildir(maildir, o.seed, o.n)
-	}
-	if err != nil {
+	defer m.Stop()
+	if err := m.warm(metaItems(), fullItems); err != nil {
 		return err
 	}
-	if err := d.Chown(maildir); err != nil {
-		return err
-	}
-	folders, err := listFolders(maildir)
-	if err != nil {
-		return err
-	}
-	// Once unmeasured, so that the server's index and the page cache are warm for everybody.
-	for _, items := range []string{metaItems(), fullItems} {
-		if _, _, err := floor(d.Addr, user, password, folders, items); err != nil {
-			return err
-		}
-	}
+	folders := m.folders
 
 	t := table{}
 	var messages int
 	var volume int64
 	for round := range o.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
-		meta, _, err := floor(d.Addr, user, password, folders, metaItems())
+		meta, _, err := floor(m.Addr, user, password, folders, metaItems())
 		if err != nil {
 			return err
 		}
 		t.add("raw drain, metadata", meta)
-		took, rows, err := client(ctx, d.Addr, user, password, folders, false)
+		took, rows, err := client(ctx, m.Addr, user, password, folders, false)
 		if err != nil {
 			return fmt.Errorf("our client, metadata: %w", err)
 		}
 		messages = rows
 		t.add("our IMAP client, metadata", took)
-		full, bytes, err := floor(d.Addr, user, password, folders, fullItems)
+		full, bytes, err := floor(m.Addr, user, password, folders, fullItems)
 		if err != nil {
 			return err
 		}
 		volume = bytes
 		t.add("raw drain, everything", full)
-		if took, _, err = client(ctx, d.Addr, user, password, folders, true); err != nil {
+		if took, _, err = client(ctx, m.Addr, user, password, folders, true); err != nil {
 			return fmt.Errorf("our client, everything: %w", err)
 		}
 		t.add("our IMAP client, everything", took)
 		if o.skipSync {
 			continue
 		}
-		s, err := syncRun(ctx, o.bin, d.Addr, user, password, messages, o.requests, o.profile)
+		if o.mbsync && round == 0 { // it takes minutes
+			copied, cpu, err := mbsync(ctx, m.Addr, messages)
+			if err == nil {
+				t.add("mbsync, a synced file each", copied)
+				t.add("mbsync: its CPU", cpu)
+			} else if !errors.Is(err, exec.ErrNotFound) {
+				return err
+			}
+		}
+		s, err := syncRun(ctx, o, m.Addr, messages)
 		if err != nil {
 			return fmt.Errorf("full sync: %w", err)
 		}
@@ -174,6 +172,9 @@ func run(ctx context.Context, o options) error {
 	fmt.Printf("%d messages, %.1f MB, %d folders; %d rounds; %s, %d CPUs; %s\n\n", messages, float64(volume)/1e6, len(folders), o.rounds,
 		runtime.Version(), runtime.NumCPU(), time.Now().Format(time.DateOnly))
 	t.print()
+	if t.times["mbsync, a synced file each"] == nil && o.mbsync && !o.skipSync {
+		fmt.Println("\nmbsync (package isync) is not installed: as root, make bench installs it")
+	}
 	return nil
 }
 
@@ -189,23 +190,6 @@ func goRun(dir string, args ...string) func(context.Context, options) error {
 		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stdout, os.Stderr
 		return cmd.Run()
 	}
-}
-
-// listFolders reads the folder names off a Maildir++.
-func listFolders(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	out := []string{"INBOX"}
-	for _, e := range entries {
-		if name, ok := strings.CutPrefix(e.Name(), "."); ok && e.IsDir() {
-			if _, err := os.Stat(filepath.Join(dir, e.Name(), "cur")); err == nil {
-				out = append(out, realsrv.DecodeName(strings.ReplaceAll(name, ".", "/")))
-			}
-		}
-	}
-	return out, nil
 }
 
 // table collects figures over the rounds, in the order in which they first came.

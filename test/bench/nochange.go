@@ -1,81 +1,81 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/posthorn/posthorn/test/binary"
 	"github.com/posthorn/posthorn/test/realsrv"
-	"github.com/posthorn/posthorn/test/seed"
 )
 
 // noChangeFolders is how many folders the mailbox has in all; most are empty, as they are in life.
 const noChangeFolders = 200
 
-// noChange measures what a synced mailbox costs in which nothing happens: the passes of a live account, and the first one
-// after a restart.
+// noChange measures when the newest page of a mailbox that is new to us can be read, and then what the mailbox costs while
+// nothing happens in it: the passes of a live account, and the first one after a restart.
 func noChange(ctx context.Context, o options) error {
-	d, err := realsrv.NewDovecot(realsrv.DovecotOptions{Password: password})
-	if err != nil {
-		return err
-	}
-	defer d.Stop()
-	maildir := d.MaildirPath(user)
-	fmt.Fprintf(os.Stderr, "making %d messages\n", o.n)
-	if _, err = seed.Maildir(maildir, o.seed, o.n); err != nil {
-		return err
-	}
-	folders, err := listFolders(maildir)
-	if err != nil {
-		return err
-	}
-	for i := len(folders); i < noChangeFolders; i++ {
-		for _, sub := range []string{"cur", "new", "tmp"} {
-			if err := os.MkdirAll(filepath.Join(maildir, fmt.Sprintf(".Empty %03d", i), sub), 0o755); err != nil {
-				return err
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Minute)
+	defer cancel()
+	m, err := newMailbox(o, realsrv.DovecotOptions{}, func(dir string) error {
+		folders, err := listFolders(dir)
+		if err != nil {
+			return err
+		}
+		for i := len(folders); i < noChangeFolders; i++ {
+			for _, sub := range []string{"cur", "new", "tmp"} {
+				if err := os.MkdirAll(filepath.Join(dir, fmt.Sprintf(".Empty %03d", i), sub), 0o755); err != nil {
+					return err
+				}
 			}
 		}
-	}
-	if err := d.Chown(maildir); err != nil {
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	wire, err := tap(d.Addr)
+	defer m.Stop()
+	if err := m.warm(metaItems()); err != nil {
+		return err
+	}
+	wire, err := newTap(m.Addr)
 	if err != nil {
 		return err
 	}
 	defer wire.Close()
-	dir, err := os.MkdirTemp("", "posthorn-bench-")
+	s, end, err := serve(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	s, err := binary.Start(ctx, binary.Options{Path: o.bin, Dir: filepath.Join(dir, "data"), Env: append([]string{"POSTHORN_LOG_LEVEL=warn"}, o.env...)})
-	if err != nil {
-		return err
-	}
-	defer func() { s.Kill() }()
+	defer func() { end() }()
 	fmt.Fprintln(os.Stderr, "syncing")
+	start := time.Now()
 	g, err := s.Connect(ctx, binary.IMAP(wire.Addr().String(), user, password))
 	if err != nil {
 		return err
 	}
-	searchable := func(g binary.Grant) bool {
-		return binary.Live(g) && g.Sync.Search.Total > 0 && g.Sync.Search.Done >= g.Sync.Search.Total
-	}
-	if g, err = s.Await(ctx, g.ID, searchable); err != nil {
+	if err := firstPage(ctx, s, g.ID, min(50, o.n/4)); err != nil {
 		return err
 	}
-	fmt.Printf("%d messages in %d folders\n\n| what | IMAP commands | CPU of posthorn |\n|---|---|---|\n", o.n, noChangeFolders)
+	fmt.Printf("%d messages in %d folders; %s\n\nnewest page of INBOX readable %.2f s after the request to connect, %.2f s after the login\n",
+		o.n, noChangeFolders, time.Now().Format(time.DateOnly), time.Since(start).Seconds(), time.Since(wire.loggedIn()).Seconds())
+	if _, err = s.Await(ctx, g.ID, binary.Live); err != nil {
+		return err
+	}
+	fmt.Printf("everything readable after %.1f s", time.Since(start).Seconds())
+	if _, err = s.Await(ctx, g.ID, searchable); err != nil {
+		return err
+	}
+	fmt.Printf(", searchable after %.1f s\n\n| what | round trips | IMAP commands | CPU of posthorn |\n|---|---|---|---|\n", time.Since(start).Seconds())
 	report := func(what string, from time.Duration) {
-		fmt.Printf("| %s | %s | %.1f ms |\n", what, wire.take(), (threadTime(s.PID)-from).Seconds()*1e3)
+		n, turns, commands := wire.take()
+		fmt.Printf("| %s | %d | %d: %s | %.1f ms |\n", what, turns, n, commands, (threadTime(s.PID)-from).Seconds()*1e3)
 	}
 	for i := range 5 { // the first ones may still tidy up
 		if err := wire.quiet(ctx); err != nil {
@@ -91,8 +91,8 @@ func noChange(ctx context.Context, o options) error {
 		}
 		report("pass "+strconv.Itoa(i+1), from)
 	}
-	stop, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
+	stop, cancelStop := context.WithTimeout(ctx, time.Minute)
+	defer cancelStop()
 	if err := s.Stop(stop); err != nil {
 		return err
 	}
@@ -101,6 +101,8 @@ func noChange(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	old := end
+	end = func() { again.Kill(); old() }
 	s = again
 	if err := wire.next(ctx); err != nil {
 		return err
@@ -111,6 +113,40 @@ func noChange(ctx context.Context, o options) error {
 	report("after a restart, from the start of the process", 0)
 	fmt.Printf("\nmemory after it: %.1f MiB\n", float64(rss(s.PID))/(1<<20))
 	return nil
+}
+
+// firstPage waits until so many messages of INBOX are listed with their bodies.
+func firstPage(ctx context.Context, s *binary.Server, grant string, want int) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	inbox := ""
+	for {
+		if inbox == "" {
+			folders, err := s.Folders(ctx, grant)
+			if err != nil {
+				return err
+			}
+			for _, f := range folders {
+				if strings.EqualFold(f.Name, "INBOX") {
+					inbox = f.ID
+				}
+			}
+		}
+		if inbox != "" {
+			var page struct{ Data []binary.Message }
+			if err := s.Get(ctx, "/v3/grants/"+grant+"/messages?limit=50&in="+url.QueryEscape(inbox), &page); err != nil {
+				return err
+			}
+			if len(page.Data) >= want && !slices.ContainsFunc(page.Data, func(m binary.Message) bool { return m.BodyPending }) {
+				return nil
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // threadTime is the CPU time of a process to the nanosecond; 0 where the system does not tell.
@@ -134,114 +170,4 @@ func rss(pid int) int64 {
 	}
 	n, _ := strconv.ParseInt(f[1], 10, 64)
 	return n * int64(os.Getpagesize())
-}
-
-// wiretap forwards connections to an IMAP server and notes the commands that clients send.
-type wiretap struct {
-	net.Listener
-	sent chan struct{} // a command was sent
-
-	mu       sync.Mutex
-	commands []string
-	last     time.Time // when bytes last went either way
-}
-
-func tap(addr string) (*wiretap, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	w := &wiretap{Listener: l, sent: make(chan struct{}, 1)}
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", addr)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			go w.copy(in, out, false)
-			go w.copy(out, in, true)
-		}
-	}()
-	return w, nil
-}
-
-func (w *wiretap) copy(to, from net.Conn, client bool) {
-	defer to.Close()
-	b := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(b)
-		w.mu.Lock()
-		w.last = time.Now()
-		if client {
-			for line := range bytes.Lines(b[:n]) {
-				if f := strings.Fields(string(line)); len(f) > 1 {
-					name := strings.ToUpper(f[1])
-					if name == "UID" && len(f) > 2 {
-						name += " " + strings.ToUpper(f[2])
-					}
-					w.commands = append(w.commands, name)
-				}
-			}
-		}
-		w.mu.Unlock()
-		if client {
-			select {
-			case w.sent <- struct{}{}:
-			default:
-			}
-		}
-		if n > 0 {
-			if _, err := to.Write(b[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// take returns the commands since the last call.
-func (w *wiretap) take() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case <-w.sent:
-	default:
-	}
-	out := fmt.Sprintf("%d: %s", len(w.commands), strings.Join(w.commands, ", "))
-	w.commands = nil
-	return out
-}
-
-// next waits for a command.
-func (w *wiretap) next(ctx context.Context) error {
-	select {
-	case <-w.sent:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// quiet waits until nothing was said for two seconds.
-func (w *wiretap) quiet(ctx context.Context) error {
-	for {
-		w.mu.Lock()
-		left := 2*time.Second - time.Since(w.last)
-		w.mu.Unlock()
-		if left <= 0 {
-			return nil
-		}
-		select {
-		case <-time.After(left):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }

@@ -19,7 +19,6 @@ import (
 
 	"github.com/posthorn/posthorn/test/binary"
 	"github.com/posthorn/posthorn/test/realsrv"
-	"github.com/posthorn/posthorn/test/seed"
 )
 
 // question is one kind of search in three languages; i makes it another one each time.
@@ -63,42 +62,30 @@ func questions() []question {
 // searches measures the same questions at Posthorn's API, at Dovecot over its socket (UID SEARCH in every folder of the mailbox, one
 // connection) and with notmuch (a process each, as it is used), and what the indexes of Posthorn and notmuch take.
 func searches(ctx context.Context, o options) error {
-	d, err := realsrv.NewDovecot(realsrv.DovecotOptions{Password: password})
+	m, err := newMailbox(o, realsrv.DovecotOptions{}, nil)
 	if err != nil {
 		return err
 	}
-	defer d.Stop()
-	maildir := d.MaildirPath(user)
-	fmt.Fprintf(os.Stderr, "making %d messages\n", o.n)
-	if _, err := seed.Maildir(maildir, o.seed, o.n); err != nil {
+	defer m.Stop()
+	if err := m.warm(metaItems()); err != nil {
 		return err
 	}
-	if err := d.Chown(maildir); err != nil {
-		return err
-	}
-	folders, err := listFolders(maildir)
+	ours, notes, err := searchPosthorn(ctx, o, m.Addr)
 	if err != nil {
 		return err
 	}
-	if _, _, err := floor(d.Addr, user, password, folders, metaItems()); err != nil { // the server's own caches
-		return err
-	}
-	ours, notes, err := searchPosthorn(ctx, o, d.Addr)
-	if err != nil {
-		return err
-	}
-	server, err := searchDovecot(ctx, d.Addr, folders, o.requests)
+	server, err := searchDovecot(ctx, m.Addr, m.folders, o.requests)
 	if err != nil {
 		return err
 	}
 	var third []latency
 	note := ""
 	if o.notmuch {
-		if third, note, err = searchNotmuch(ctx, maildir, o.requests); err != nil {
+		if third, note, err = searchNotmuch(ctx, m.dir, o.requests); err != nil {
 			return err
 		}
 	}
-	fmt.Printf("%d messages, %d folders; %s, %d CPUs; %s\n\n%s%s\n", o.n, len(folders), runtime.Version(), runtime.NumCPU(), time.Now().Format(time.DateOnly), notes, note)
+	fmt.Printf("%d messages, %d folders; %s, %d CPUs; %s\n\n%s%s\n", o.n, len(m.folders), runtime.Version(), runtime.NumCPU(), time.Now().Format(time.DateOnly), notes, note)
 	fmt.Println("| search, ms | posthorn p50 | p99 | Dovecot p50 | p99 | notmuch p50 | p99 |")
 	fmt.Println("|---|---|---|---|---|---|---|")
 	for i, q := range questions() {
@@ -134,16 +121,11 @@ func asked(ctx context.Context, n int, ask func(q question, i int) error) ([]lat
 }
 
 func searchPosthorn(ctx context.Context, o options, addr string) ([]latency, string, error) {
-	dir, err := os.MkdirTemp("", "posthorn-bench-")
+	s, end, err := serve(ctx, o)
 	if err != nil {
 		return nil, "", err
 	}
-	defer os.RemoveAll(dir)
-	s, err := binary.Start(ctx, binary.Options{Path: o.bin, Dir: filepath.Join(dir, "data"), Env: append([]string{"POSTHORN_LOG_LEVEL=warn"}, o.env...)})
-	if err != nil {
-		return nil, "", err
-	}
-	defer s.Kill()
+	defer end()
 	began := time.Now()
 	g, err := s.Connect(ctx, binary.IMAP(addr, user, password))
 	if err != nil {

@@ -40,20 +40,15 @@ type latency struct {
 
 // syncRun starts the built server on an empty directory, connects the mailbox and waits until everything is readable.
 // With a profile path it also writes there where the CPU time of the first seconds went, for `go tool pprof`.
-func syncRun(ctx context.Context, bin, addr, user, password string, want, requests int, profile string) (out synced, err error) {
-	dir, err := os.MkdirTemp("", "posthorn-bench-")
+func syncRun(ctx context.Context, o options, addr string, want int) (out synced, err error) {
+	s, end, err := serve(ctx, o)
 	if err != nil {
 		return out, err
 	}
-	defer os.RemoveAll(dir)
-	s, err := binary.Start(ctx, binary.Options{Path: bin, Dir: filepath.Join(dir, "data"), Env: []string{"POSTHORN_LOG_LEVEL=warn"}})
-	if err != nil {
-		return out, err
-	}
-	defer s.Kill()
-	if profile != "" {
+	defer end()
+	if o.profile != "" {
 		profiled := make(chan error, 1)
-		go func() { profiled <- cpuProfile(ctx, s.Admin, profile) }()
+		go func() { profiled <- cpuProfile(ctx, s.Admin, o.profile) }()
 		defer func() { err = errors.Join(err, <-profiled) }()
 	}
 	start := time.Now()
@@ -119,7 +114,7 @@ func syncRun(ctx context.Context, bin, addr, user, password string, want, reques
 	out.found = time.Since(start)
 	out.cpuFound = cpuTime(s.PID)
 	out.peakRSS = s.PeakRSS()
-	if out.latency, err = latencies(ctx, s, g.ID, requests); err != nil {
+	if out.latency, err = latencies(ctx, s, g.ID, o.requests); err != nil {
 		return out, err
 	}
 	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)

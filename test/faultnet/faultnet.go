@@ -18,6 +18,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -39,6 +40,7 @@ type Proxy struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 	n     int
+	sent  map[string]int64 // bytes passed on, by the side that sent them
 }
 
 // Start starts a proxy before the server at to. It ends with the test, and all its connections with it.
@@ -62,7 +64,7 @@ func New(to, rules string) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{Addr: l.Addr().String(), to: to, l: l, rules: parsed, done: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	p := &Proxy{Addr: l.Addr().String(), to: to, l: l, rules: parsed, done: make(chan struct{}), conns: map[net.Conn]struct{}{}, sent: map[string]int64{}}
 	p.wg.Go(p.serve)
 	return p, nil
 }
@@ -83,12 +85,19 @@ func (p *Proxy) Close() {
 	p.wg.Wait()
 }
 
-// Turn ends all connections. Other rules hold for those that follow, which are counted from 1 again.
+// Turn is Set for tests.
 func (p *Proxy) Turn(tb testing.TB, rules string) {
 	tb.Helper()
+	if err := p.Set(rules); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Set ends all connections. Other rules hold for those that follow, which are counted from 1 again.
+func (p *Proxy) Set(rules string) error {
 	parsed, err := parse(rules)
 	if err != nil {
-		tb.Fatal(err)
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,7 +105,30 @@ func (p *Proxy) Turn(tb testing.TB, rules string) {
 	for c := range p.conns {
 		_ = c.Close()
 	}
+	return nil
 }
+
+// Passed is how many bytes one side has sent, on all connections.
+func (p *Proxy) Passed(side string) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent[side]
+}
+
+// counted is a connection of which Passed tells.
+func (p *Proxy) counted(side string, c net.Conn) io.Reader {
+	return readerFunc(func(b []byte) (int, error) {
+		n, err := c.Read(b)
+		p.mu.Lock()
+		p.sent[side] += int64(n)
+		p.mu.Unlock()
+		return n, err
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 func (p *Proxy) serve() {
 	for {
@@ -117,8 +149,8 @@ func (p *Proxy) serve() {
 			return
 		}
 		both := func() { p.drop(client, server) }
-		p.wg.Go(func() { p.pass(server, client, p.rulesFor("client", n), both) })
-		p.wg.Go(func() { p.pass(client, server, p.rulesFor("server", n), both) })
+		p.wg.Go(func() { p.pass(server, p.counted("client", client), p.rulesFor("client", n), both) })
+		p.wg.Go(func() { p.pass(client, p.counted("server", server), p.rulesFor("server", n), both) })
 	}
 }
 
@@ -162,7 +194,7 @@ func (p *Proxy) rulesFor(side string, n int) []rule {
 }
 
 // pass carries what from says to to, one read after the other. closed ends both directions.
-func (p *Proxy) pass(to, from net.Conn, rules []rule, closed func()) {
+func (p *Proxy) pass(to net.Conn, from io.Reader, rules []rule, closed func()) {
 	defer closed()
 	buf := make([]byte, 16<<10)
 	var sent int64
