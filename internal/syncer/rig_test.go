@@ -42,7 +42,16 @@ type rig struct {
 
 func newRig(t *testing.T, k persona.Knobs) *rig {
 	t.Helper()
-	r := &rig{t: t, p: persona.Start(t, k), at: time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC), names: map[mail.MessageID]string{}}
+	p := persona.Start(t, k)
+	r := rigAt(t, p.Host, p.Port, persona.Password, "ann")
+	r.p = p
+	return r
+}
+
+// rigAt is a rig beside another server.
+func rigAt(t *testing.T, host string, port int, password, user string) *rig {
+	t.Helper()
+	r := &rig{t: t, at: time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC), names: map[mail.MessageID]string{}}
 	keys, err := vault.NewKeyring(make([]byte, vault.KeySize))
 	if err != nil {
 		t.Fatal(err)
@@ -58,8 +67,8 @@ func newRig(t *testing.T, k persona.Knobs) *rig {
 	}
 	const id = "6b8e0f52-7c1d-4f0e-9a51-0d6a3f1c2b11"
 	err = st.CreateAccount(ctx, mail.Account{ID: id, App: app.ID, Email: "ann@example.com", Provider: "imap",
-		Settings: mail.Settings{IMAP: mail.Endpoint{Host: r.p.Host, Port: r.p.Port, Security: mail.SecurityNone, Username: "ann"}},
-	}, mail.Credentials{IMAPPassword: mail.NewSecret(persona.Password)})
+		Settings: mail.Settings{IMAP: mail.Endpoint{Host: host, Port: port, Security: mail.SecurityNone, Username: user}},
+	}, mail.Credentials{IMAPPassword: mail.NewSecret(password)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,46 +135,58 @@ func (r *rig) look(full bool) {
 	if r.s == nil {
 		r.login()
 	}
-	if err := r.a.pass(r.t.Context(), r.s, full); err != nil {
-		r.t.Fatal(err)
-	}
-	for more := true; more; {
-		var err error
-		if more, err = r.a.bodies(r.t.Context(), r.s, time.Hour); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	r.a.closeHelper()
-	if r.a.synced {
-		return
-	}
-	if err := r.a.caughtUp(r.t.Context()); err != nil {
+	if err := r.tryLook(full); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// state is every placement: "INBOX 1001 3" to "m3 \Seen".
-func (r *rig) state() map[string]string {
+func (r *rig) tryLook(full bool) error {
+	defer r.a.closeHelper()
+	if err := r.a.pass(r.t.Context(), r.s, full); err != nil {
+		return err
+	}
+	for more := true; more; {
+		var err error
+		if more, err = r.a.bodies(r.t.Context(), r.s, time.Hour); err != nil {
+			return err
+		}
+	}
+	if r.a.synced {
+		return nil
+	}
+	return r.a.caughtUp(r.t.Context())
+}
+
+// each calls f for every placement: "INBOX 1001 3" to what it returns.
+func (r *rig) each(f func(mail.Placement) string) map[string]string {
 	r.t.Helper()
 	out := map[string]string{}
 	folders, err := r.a.mbox.Folders(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for _, f := range folders {
-		placements, err := r.a.mbox.Placements(r.t.Context(), f.ID, f.UIDValidity)
+	for _, fo := range folders {
+		placements, err := r.a.mbox.Placements(r.t.Context(), fo.ID, fo.UIDValidity)
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		for _, p := range placements {
-			text := strings.Join(append([]string{r.name(p.Message)}, append(p.Flags.Names(), p.Keywords...)...), " ")
-			if !p.Held {
-				text += " (no body)"
-			}
-			out[fmt.Sprintf("%s %d %d", f.Name, p.UIDValidity, p.UID)] = text
+			out[fmt.Sprintf("%s %d %d", fo.Name, p.UIDValidity, p.UID)] = f(p)
 		}
 	}
 	return out
+}
+
+// state is every placement: "INBOX 1001 3" to "m3 \Seen".
+func (r *rig) state() map[string]string {
+	r.t.Helper()
+	return r.each(func(p mail.Placement) string {
+		text := strings.Join(append([]string{r.name(p.Message)}, append(p.Flags.Names(), p.Keywords...)...), " ")
+		if !p.Held {
+			text += " (no body)"
+		}
+		return text
+	})
 }
 
 // name is what a test calls a message: what stands before the @ of its Message-ID.
