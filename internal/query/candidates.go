@@ -1,6 +1,7 @@
 package query
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -71,6 +72,38 @@ func (n *node) candidates() Candidates {
 // taken for.
 func (n *node) byTerms() bool {
 	return n.op == opWords && len(n.pieces) == 1 && !n.pieces[0].sign && !n.pieces[0].left && len(n.pieces[0].text) <= MaxTerm-utf8.UTFMax
+}
+
+// Undecided is what is left to decide of a message that fulfils Candidates: the query without what the terms alone decide.
+func (q *Query) Undecided() *Query { return &Query{q.root.undecided()} }
+
+func (n *node) undecided() *node {
+	if n.decided() {
+		return &node{op: opAll}
+	}
+	if n.op != opAnd {
+		return n
+	}
+	var kids []*node
+	for _, k := range n.kids {
+		if k = k.undecided(); k.op != opAll {
+			kids = append(kids, k)
+		}
+	}
+	return and(kids)
+}
+
+// decided tells whether the candidates of n are just what matches.
+func (n *node) decided() bool {
+	switch n.op {
+	case opAll:
+		return true
+	case opAnd, opOr:
+		return !slices.ContainsFunc(n.kids, func(k *node) bool { return !k.decided() })
+	case opNot:
+		return n.kids[0].byTerms()
+	}
+	return n.byTerms()
 }
 
 func (c Candidates) simple() Candidates {

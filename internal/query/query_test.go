@@ -195,7 +195,30 @@ func TestNoneIsLost(t *testing.T) {
 				if n.match(&d) && !n.candidates().has(terms) {
 					t.Fatalf("%q in %q is no candidate: %+v, terms %v", part, string(s), n.candidates(), terms[Body])
 				}
+				for _, n := range []*node{n, or([]*node{n, has(1<<Body, "x", 0)}), and([]*node{words(1<<Body, "x", false, 0), n})} {
+					if by := n.candidates().has(terms) && n.undecided().match(&d); by != n.match(&d) {
+						t.Fatalf("%q in %q: %v by its terms and what they leave undecided: %+v, terms %v", part, string(s), by, n.candidates(), terms[Body])
+					}
+				}
 			}
+		}
+	}
+}
+
+func TestUndecided(t *testing.T) {
+	t.Parallel()
+	for s, text := range map[string]bool{
+		"harbour": false, "harb* -rain": false, "(a OR b) subject:c is:unread": false, "from:p7 in:inbox harbour": false,
+		`"two words"`: true, "東京": true, "from:ada@example.com": true, "harbour -(a b)": true, "harbour OR is:unread": true, `SUBJECT "voice"`: true,
+	} {
+		q, err := Parse(s, testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := q.Undecided(); u.NeedsText() != text {
+			t.Errorf("%q: the texts are needed: %v", s, !text)
+		} else if u.NeedsRow() != q.NeedsRow() || u.NeedsPlaces() != q.NeedsPlaces() {
+			t.Errorf("%q: what no index term says is gone", s)
 		}
 	}
 }
@@ -230,6 +253,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if q.Match(&d) && !q.Candidates().has(termsOf(&d)) {
 			t.Errorf("%q matches %q and is no candidate", s, text)
+		}
+		if by := q.Candidates().has(termsOf(&d)) && q.Undecided().Match(&d); by != q.Match(&d) {
+			t.Errorf("%q, %q: %v by its terms and what they leave undecided", s, text, by)
 		}
 		q.Conditions()
 	})

@@ -114,13 +114,16 @@ func BenchmarkSearch(b *testing.B) {
 					from := time.Now()
 					if err := m.db.read(ctx, func(t *tx) error {
 						return m.openSearch(ctx, t, parsed, func(s *search) error {
-							w, size := s.hits.walk(0, 1<<62), 64
+							w := s.hits.walk(0, 1<<62)
 							var rows []int64
 							var next int64
-							err := s.collect(func() ([]int64, bool, error) {
+							err := s.collect(50, &rows, &next, nil, func(size int) ([]int64, int64, error) {
 								page := w.next(size)
-								return page, len(page) < size, nil
-							}, nil, &size, 50, &rows, &next)
+								if len(page) < size {
+									return page, 0, nil
+								}
+								return page, page[size-1], nil
+							})
 							found = len(rows)
 							return err
 						})

@@ -21,7 +21,7 @@ import (
 const (
 	indexBatch   = 1000     // messages, or changes, of one step
 	indexBytes   = 12 << 20 // of text of one step, about
-	textsInBlock = 48 << 10 // bytes; a longer text has a block of its own
+	textsInBlock = 16 << 10 // bytes; a longer text has a block of its own
 	smallRaw     = 256 << 10
 )
 

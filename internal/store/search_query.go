@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"time"
 
@@ -25,6 +26,7 @@ type search struct {
 	t     *tx // on the mailbox
 	it    *tx // on the index
 	q     *query.Query
+	rest  *query.Query // what of q the index does not decide
 	hits  *hits
 	until time.Time
 }
@@ -32,7 +34,7 @@ type search struct {
 func (m *Mailbox) openSearch(ctx context.Context, t *tx, q *query.Query, fn func(*search) error) error {
 	x := m.db.search
 	return x.read(ctx, t, func(it *tx) error {
-		s := &search{ctx: ctx, m: m, t: t, it: it, q: q, until: time.Now().Add(searchTime)}
+		s := &search{ctx: ctx, m: m, t: t, it: it, q: q, rest: q.Undecided(), until: time.Now().Add(searchTime)}
 		var err error
 		if s.hits, err = x.evaluate(ctx, it, q.Candidates()); err != nil {
 			return err
@@ -82,40 +84,60 @@ func (m *Mailbox) searchRows(ctx context.Context, t *tx, q MessageQuery, limit i
 		return nil, 0, err
 	}
 	err = m.openSearch(ctx, t, q.Search, func(s *search) error {
-		filtered, err := f.estimate()
+		if s.hits.all { // the index says nothing: walk what the filters let through
+			high := f.high
+			return s.collect(limit, &rows, &next, nil, func(size int) ([]int64, int64, error) {
+				page, err := f.page(high, size)
+				if err != nil || len(page) < size {
+					return page, 0, err
+				}
+				high = page[len(page)-1]
+				return page, high, nil
+			})
+		}
+		d, err := f.shortest()
 		if err != nil {
 			return err
 		}
-		size := 64
-		var more func() (rows []int64, end bool, err error)
-		if s.hits.all || filtered < s.hits.count(f.low, f.high) { // the filters leave fewer: walk what they let through
+		if d != nil && d.count < s.hits.count(f.low, f.high) {
 			high := f.high
-			more = func() ([]int64, bool, error) {
-				page, err := f.page(high, size)
+			return s.collect(limit, &rows, &next, f.onMessages(), func(size int) ([]int64, int64, error) {
+				size *= drivenAtOnce // cheap ones: the index of the filter has nothing but rows
+				page, err := f.walk(d.sql, d.id, d.values, nil, f.low, high, size)
 				if err != nil || len(page) == 0 {
-					return nil, true, err
+					return nil, 0, err
 				}
-				high = page[len(page)-1]
-				return page, len(page) < size, nil
-			}
-			err = s.collect(more, nil, &size, limit, &rows, &next)
-		} else {
-			w := s.hits.walk(f.low, f.high)
-			more = func() ([]int64, bool, error) {
-				page := w.next(size)
-				return page, len(page) < size, nil
-			}
-			err = s.collect(more, f.onMessages(), &size, limit, &rows, &next)
+				last := page[len(page)-1]
+				high = last
+				if len(page) < size {
+					last = 0
+				}
+				return slices.DeleteFunc(page, func(row int64) bool {
+					_, ok := s.hits.find(row)
+					return !ok
+				}), last, nil
+			})
 		}
-		return err
+		w := s.hits.walk(f.low, f.high)
+		return s.collect(limit, &rows, &next, f.onMessages(), func(size int) ([]int64, int64, error) {
+			page := w.next(size)
+			if len(page) < size {
+				return page, 0, nil
+			}
+			return page, page[size-1], nil
+		})
 	})
 	return rows, next, err
 }
 
-// collect looks at page after page until there is one match more than asked for, nothing is left, or the time is over.
-func (s *search) collect(more func() ([]int64, bool, error), conds []condition, size *int, limit int, rows *[]int64, next *int64) error {
-	for {
-		page, end, err := more()
+// drivenAtOnce is how many rows of a filter's index are looked up among the hits for one of a page.
+const drivenAtOnce = 16
+
+// collect looks at page after page until there is one match more than asked for, nothing is left, or the time is over. more
+// returns about so many rows and the last one that it looked at, 0 at the end.
+func (s *search) collect(limit int, rows *[]int64, next *int64, conds []condition, more func(size int) ([]int64, int64, error)) error {
+	for size := 64; ; size = min(2*size, 1024) {
+		page, last, err := more(size)
 		if err != nil {
 			return err
 		}
@@ -129,40 +151,70 @@ func (s *search) collect(more func() ([]int64, bool, error), conds []condition, 
 			*rows = (*rows)[:limit]
 			*next = (*rows)[limit-1]
 			return nil
-		case end:
+		case last == 0:
 			return nil
 		case time.Now().After(s.until):
-			*next = page[len(page)-1]
+			*next = last
 			return nil
 		}
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
-		*size = min(2**size, 1024)
 	}
+}
+
+// filterWalk is a walk over the index of one filter, with nothing else to look at.
+type filterWalk struct {
+	sql, id string
+	values  []int64
+	count   int64 // rows, at most
+}
+
+// shortest returns the filter that lets through the fewest; nil: there is none whose number is known.
+func (f *messageFilter) shortest() (*filterWalk, error) {
+	switch {
+	case f.thread != 0:
+		return &filterWalk{"SELECT m.id FROM messages m WHERE {a:m}m.thread_id = ?", "m.id", []int64{f.thread}, 0}, nil
+	case len(f.tags) > 0:
+		return &filterWalk{"SELECT y.message_id FROM message_metadata y WHERE {a:y}y.key = ?", "y.message_id", f.tags[:1], 0}, nil
+	}
+	var best *filterWalk
+	offer := func(d filterWalk) {
+		if best == nil || d.count < best.count {
+			best = &d
+		}
+	}
+	if f.folders != nil {
+		offer(filterWalk{"SELECT DISTINCT p.message_id FROM placements p WHERE {a:p}p.folder_id = ?", "p.message_id", f.folders, f.inFolders})
+	}
+	if len(f.addrs) > 0 && f.addrs[0].count <= rareAddress {
+		offer(filterWalk{"SELECT x.message_id FROM message_addresses x WHERE {a:x}x.key = ?", "x.message_id", f.addrs[0].keys, f.addrs[0].count})
+	}
+	if f.indexed != "" {
+		var n int64
+		if err := f.t.row(f.ctx, "SELECT "+f.indexed+" FROM state WHERE {a}1=1").Scan(&n); err != nil {
+			return nil, err
+		}
+		cond := fmt.Sprintf("m.flags & %d = 0", mail.FlagSeen)
+		if f.indexed == "starred" {
+			cond = fmt.Sprintf("m.flags & %d <> 0", mail.FlagFlagged)
+		}
+		offer(filterWalk{"SELECT m.id FROM messages m WHERE {a:m}? = 0 AND " + cond, "m.id", []int64{0}, n})
+	}
+	return best, nil
 }
 
 // estimate is about how many messages the filters let through, at most.
 func (f *messageFilter) estimate() (int64, error) {
-	if f.thread != 0 || len(f.tags) > 0 {
-		return 0, nil
-	}
-	var n, indexed int64
-	col := "messages"
-	if f.indexed != "" {
-		col = f.indexed
-	}
-	if err := f.t.row(f.ctx, "SELECT messages, "+col+" FROM state WHERE {a}1=1").Scan(&n, &indexed); err != nil {
+	var n int64
+	if err := f.t.row(f.ctx, "SELECT messages FROM state WHERE {a}1=1").Scan(&n); err != nil {
 		return 0, err
 	}
-	n = min(n, indexed)
-	if f.folders != nil {
-		n = min(n, f.inFolders)
+	d, err := f.shortest()
+	if err == nil && d != nil {
+		n = min(n, d.count)
 	}
-	if len(f.addrs) > 0 && f.addrs[0].count <= rareAddress {
-		n = min(n, f.addrs[0].count)
-	}
-	return n, nil
+	return n, err
 }
 
 // verify returns those of the rows that fulfil the conditions and match, in their order. Rows that are not among the hits
@@ -176,7 +228,7 @@ func (s *search) look(rows []int64, conds []condition, show func(*query.Doc)) ([
 	docs := make(map[int64]*query.Doc, len(rows))
 	texts := map[int64][]int64{} // block: rows
 	var there []int64
-	needsText := s.q.NeedsText()
+	needsText := s.rest.NeedsText()
 	for _, row := range rows {
 		text, ok := int64(0), s.hits.all && !needsText
 		if !ok {
@@ -191,12 +243,12 @@ func (s *search) look(rows []int64, conds []condition, show func(*query.Doc)) ([
 	if len(there) == 0 {
 		return nil, nil
 	}
-	if s.q.NeedsRow() || len(conds) > 0 {
+	if s.rest.NeedsRow() || len(conds) > 0 {
 		if err := s.readRows(docs, &there, conds); err != nil {
 			return nil, err
 		}
 	}
-	if s.q.NeedsPlaces() && len(there) > 0 {
+	if s.rest.NeedsPlaces() && len(there) > 0 {
 		if err := s.readPlaces(docs, there); err != nil {
 			return nil, err
 		}
@@ -207,7 +259,7 @@ func (s *search) look(rows []int64, conds []condition, show func(*query.Doc)) ([
 		}
 	}
 	return slices.DeleteFunc(there, func(row int64) bool {
-		if docs[row] == nil || !s.q.Match(docs[row]) {
+		if docs[row] == nil || !s.rest.Match(docs[row]) {
 			return true
 		}
 		show(docs[row])

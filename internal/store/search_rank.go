@@ -43,6 +43,7 @@ func (m *Mailbox) rankedRows(ctx context.Context, t *tx, q MessageQuery, limit i
 		if err != nil {
 			return err
 		}
+		s.rest = s.q // to count the words, texts are needed anyhow
 		r := &ranking{search: s}
 		if err := r.weigh(); err != nil {
 			return err

@@ -36,8 +36,8 @@ func groupOf(f query.Field) byte {
 
 const (
 	maxSegment    = 128 << 10 // messages
-	blockTerms    = 32 << 10  // bytes of terms in a block
-	blockPostings = 128 << 10 // bytes of lists in a block, unless a single one is longer
+	blockTerms    = 16 << 10  // bytes of terms in a block
+	blockPostings = 32 << 10  // bytes of lists in a block, unless a single one is longer
 )
 
 // segHead is the head of a segment.
@@ -128,8 +128,17 @@ func decodeHead(b []byte) (*segHead, error) {
 
 func (h *segHead) size() int64 { return int64(len(h.rows))*20 + int64(len(h.firsts))*48 }
 
-// find returns the place of a row.
-func (h *segHead) find(row int64) (int, bool) { return slices.BinarySearch(h.rows, row) }
+// find returns the place of a row. Most segments are of a time of their own, which rules them out at once.
+func (h *segHead) find(row int64) (int, bool) {
+	n := len(h.rows)
+	if n == 0 || row < h.rows[0] {
+		return 0, false
+	}
+	if row > h.rows[n-1] {
+		return n, false
+	}
+	return slices.BinarySearch(h.rows, row)
+}
 
 // termBlock is a block of terms, all of one group.
 type termBlock struct {

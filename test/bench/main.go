@@ -41,6 +41,7 @@ type options struct {
 	mbsync   bool
 	mime     bool
 	million  bool
+	data     string
 	env      []string
 }
 
@@ -65,6 +66,7 @@ func main() {
 	flag.BoolVar(&o.mbsync, "mbsync", true, "mbsync too, in the first round: it syncs 20,000 files to the disk one by one")
 	flag.BoolVar(&o.mime, "mime", false, "reading messages beside enmime and go-message, instead: needs modules that the program does not")
 	flag.BoolVar(&o.million, "million", false, "storing, threading, indexing and searching a million messages, without a mail server, instead")
+	flag.StringVar(&o.data, "data", "", "with -million: a folder to keep the mailboxes in; what is there already is only asked")
 	flag.Func("env", "NAME=value for the program; may be repeated", func(v string) error { o.env = append(o.env, v); return nil })
 	flag.BoolVar(&o.events, "events", false, "how soon and how many webhooks go out, instead: -n is the size of the mailbox, -requests how many messages arrive")
 	flag.BoolVar(&o.isolated, "isolation", false, "webhooks beside endpoints that hang, drip, redirect, answer 1 GB or are gone, and without them, by turns, instead: -requests events in each turn")
@@ -93,7 +95,14 @@ func main() {
 	case o.mime:
 		measure = goRun("test/bench/mime", "test", "-run", "Table", "-v", ".", "-args", "-table", "2s")
 	case o.million:
-		measure = goRun("internal/store", "test", "-v", "-timeout", "2h", "-run", "-", "-bench", "Many/sqlite", "-benchtime", "200x", ".")
+		measure = million
+		many := 1_000_000
+		flag.Visit(func(f *flag.Flag) {
+			if f.Name == "n" {
+				many = o.n
+			}
+		})
+		o.n = many
 	}
 	if err := measure(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
