@@ -27,23 +27,26 @@ const (
 	plainDates                      // dates of a form of their own count as none, no date as 1970, and one before that as very late
 	onlyLF                          // a CR alone ends no line
 	asNamed                         // what has a type, a boundary or an encoding that does not fit is not read
-	onlyAddress                     // an address with two @ is none, and one without gets one
-	blanks                          // white space in a header is as it stands
+	onlyAddress                     // an address ends at its second @, and one without gets one
+	blanks                          // white space of encoded words is as it stands
+	byWord                          // every encoded word stands for itself, also where a character is cut
 	lastRespect
 )
 
 func (r respect) String() string {
 	return map[respect]string{bySource: "HTML by its source", allHeaders: "headers of parts, signatures and traces", noForwards: "headers of forwarded messages",
 		asDeclared: "charset missing or wrong", asOneText: "uuencoded files", plainDates: "no date, or an odd one", onlyLF: "lines that end in a bare CR",
-		asNamed: "type, boundary or encoding that does not fit", onlyAddress: "an address without domain, or with two", blanks: "white space in headers"}[r]
+		asNamed: "type, boundary or encoding that does not fit", onlyAddress: "an address without domain, or with two @", blanks: "double blanks in encoded words", byWord: "characters cut between encoded words"}[r]
 }
 
 var (
-	plainDate   = regexp.MustCompile(`^([A-Z][a-z]{2}, *)?\d{1,2} [A-Z][a-z]{2} (\d{4}|\d\d) \d\d:\d\d(:\d\d)? *([+-]\d{4}|[A-Z]{1,3})?( *\(.*\))?$`)
-	oddType     = regexp.MustCompile(`(?im)^content-type: *(text *\r?$|"|<|text/plain *charset|message/rfc822(; *\r\n.*)?\r\ncontent-transfer-encoding: base64)`)
-	oddEncoding = regexp.MustCompile(`(?im)^content-transfer-encoding:[ \t]*(\r?$|8bits|7-bit|7vladi|text/|(x-)?uuencode|base64\r\ncontent-type: message/rfc822)`)
-	oddCharset  = regexp.MustCompile(`(?i)=\?x-ias-[^?]*\?`)
-	oddAddress  = regexp.MustCompile(`@[^\s<>,]*@[^\s<>,]*`)
+	plainDate  = regexp.MustCompile(`^([A-Z][a-z]{2}, *)?\d{1,2} [A-Z][a-z]{2} (\d{4}|\d\d) \d\d:\d\d(:\d\d)? *([+-]\d{4}|[A-Z]{1,3})?( *\(.*\))?$`)
+	twoWords   = regexp.MustCompile(`\?=[ \t\r\n]+=\?`)
+	fieldLines = regexp.MustCompile(`(?m)^(?:[!-9;-~]+:[^\n]*\n(?:[ \t][^\n]*\n)*)+`)
+	goodType   = regexp.MustCompile(`^[!#$%&'*+.^_\x60{|}~\w-]+/[!#$%&'*+.^_\x60{|}~\w-]+[ \t]*(;|$)`) // RFC 2045 5.1
+	goodCTE    = regexp.MustCompile(`(?i)^(7bit|8bit|binary|quoted-printable|base64)[ \t]*(;|\(|$)`)   // RFC 2045 6.1
+	oddCharset = regexp.MustCompile(`(?i)=\?x-ias-[^?]*\?`)
+	oddAddress = regexp.MustCompile(`@[^\s<>,]*@[^\s<>,]*`)
 )
 
 // readAs reads a message as Posthorn does for search, but for some respects. It knows nothing of the index.
@@ -51,6 +54,7 @@ func readAs(raw []byte, how respect) *query.Doc {
 	var text [query.NumFields]strings.Builder
 	if how&onlyLF != 0 && !bytes.ContainsRune(raw, '\n') {
 		raw = bytes.ReplaceAll(raw, []byte("\r"), []byte(" "))
+		text[query.Header].WriteString(query.OneLine(string(raw)) + "\n") // all of it is one line of a header
 	}
 	readInto(&text, raw, how, 0)
 	d := &query.Doc{SentDay: query.NoDay}
@@ -90,11 +94,16 @@ func readInto(text *[query.NumFields]strings.Builder, raw []byte, how respect, d
 		if how&asDeclared != 0 {
 			value = oddCharset.ReplaceAllString(strings.ToValidUTF8(value, "\uFFFD"), "?")
 		}
-		if value = strings.TrimSpace(m.DecodeField(value)); how&blanks == 0 {
-			value = query.OneLine(value)
+		if how&blanks != 0 {
+			value = m.DecodeField(strings.TrimSpace(query.OneLine(value)))
+		} else {
+			value = query.OneLine(strings.TrimSpace(m.DecodeField(value)))
+		}
+		if how&byWord != 0 {
+			value = m.DecodeField(strings.TrimSpace(twoWords.ReplaceAllString(f.Value, "?=\x01 =?")))
 		}
 		if how&onlyAddress != 0 {
-			value = oddAddress.ReplaceAllString(value, "")
+			value = oddAddress.ReplaceAllString(value, "$1")
 		}
 		own, isOwn := query.OwnField(name)
 		if how&onlyAddress != 0 && isOwn && own != query.Subject && !strings.Contains(value, "@") {
@@ -114,10 +123,12 @@ func readInto(text *[query.NumFields]strings.Builder, raw []byte, how respect, d
 			add(query.Header, name+": "+value)
 		}
 	}
-	if how&allHeaders != 0 { // wherever they stand
-		add(query.Header, query.OneLine(mime.DecodeHeader(string(raw))))
+	if how&allHeaders != 0 {
+		for _, block := range fieldLines.FindAll(raw, -1) { // wherever they stand
+			add(query.Header, query.OneLine(mime.DecodeHeader(string(block))))
+		}
 	}
-	if how&asNamed != 0 && (oddType.Match(raw) || oddEncoding.Match(raw) || slices.ContainsFunc(m.Problems, func(p string) bool { return strings.HasPrefix(p, "multipart") })) {
+	if how&asNamed != 0 && (misnamed(raw) || slices.ContainsFunc(m.Problems, func(p string) bool { return strings.HasPrefix(p, "multipart") })) {
 		return
 	}
 	html := m.HTMLAll
@@ -145,6 +156,34 @@ func readInto(text *[query.NumFields]strings.Builder, raw []byte, how respect, d
 		}
 		readInto(text, data, how, depth+1)
 	}
+}
+
+// misnamed tells whether the header of the message or of a part says what its body is in a way that the standards do not have: a type or
+// an encoding out of their grammar, two types, or an encoded message (RFC 2046 5.2.1).
+func misnamed(raw []byte) bool {
+	for _, block := range fieldLines.FindAll(raw, -1) {
+		var types, encodings []string
+		for _, f := range mime.ParseHeader(append(block, "\r\n"...)).Header {
+			switch strings.ToLower(f.Name) {
+			case "content-type":
+				types = append(types, query.OneLine(f.Value))
+			case "content-transfer-encoding":
+				encodings = append(encodings, query.OneLine(f.Value))
+			}
+		}
+		bad := func(list []string, good *regexp.Regexp) bool {
+			return slices.ContainsFunc(list, func(s string) bool { return !good.MatchString(strings.TrimSpace(s)) })
+		}
+		coded := slices.ContainsFunc(encodings, func(s string) bool {
+			s = strings.ToLower(s)
+			return strings.Contains(s, "base64") || strings.Contains(s, "quoted-printable")
+		})
+		isMessage := slices.ContainsFunc(types, func(s string) bool { return strings.HasPrefix(strings.ToLower(strings.TrimSpace(s)), "message/") })
+		if len(types) > 1 || bad(types, goodType) || bad(encodings, goodCTE) || isMessage && coded {
+			return true
+		}
+	}
+	return false
 }
 
 // strict takes out of a decoded text what its declared charset does not have.
