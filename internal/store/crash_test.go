@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -24,6 +25,7 @@ const childJob = "POSTHORN_STORE_TEST_CHILD"
 type crashJob struct {
 	Key, Dir, DatabaseURL, BlobURL string
 	Account                        mail.AccountID
+	Reindex                        bool // make the search index anew, again and again
 }
 
 func (j crashJob) options() (Options, error) {
@@ -55,6 +57,9 @@ func child(job string) int {
 		if err != nil {
 			return err
 		}
+		if j.Reindex {
+			return reindex(ctx, m)
+		}
 		for {
 			refs, err := m.PutBlobs(ctx, []BlobData{{BlobRaw, bytesOf("crash", 5000)}, {BlobRaw, bytesOf("crash", 300<<10)}})
 			if err != nil {
@@ -78,6 +83,132 @@ func child(job string) int {
 	}()
 	fmt.Fprintln(os.Stderr, err)
 	return 1
+}
+
+// reindex makes the search index anew until it is killed, and says each step.
+func reindex(ctx context.Context, m *Mailbox) error {
+	for n := 0; ; {
+		err := m.DropIndex(ctx)
+		for more := true; more && err == nil; n++ {
+			fmt.Println(n)
+			more, err = m.Index(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// A reindexing that is killed at any moment leaves a search that finds what it says it has taken in, and nothing else; whoever
+// goes on from there makes it whole.
+func TestReindexKilled(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		ctx := t.Context()
+		raw := vault.NewKey().Derive("reindex")
+		job := crashJob{Key: hex.EncodeToString(raw[:]), Dir: p.o.Dir, DatabaseURL: p.o.DatabaseURL, Reindex: true}
+		var err error
+		if p.o, err = job.options(); err != nil {
+			t.Fatal(err)
+		}
+		const all = 2*indexBatch + 300 // three steps, and one that begins
+		s := p.open(t)
+		b := addBox(t, s, "a@example.com")
+		b.folders("INBOX")
+		want := map[mail.MessageID]bool{}
+		for from := 0; from < all; from += 500 {
+			var batch Batch
+			var blobs []BlobData
+			for i := from; i < min(all, from+500); i++ {
+				l := letter{id: fmt.Sprint("m", i), subject: fmt.Sprint("harbour ", i), from: "Ada <ada@example.com>", to: "bob@example.com", day: i % 20, sec: i, body: fmt.Sprintf("a lantern, number %d", i%7)}
+				n, bytes := b.at(ref("INBOX", mail.UID(i+1)), l), l.raw()
+				n.Content = &Content{Digest: sha256.Sum256(bytes), Size: int64(len(bytes)), Head: n.Head}
+				batch.New, blobs = append(batch.New, n), append(blobs, BlobData{BlobRaw, bytes})
+			}
+			refs, err := b.PutBlobs(ctx, blobs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range refs {
+				batch.New[i].Content.Raw = refs[i]
+			}
+			for _, id := range b.do(batch).IDs {
+				want[id] = true
+			}
+		}
+		job.Account = b.id
+		if len(want) != all {
+			t.Fatalf("%d messages", len(want))
+		}
+		shut(t, s)
+		incomplete := 0
+		rounds := 6
+		if testing.Short() {
+			rounds = 2
+		}
+		for round := range rounds {
+			kill(t, job, 1+round*3)
+			s, err := Open(ctx, p.o)
+			if err != nil {
+				t.Fatalf("round %d: open after the crash: %v", round, err)
+			}
+			m, err := s.Mailbox(ctx, job.Account)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, complete := range []bool{false, true} {
+				if complete {
+					for more := true; more; {
+						if more, err = m.Index(ctx); err != nil {
+							t.Fatalf("round %d: go on: %v", round, err)
+						}
+					}
+				}
+				found := findAll(t, m, "harbour lantern")
+				p, err := m.SearchProgress(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for id := range found {
+					if !want[id] {
+						t.Errorf("round %d: found %s, which does not exist", round, id)
+					}
+				}
+				if int64(len(found)) != p.Indexed || p.Total != all || p.Indexed < all != p.Behind {
+					t.Errorf("round %d, complete %v: %d found, %+v", round, complete, len(found), p)
+				}
+				if complete && len(found) != all {
+					t.Errorf("round %d: %d found in the whole index", round, len(found))
+				} else if len(found) < all {
+					incomplete++
+				}
+				if problems, err := m.Check(ctx); err != nil || len(problems) > 0 {
+					t.Errorf("round %d, complete %v: %v, %v", round, complete, problems, err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Logf("%d of %d were killed in the middle", incomplete, rounds)
+	})
+}
+
+// findAll returns what a search finds on all its pages.
+func findAll(t *testing.T, m *Mailbox, text string) map[mail.MessageID]bool {
+	t.Helper()
+	out := map[mail.MessageID]bool{}
+	for q := (MessageQuery{Search: parseQuery(t, text), Limit: 1000}); ; {
+		list, next, err := m.Messages(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range list {
+			out[l.ID] = true
+		}
+		if q.Before = next; next == 0 {
+			return out
+		}
+	}
 }
 
 // A server that is killed at any moment loses nothing that it acknowledged, and leaves nothing half.
