@@ -25,7 +25,7 @@ type schema struct {
 	secureDelete string // SQLite: overwrite what is deleted
 	incremental  bool   // SQLite: give room back in steps
 	derived      bool   // SQLite: can be made again, so the last commits may be lost in a power cut
-	cacheKiB     int    // SQLite: page cache of the writer; readers have half of it
+	cacheKiB     int    // SQLite: page cache of the writer; readers have half of it, at most 2 MiB
 	logPages     int    // SQLite: pages in the write-ahead log before they go into the file; 0: 1000
 	files        fs.FS
 }
@@ -34,7 +34,7 @@ func controlSchema() schema {
 	return schema{name: "sqlite-control", secureDelete: "ON", cacheKiB: 4096, files: schemaFiles}
 }
 func mailSchema() schema {
-	return schema{name: "sqlite-mail", secureDelete: "FAST", cacheKiB: 4096, logPages: 3000, files: schemaFiles}
+	return schema{name: "sqlite-mail", secureDelete: "FAST", cacheKiB: 16384, logPages: 3000, files: schemaFiles}
 }
 func blobSchema() schema {
 	return schema{name: "sqlite-blobs", secureDelete: "FAST", incremental: true, cacheKiB: 1024, files: schemaFiles}

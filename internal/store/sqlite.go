@@ -113,7 +113,7 @@ func (f *sqliteFile) take(ctx context.Context, write bool) (*dbConn, error) {
 		}
 		c = &dbConn{Conn: sc, stmts: map[string]*sql.Stmt{}}
 		if !write {
-			if _, err := sc.ExecContext(ctx, "PRAGMA query_only=1; PRAGMA cache_size=-"+strconv.Itoa(f.schema.cacheKiB/2)); err != nil {
+			if _, err := sc.ExecContext(ctx, "PRAGMA query_only=1; PRAGMA cache_size=-"+strconv.Itoa(min(f.schema.cacheKiB/2, 2048))); err != nil {
 				c.close(true)
 				f.pool.unused(f)
 				return nil, err
