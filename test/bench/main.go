@@ -120,6 +120,10 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	folders := m.folders
+	text, err := textBytes(m.MaildirPath(user))
+	if err != nil {
+		return err
+	}
 
 	t := table{}
 	var messages int
@@ -172,6 +176,11 @@ func run(ctx context.Context, o options) error {
 		t.addNumber("sync: peak memory, MiB", float64(s.peakRSS)/(1<<20))
 		t.addNumber("at rest, bytes per message", float64(s.atRest)/float64(messages))
 		t.addNumber("search index, bytes per message", float64(s.index)/float64(messages))
+		t.addNumber("search index / bytes of the text in it", float64(s.index)/float64(text))
+		t.add("search index made anew, alone", s.reindex)
+		t.add("search index made anew, CPU", s.indexCPU)
+		t.addNumber("CPU of the search index / CPU of the sync until searchable", float64(s.indexCPU)/float64(s.cpuFound))
+		t.addNumber("time until searchable / time until readable", float64(s.found)/float64(s.readable))
 		t.addNumber("at rest / bytes of the mail", float64(s.atRest)/float64(volume))
 		for _, l := range s.latency {
 			t.add("API: "+l.what+", p50", l.p50)

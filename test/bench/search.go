@@ -76,7 +76,8 @@ func searches(ctx context.Context, o options) error {
 	}
 	server, err := searchDovecot(ctx, m.Addr, m.folders, o.requests)
 	if err != nil {
-		return err
+		log := m.Log()
+		return fmt.Errorf("search at Dovecot: %w; the end of its log: %s", err, log[max(0, len(log)-2000):])
 	}
 	var third []latency
 	note := ""
@@ -86,16 +87,16 @@ func searches(ctx context.Context, o options) error {
 		}
 	}
 	fmt.Printf("%d messages, %d folders; %s, %d CPUs; %s\n\n%s%s\n", o.n, len(m.folders), runtime.Version(), runtime.NumCPU(), time.Now().Format(time.DateOnly), notes, note)
-	fmt.Println("| search, ms | posthorn p50 | p99 | Dovecot p50 | p99 | notmuch p50 | p99 |")
-	fmt.Println("|---|---|---|---|---|---|---|")
+	fmt.Println("| search, ms | posthorn p50 | p99 | asked | Dovecot p50 | p99 | asked | notmuch p50 | p99 | asked |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
 	for i, q := range questions() {
 		fmt.Printf("| %s", q.what)
 		for _, l := range [][]latency{ours, server, third} {
 			if l == nil {
-				fmt.Print(" | | ")
+				fmt.Print(" | | | ")
 				continue
 			}
-			fmt.Printf(" | %.1f | %.1f", l[i].p50.Seconds()*1e3, l[i].p99.Seconds()*1e3)
+			fmt.Printf(" | %.1f | %.1f | %d", l[i].p50.Seconds()*1e3, l[i].p99.Seconds()*1e3, l[i].n)
 		}
 		fmt.Println(" |")
 	}
@@ -115,7 +116,7 @@ func asked(ctx context.Context, n int, ask func(q question, i int) error) ([]lat
 			took = append(took, time.Since(from))
 		}
 		slices.Sort(took)
-		out = append(out, latency{q.what, took[len(took)/2], took[len(took)*99/100]})
+		out = append(out, latency{q.what, took[len(took)/2], took[len(took)*99/100], len(took)})
 	}
 	return out, nil
 }

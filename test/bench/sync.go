@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/test/binary"
 )
 
@@ -27,8 +28,10 @@ type synced struct {
 	cpu       time.Duration // of the process, until all was readable
 	cpuFound  time.Duration // likewise, until all could be found
 	peakRSS   int64
-	atRest    int64 // bytes in the data directory
-	index     int64 // of them, in search indexes
+	atRest    int64         // bytes in the data directory
+	index     int64         // of them, in search indexes
+	reindex   time.Duration // of the index made anew, alone
+	indexCPU  time.Duration // likewise, CPU
 	latency   []latency
 }
 
@@ -36,6 +39,7 @@ type synced struct {
 type latency struct {
 	what     string
 	p50, p99 time.Duration
+	n        int // requests
 }
 
 // syncRun starts the built server on an empty directory, connects the mailbox and waits until everything is readable.
@@ -122,8 +126,35 @@ func syncRun(ctx context.Context, o options, addr string, want int) (out synced,
 	if err := s.Stop(stopCtx); err != nil {
 		return out, err
 	}
-	out.atRest, out.index, err = diskUsage(s.Dir)
+	if out.atRest, out.index, err = diskUsage(s.Dir); err != nil {
+		return out, err
+	}
+	out.reindex, out.indexCPU, err = s.Reindex(ctx)
 	return out, err
+}
+
+// textBytes is how much there is to search in a Maildir: headers and texts, decoded, HTML as a reader sees it.
+func textBytes(dir string) (n int64, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Base(filepath.Dir(path)) != "cur" {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		m, err := mime.Parse(f, mime.Options{})
+		if err != nil {
+			return err
+		}
+		for _, h := range m.Header {
+			n += int64(len(h.Name) + len(m.DecodeField(h.Value)))
+		}
+		n += int64(len(m.TextAll) + len(mime.HTMLToText(m.HTMLAll)))
+		return nil
+	})
+	return n, err
 }
 
 // cpuProfile records 28 seconds.
@@ -204,7 +235,7 @@ func latencies(ctx context.Context, s *binary.Server, grant string, n int) ([]la
 			took[i] = time.Since(start)
 		}
 		slices.Sort(took)
-		out = append(out, latency{k.what, took[n/2], took[min(n-1, n*99/100)]})
+		out = append(out, latency{k.what, took[n/2], took[min(n-1, n*99/100)], n})
 	}
 	return out, nil
 }

@@ -173,6 +173,20 @@ func (s *Server) Verify(ctx context.Context, account string, args ...string) (st
 	return string(out), err
 }
 
+// Reindex runs `posthorn reindex` on the data of the server, which must have been stopped, and returns the time and the CPU time that
+// it took.
+func (s *Server) Reindex(ctx context.Context) (took, cpu time.Duration, err error) {
+	cmd := exec.CommandContext(ctx, s.Path, "reindex")
+	cmd.Env = s.cmd.Env
+	began := time.Now()
+	out, err := cmd.CombinedOutput()
+	took = time.Since(began)
+	if err != nil {
+		return took, 0, fmt.Errorf("posthorn reindex: %w: %s", err, out)
+	}
+	return took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+}
+
 // LogTail returns the end of what the server logged.
 func (s *Server) LogTail() string {
 	b, _ := os.ReadFile(s.Log)
