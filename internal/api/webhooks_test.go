@@ -114,7 +114,7 @@ func TestWebhooks(t *testing.T) {
 	}
 	for n := range 3 {
 		d := store.Delivery{Notification: "n", Type: "message.created", Attempt: n + 1, Status: 500, Took: time.Second, Error: "the endpoint answered 500"}
-		if err := b.store.RecordDelivery(t.Context(), whole, store.WebhookCursor{Webhook: w.ID, Account: acct}, &d); err != nil {
+		if err := b.store.RecordDelivery(t.Context(), whole, store.WebhookCursor{Webhook: w.ID, Account: acct}, d); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,7 +10,11 @@
 //	                                                     +---- cursor moves with the attempt -------+
 //
 // A lane delivers in the order of its log, one at a time. Lanes run beside each other: every webhook has a few
-// goroutines of its own that take its lanes in turn, so an endpoint that hangs holds up nobody but itself.
+// goroutines of its own that take its lanes in turn, so an endpoint that hangs holds up nobody but itself. A lane that waits
+// for its next attempt is not woken by news: it costs nothing until then, unless its webhook is changed.
+//
+// What arrived is recorded while the next notification is on its way (ledger): a commit takes longer than an endpoint nearby.
+// What goes to several webhooks is read and written once (views), until something happens to the account.
 //
 // A notification tells of an object as it is when it is sent. A message that is gone by then is not told as created or
 // updated, since its deletion follows; an update that an earlier notification showed already is left out. Mail that the
@@ -28,8 +32,8 @@
 //   - No 2xx answer within 15 seconds, or a redirect: the attempt is recorded and repeated, 17 times over more than 74
 //     hours, later than that if Retry-After asks for it. The attempt's number and time are kept, so a restart changes
 //     nothing.
-//   - We stop or crash between the answer and the commit of the cursor: the notification is sent again. Its id is derived
-//     from account and number of the change, so the receiver knows it. Nothing is lost.
+//   - We crash between the answer and the commit of the cursor: the notification is sent again, and up to 31 that came after
+//     it. Its id is derived from account and number of the change, so the receiver knows it. Nothing is lost.
 //   - The last attempt fails: if other notifications of the webhook arrived meanwhile, this one is given up and the lane
 //     goes on. If none did, the webhook has failed: nothing is sent until its owner activates it, then it goes on where it
 //     stopped.

@@ -30,11 +30,13 @@ type entry struct {
 	object string
 	update bool // tells of an object's newest state, so it can be left out if that was shown
 	create bool
+	shared bool // what it tells changes with the account's log only
 	view   func(context.Context) (view, bool, error)
 }
 
 // run delivers what comes after the lane's cursor, at most a turn of it.
-func (n *Notifier) run(ctx context.Context, l lane, shown ahead) (then, error) {
+func (n *Notifier) run(ctx context.Context, l lane, shown ahead) (next then, err error) {
+	version := n.o.Store.WebhooksVersion()
 	w, err := n.o.Store.Webhook(ctx, "", l.webhook)
 	if err != nil || !w.Status.Delivers() {
 		return then{off: true}, err
@@ -51,45 +53,75 @@ func (n *Notifier) run(ctx context.Context, l lane, shown ahead) (then, error) {
 	if err != nil {
 		return then{}, err
 	}
+	first := w
+	book := newLedger(func(c store.WebhookCursor, list []store.Delivery) error { // also when we are stopping: what arrived is not sent again
+		return n.o.Store.RecordDelivery(context.WithoutCancel(ctx), first, c, list...)
+	})
 	was := cur.Seq
-	skip := func(e entry) { cur = store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: e.seq} }
-	save := func() error {
-		if cur.Seq == was {
-			return nil
+	defer func() {
+		if cur.Seq != was && err == nil {
+			err = book.add(cur)
 		}
-		was = cur.Seq
-		return n.o.Store.RecordDelivery(ctx, w, cur, nil)
-	}
+		if lost := book.wait(); lost != nil && err == nil {
+			next, err = then{}, lost
+		}
+	}()
 	for _, e := range entries {
 		if ctx.Err() != nil {
 			break
 		}
+		skip := store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: e.seq}
 		if shown.covers(e) || e.kind == "" || !slices.Contains(w.Triggers, e.kind) {
-			skip(e)
+			cur = skip
 			continue
 		}
-		v, ok, err := e.view(ctx)
-		if err != nil {
-			return then{}, err
+		t := n.write(ctx, l, e)
+		if t.err != nil {
+			return then{}, t.err
 		}
-		if !ok {
-			skip(e)
+		if !t.ok {
+			cur = skip
 			continue
 		}
-		if wait := e.at.Add(bodyWait); v.pending && e.create && n.o.Now().Before(wait) {
-			return then{at: wait}, save() // the body's arrival wakes us before
+		if wait := e.at.Add(bodyWait); t.view.pending && e.create && n.o.Now().Before(wait) {
+			return then{at: wait}, nil // the body's arrival wakes us before
 		}
-		ok, next, err := n.deliver(ctx, w, &cur, e, v)
+		if now := n.o.Store.WebhooksVersion(); now != version {
+			version = now
+			if w, err = n.o.Store.Webhook(ctx, "", l.webhook); err != nil || !w.Status.Delivers() { // paused or deleted meanwhile
+				return then{off: true}, err
+			}
+			if !w.Since.Equal(first.Since) { // it begins anew
+				return then{now: true}, nil
+			}
+		}
+		ok, next, err := n.deliver(ctx, w, book, &cur, e, t)
+		was = cur.Seq
 		if err != nil || !ok {
 			return next, err
 		}
-		was = cur.Seq
-		shown.add(e, v)
-		if w, err = n.o.Store.Webhook(ctx, "", l.webhook); err != nil || !w.Status.Delivers() { // paused, rotated or deleted meanwhile
-			return then{off: true}, err
+		shown.add(e, t.view)
+	}
+	return then{now: len(entries) >= turn}, nil
+}
+
+// write returns the notification of an entry, as it is for all webhooks.
+func (n *Notifier) write(ctx context.Context, l lane, e entry) *written {
+	write := func(w *written) {
+		if w.view, w.ok, w.err = e.view(ctx); w.err == nil && w.ok {
+			w.view.note.Attempt = 1
+			w.payload, w.err = encode(w.view.note)
 		}
 	}
-	return then{now: len(entries) >= turn}, save()
+	n.mu.Lock()
+	alone := len(n.queues) < 2
+	n.mu.Unlock()
+	if alone || !e.shared {
+		w := new(written)
+		write(w)
+		return w
+	}
+	return n.views.get(ctx, l.account, e.seq, write)
 }
 
 // read returns what comes after the lane's cursor, and the cursor: a fresh one stands where the webhook began.
@@ -146,13 +178,15 @@ func cutEntry(acct mail.Account, mb *store.Mailbox, last mail.Seq, kept []mail.C
 		gap.At = kept[0].At
 	}
 	gap.Data = mail.ChangeData{Until: gap.At.Unix(), Reason: "The events before this time are not kept any more, and were not told here."}
-	return entriesOf(acct, mb, []mail.Change{gap}, false)[0]
+	e := entriesOf(acct, mb, []mail.Change{gap}, false)[0]
+	e.shared = false // it has the number of another
+	return e
 }
 
 func entriesOf(acct mail.Account, mb *store.Mailbox, list []mail.Change, history bool) []entry {
 	out := make([]entry, len(list))
 	for i, c := range list {
-		out[i] = entry{seq: c.Seq, at: c.At, kind: trigger(c, history), object: c.Object,
+		out[i] = entry{seq: c.Seq, at: c.At, kind: trigger(c, history), object: c.Object, shared: c.Kind != mail.AccountState,
 			update: c.Kind == mail.MessageUpdated || c.Kind == mail.FolderUpdated, create: c.Kind == mail.MessageCreated && c.Origin != mail.OriginInitial,
 			view: func(ctx context.Context) (view, bool, error) { return render(ctx, acct, mb, c) }}
 	}
@@ -185,23 +219,30 @@ func (s ahead) add(e entry, v view) {
 	}
 }
 
-// deliver makes one attempt and records it. ok: the cursor has moved and the lane goes on.
-func (n *Notifier) deliver(ctx context.Context, w store.Webhook, cur *store.WebhookCursor, e entry, v view) (ok bool, next then, err error) {
+// deliver makes one attempt and records it; one that arrived soon. ok: the cursor has moved and the lane goes on.
+func (n *Notifier) deliver(ctx context.Context, w store.Webhook, book *ledger, cur *store.WebhookCursor, e entry, t *written) (ok bool, next then, err error) {
 	now := n.o.Now()
 	attempt := cur.Attempts + 1
-	l, err := letterOf(w, v, attempt, now)
-	if err != nil {
-		return false, next, err
+	l := letterOf(w, t.view.note.ID, t.payload, now)
+	if attempt > 1 {
+		note := t.view.note
+		note.Attempt = attempt
+		if l.payload, err = encode(note); err != nil {
+			return false, next, err
+		}
 	}
 	out := n.client.post(ctx, l)
-	if ctx.Err() != nil { // we are stopping: no attempt, the next start makes it
+	if ctx.Err() != nil && out.err != "" { // we are stopping: no attempt, the next start makes it
 		return false, next, nil
 	}
-	d := store.Delivery{Seq: e.seq, Notification: l.id, Type: v.note.Type, Attempt: attempt, Status: out.status, Took: out.took, Error: out.err}
+	d := store.Delivery{At: n.o.Store.Instant(), Seq: e.seq, Notification: l.id, Type: t.view.note.Type, Attempt: attempt, Status: out.status, Took: out.took, Error: out.err}
 	done := store.WebhookCursor{Webhook: cur.Webhook, Account: cur.Account, Seq: e.seq}
 	if out.err == "" {
 		*cur = done
-		return true, next, n.o.Store.RecordDelivery(ctx, w, done, &d)
+		return true, next, book.add(done, d)
+	}
+	if err := book.wait(); err != nil {
+		return false, next, err
 	}
 	return n.failed(ctx, w, cur, done, d, out)
 }
@@ -242,5 +283,5 @@ func (n *Notifier) failed(ctx context.Context, w store.Webhook, cur *store.Webho
 	if status != w.Status {
 		n.o.Log.Warn("a webhook does not take notifications", "op", "notify", "webhook", w.ID, "status", status, "reason", reason)
 	}
-	return ok, next, n.o.Store.RecordDelivery(ctx, w, *cur, &d)
+	return ok, next, n.o.Store.RecordDelivery(ctx, w, *cur, d)
 }

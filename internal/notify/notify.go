@@ -46,6 +46,7 @@ type Notifier struct {
 	o       Options
 	client  *client
 	feeds   feeds
+	views   views
 	tidying sync.Mutex
 
 	mu        sync.Mutex
@@ -145,10 +146,12 @@ func (n *Notifier) Stop() {
 		cancel()
 	}
 	n.wg.Wait()
+	n.views.drop("")
 	n.client.close()
 }
 
 func (n *Notifier) hint(id mail.AccountID) {
+	n.views.drop(id)
 	n.feeds.hint(id)
 	n.mu.Lock()
 	defer n.mu.Unlock()

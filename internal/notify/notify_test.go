@@ -31,11 +31,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // bench is a store with an account, and a notifier.
 type bench struct {
-	t     *testing.T
+	t     testing.TB
 	o     store.Options
 	store *store.Store
 	n     *Notifier
@@ -53,7 +53,7 @@ type account struct {
 	uid   mail.UID
 }
 
-func setup(t *testing.T) *bench {
+func setup(t testing.TB) *bench {
 	raw := vault.NewKey().Derive("test")
 	keys, err := vault.NewKeyring(raw[:])
 	if err != nil {

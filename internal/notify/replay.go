@@ -167,10 +167,12 @@ func (n *Notifier) replayTurn(ctx context.Context, w store.Webhook, r store.Repl
 	var attempts []store.Delivery
 	for _, t := range page.Told {
 		now := n.o.Now()
-		l, err := letterOf(w, view{note: t.Note}, r.Attempts+1, now)
+		t.Note.Attempt = r.Attempts + 1
+		payload, err := encode(t.Note)
 		if err != nil {
 			return err
 		}
+		l := letterOf(w, t.Note.ID, payload, now)
 		l.replay = r.ID
 		out := n.client.post(ctx, l)
 		if ctx.Err() != nil {

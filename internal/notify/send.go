@@ -236,13 +236,11 @@ func (n *Notifier) Try(ctx context.Context, app mail.AppID, kind, url string) er
 	return nil
 }
 
-// letterOf writes the attempt of a webhook's notification.
-func letterOf(w store.Webhook, v view, attempt int, now time.Time) (letter, error) {
-	v.note.Attempt = attempt
-	payload, err := encode(v.note)
-	l := letter{url: w.URL, id: v.note.ID, payload: payload, secrets: []mail.Secret{w.Secret}, compressed: w.Compressed, at: now}
+// letterOf makes the attempt of a webhook's notification.
+func letterOf(w store.Webhook, id string, payload []byte, now time.Time) letter {
+	l := letter{url: w.URL, id: id, payload: payload, secrets: []mail.Secret{w.Secret}, compressed: w.Compressed, at: now}
 	if !w.OldSecret.IsZero() && now.Before(w.OldUntil) {
 		l.secrets = append(l.secrets, w.OldSecret)
 	}
-	return l, err
+	return l
 }

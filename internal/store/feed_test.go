@@ -164,11 +164,11 @@ func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 			}
 		}
 		prune(1) // the webhook was told nothing yet
-		if err := s.RecordDelivery(ctx, w, WebhookCursor{Webhook: w.ID, Account: a.ID, Seq: 4}, nil); err != nil {
+		if err := s.RecordDelivery(ctx, w, WebhookCursor{Webhook: w.ID, Account: a.ID, Seq: 4}); err != nil {
 			t.Fatal(err)
 		}
 		prune(5)
-		if err := s.RecordDelivery(ctx, w, WebhookCursor{Webhook: w.ID, Account: a.ID, Seq: 10}, nil); err != nil {
+		if err := s.RecordDelivery(ctx, w, WebhookCursor{Webhook: w.ID, Account: a.ID, Seq: 10}); err != nil {
 			t.Fatal(err)
 		}
 		r, err := s.CreateReplay(ctx, Replay{Webhook: w.ID, Account: a.ID, Start: Place{Seq: 6}, Goal: Place{Seq: 10}})

@@ -140,12 +140,7 @@ func (s *Store) RecordReplay(ctx context.Context, r Replay, attempts []Delivery)
 		if err := t.row(ctx, "SELECT count(*) FROM webhooks WHERE id=?", r.Webhook).Scan(&n); err != nil || n == 0 {
 			return err
 		}
-		for i := range attempts {
-			if err := s.insertDelivery(ctx, t, WebhookCursor{Webhook: r.Webhook, Account: attempts[i].Account}, &attempts[i]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return s.insertDeliveries(ctx, t, r.Webhook, attempts)
 	})
 	return running, err
 }

@@ -51,6 +51,7 @@ type Store struct {
 	watchers watchers
 	attempts atomic.Int64 // time of the last recorded delivery
 	records  joint        // of deliveries
+	hooks    atomic.Int64 // changes of webhooks that were committed
 }
 
 // Open opens the store and takes it for this server alone. It fails with Conflict if another server has it, Refused if

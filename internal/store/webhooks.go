@@ -95,9 +95,18 @@ func (s *Store) CreateWebhook(ctx context.Context, w Webhook) (Webhook, error) {
 				s.o.Keys.ID().String(), s.o.Keys.Wrap(webhookOwner(w.ID), key), key.SealString(webhookPlace(w.ID, "secret"), w.Secret.Reveal()), at, at}}, "")
 	})
 	if err == nil {
-		s.hint("")
+		s.hooksChanged()
 	}
 	return w, err
+}
+
+// WebhooksVersion is another one after each change of a webhook: who knows one as of a version has to read it again only then.
+// It is asked for before the webhook is read.
+func (s *Store) WebhooksVersion() int64 { return s.hooks.Load() }
+
+func (s *Store) hooksChanged() {
+	s.hooks.Add(1)
+	s.hint("")
 }
 
 // UpdateWebhook stores URL, description, triggers, addresses, compression and status of a webhook. Activated after a
@@ -148,7 +157,7 @@ func (s *Store) UpdateWebhook(ctx context.Context, w Webhook) (Webhook, error) {
 	if err != nil {
 		return Webhook{}, err
 	}
-	s.hint("")
+	s.hooksChanged()
 	return s.Webhook(ctx, w.App, w.ID)
 }
 
@@ -177,7 +186,7 @@ func (s *Store) DeliveryFailed(ctx context.Context, id string, at time.Time, dec
 		return err
 	})
 	if err == nil && !status.Delivers() {
-		s.hint("")
+		s.hooksChanged()
 	}
 	return err
 }
@@ -206,6 +215,7 @@ func (s *Store) RotateWebhookSecret(ctx context.Context, app mail.AppID, id stri
 	if err != nil {
 		return Webhook{}, err
 	}
+	s.hooks.Add(1)
 	return s.Webhook(ctx, app, id)
 }
 
@@ -227,7 +237,7 @@ func (s *Store) DeleteWebhook(ctx context.Context, app mail.AppID, id string) er
 		return err
 	})
 	if err == nil {
-		s.hint("")
+		s.hooksChanged()
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -23,7 +24,7 @@ type WebhookCursor struct {
 // Delivery is one attempt to tell a webhook of a change.
 type Delivery struct {
 	Webhook      string
-	At           int64 // Unix nanoseconds; given by RecordDelivery, no two of one webhook are equal
+	At           int64 // Unix nanoseconds, no two of one webhook are equal: of Instant, or 0 for when it is recorded
 	Account      mail.AccountID
 	Seq          mail.Seq
 	Notification string
@@ -49,14 +50,14 @@ func (s *Store) WebhookCursor(ctx context.Context, webhook string, account mail.
 	return c, err
 }
 
-// RecordDelivery stores a cursor of w, and with it the attempt that moved it (nil: none); one that arrived ends the webhook's
-// failing. Nothing is stored for a webhook
-// or account that was deleted, and no cursor if w was paused and activated since it was read: then it begins anew.
-func (s *Store) RecordDelivery(ctx context.Context, w Webhook, c WebhookCursor, d *Delivery) error {
-	return s.records.do(ctx, s.control, func(ctx context.Context, t *tx) error { return s.recordDelivery(ctx, t, w, c, d) })
+// RecordDelivery stores a cursor of w, and with it the attempts that moved it; one that arrived ends the webhook's failing.
+// Nothing is stored for a webhook or account that was deleted, and no cursor if w was paused and activated since it was
+// read: then it begins anew.
+func (s *Store) RecordDelivery(ctx context.Context, w Webhook, c WebhookCursor, attempts ...Delivery) error {
+	return s.records.do(ctx, s.control, func(ctx context.Context, t *tx) error { return s.recordDelivery(ctx, t, w, c, attempts) })
 }
 
-func (s *Store) recordDelivery(ctx context.Context, t *tx, w Webhook, c WebhookCursor, d *Delivery) error {
+func (s *Store) recordDelivery(ctx context.Context, t *tx, w Webhook, c WebhookCursor, attempts []Delivery) error {
 	var since int64
 	err := t.row(ctx, "SELECT since FROM webhooks WHERE id=? AND (EXISTS(SELECT 1 FROM accounts a WHERE a.id=?) OR EXISTS(SELECT 1 FROM apps p WHERE p.id=?))",
 		c.Webhook, string(c.Account), string(c.Account)).Scan(&since)
@@ -66,33 +67,37 @@ func (s *Store) recordDelivery(ctx context.Context, t *tx, w Webhook, c WebhookC
 	if err != nil {
 		return err
 	}
-	if since != w.Since.UnixMilli() {
-		return s.insertDelivery(ctx, t, c, d)
-	}
-	if _, err := t.exec(ctx, `INSERT INTO webhook_cursors(webhook_id, account_id, seq, attempts, first_at, next_at) VALUES(?, ?, ?, ?, ?, ?)
-		ON CONFLICT(webhook_id, account_id) DO UPDATE SET seq=excluded.seq, attempts=excluded.attempts, first_at=excluded.first_at, next_at=excluded.next_at`,
-		c.Webhook, string(c.Account), int64(c.Seq), c.Attempts, millis(c.FirstAt), millis(c.NextAt)); err != nil {
-		return err
-	}
-	return s.insertDelivery(ctx, t, c, d)
-}
-
-func (s *Store) insertDelivery(ctx context.Context, t *tx, c WebhookCursor, d *Delivery) error {
-	if d == nil {
-		return nil
-	}
-	if d.Error == "" {
-		if err := s.recovered(ctx, t, c.Webhook); err != nil {
+	if since == w.Since.UnixMilli() {
+		if _, err := t.exec(ctx, `INSERT INTO webhook_cursors(webhook_id, account_id, seq, attempts, first_at, next_at) VALUES(?, ?, ?, ?, ?, ?)
+			ON CONFLICT(webhook_id, account_id) DO UPDATE SET seq=excluded.seq, attempts=excluded.attempts, first_at=excluded.first_at, next_at=excluded.next_at`,
+			c.Webhook, string(c.Account), int64(c.Seq), c.Attempts, millis(c.FirstAt), millis(c.NextAt)); err != nil {
 			return err
 		}
 	}
-	_, err := t.exec(ctx, `INSERT INTO webhook_deliveries(webhook_id, at, account_id, seq, notification, type, attempt, status, ms, error) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		c.Webhook, s.instant(), string(c.Account), int64(d.Seq), d.Notification, d.Type, d.Attempt, d.Status, d.Took.Milliseconds(), clean(d.Error))
-	return err
+	for i := range attempts {
+		attempts[i].Account = c.Account
+	}
+	return s.insertDeliveries(ctx, t, c.Webhook, attempts)
 }
 
-// instant returns the time in nanoseconds, never the same one twice.
-func (s *Store) instant() int64 {
+func (s *Store) insertDeliveries(ctx context.Context, t *tx, webhook string, attempts []Delivery) error {
+	if slices.ContainsFunc(attempts, func(d Delivery) bool { return d.Error == "" }) {
+		if err := s.recovered(ctx, t, webhook); err != nil {
+			return err
+		}
+	}
+	var rows [][]any
+	for _, d := range attempts {
+		if d.At == 0 {
+			d.At = s.Instant()
+		}
+		rows = append(rows, []any{webhook, d.At, string(d.Account), int64(d.Seq), d.Notification, d.Type, d.Attempt, d.Status, d.Took.Milliseconds(), clean(d.Error)})
+	}
+	return t.insertMany(ctx, "webhook_deliveries", []string{"webhook_id", "at", "account_id", "seq", "notification", "type", "attempt", "status", "ms", "error"}, rows, "")
+}
+
+// Instant returns the time in Unix nanoseconds, never the same one twice.
+func (s *Store) Instant() int64 {
 	for {
 		last := s.attempts.Load()
 		at := max(s.now().UnixNano(), last+1)

@@ -53,7 +53,7 @@ func TestWebhooks(t *testing.T) {
 		}
 		c := WebhookCursor{Webhook: w.ID, Account: a.ID, Seq: 7, Attempts: 2, FirstAt: time.UnixMilli(1000).UTC(), NextAt: time.UnixMilli(2000).UTC()}
 		for n := range 3 {
-			if err := s.RecordDelivery(ctx, w, c, &Delivery{Seq: 8, Notification: "n", Type: "message.created", Attempt: n + 1, Status: 500, Took: time.Second, Error: "no"}); err != nil {
+			if err := s.RecordDelivery(ctx, w, c, Delivery{Seq: 8, Notification: "n", Type: "message.created", Attempt: n + 1, Status: 500, Took: time.Second, Error: "no"}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -85,7 +85,7 @@ func TestWebhooks(t *testing.T) {
 		if got, _ := s.Webhook(ctx, "", w.ID); got.Status != WebhookFailing || got.Reason != "why" || !got.FailingSince.Equal(w.Since) {
 			t.Errorf("%+v", got)
 		}
-		if err := s.RecordDelivery(ctx, w, c, &Delivery{Attempt: 4, Status: 200}); err != nil {
+		if err := s.RecordDelivery(ctx, w, c, Delivery{Attempt: 4, Status: 200}); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := s.Webhook(ctx, "", w.ID); got.Status != WebhookActive || got.Reason != "" || !got.FailingSince.IsZero() {
@@ -99,7 +99,7 @@ func TestWebhooks(t *testing.T) {
 		} {
 			fails(w.Since, WebhookActive, "")
 			fails(w.Since.Add(time.Minute), WebhookFailing, "why")
-			if err := s.RecordDelivery(ctx, w, c, nil); err != nil {
+			if err := s.RecordDelivery(ctx, w, c); err != nil {
 				t.Fatal(err)
 			}
 			w, err := s.Webhook(ctx, a.App, w.ID)
@@ -128,13 +128,13 @@ func TestWebhooks(t *testing.T) {
 		if err != nil || !again.Since.After(w.Since) {
 			t.Errorf("%+v, %v", again, err)
 		}
-		if err := s.RecordDelivery(ctx, w, c, &Delivery{Attempt: 1}); err != nil { // by one who has not noticed
+		if err := s.RecordDelivery(ctx, w, c, Delivery{Attempt: 1}); err != nil { // by one who has not noticed
 			t.Fatal(err)
 		}
 		if _, err := s.WebhookCursor(ctx, w.ID, a.ID); !mail.IsKind(err, mail.NotFound) {
 			t.Errorf("a cursor from before the pause: %v", err)
 		}
-		if err := s.RecordDelivery(ctx, again, c, nil); err != nil {
+		if err := s.RecordDelivery(ctx, again, c); err != nil {
 			t.Fatal(err)
 		}
 
@@ -152,13 +152,13 @@ func TestWebhooks(t *testing.T) {
 
 		// Accounts come and go.
 		b, _ := addAccount(t, s, "b@example.com")
-		if err := s.RecordDelivery(ctx, again, WebhookCursor{Webhook: w.ID, Account: b.ID, Seq: 1}, &Delivery{Attempt: 1}); err != nil {
+		if err := s.RecordDelivery(ctx, again, WebhookCursor{Webhook: w.ID, Account: b.ID, Seq: 1}, Delivery{Attempt: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.DeleteAccount(ctx, b.ID); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.RecordDelivery(ctx, again, WebhookCursor{Webhook: w.ID, Account: b.ID, Seq: 1}, &Delivery{Attempt: 1}); err != nil { // too late
+		if err := s.RecordDelivery(ctx, again, WebhookCursor{Webhook: w.ID, Account: b.ID, Seq: 1}, Delivery{Attempt: 1}); err != nil { // too late
 			t.Fatal(err)
 		}
 		if _, err := s.WebhookCursor(ctx, w.ID, b.ID); !mail.IsKind(err, mail.NotFound) {
