@@ -69,7 +69,8 @@ type account struct {
 	opsNext    time.Time                     // when the next postponed operation is due; zero: none
 	writer     *session                      // connection for operations
 	writerUsed time.Time
-	helper     *session // second connection while bodies are fetched
+	helper     *session  // second connection while bodies are fetched
+	noHelper   time.Time // until then none is opened
 
 	watchRetry backoff
 	watchAfter time.Time          // not before then is a watch begun again

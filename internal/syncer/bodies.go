@@ -1,11 +1,13 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
@@ -27,6 +29,8 @@ const (
 	bodiesLinger = 250 * time.Millisecond
 	// secondConnection is from how many missing bodies on a further connection is worth its login.
 	secondConnection = 1000
+	// helperRest is how long no second connection is opened after one that broke.
+	helperRest = time.Minute
 )
 
 // bodies fetches what is listed but not held, newest first, for the time of one slice. It tells whether another slice may
@@ -40,7 +44,7 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 		return false, err
 	}
 	sessions := []*session{s}
-	if total >= secondConnection && a.helper == nil {
+	if total >= secondConnection && a.helper == nil && !a.e.o.Now().Before(a.noHelper) {
 		if a.helper, err = a.tryOpen(ctx, nil); err != nil {
 			a.log.Debug("no second connection", "op", "bodies", "err", err)
 		}
@@ -53,8 +57,11 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 	defer stop(nil)
 	todo := make(chan unit)
 	ready := make(chan []store.Body)
+	broken := make(chan struct{}) // closed when the first connection is
+	var brokenBy error
+	var helperBroke atomic.Bool
 	var wg sync.WaitGroup
-	for _, s := range sessions {
+	for i, s := range sessions {
 		wg.Go(func() {
 			defer func() {
 				if v := recover(); v != nil {
@@ -62,10 +69,22 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 				}
 			}()
 			for u := range todo {
-				if err := a.holdUnit(work, s, u, ready); err != nil {
+				err := a.holdUnit(work, s, u, ready)
+				switch {
+				case err == nil:
+					continue
+				case s.Err() == nil || work.Err() != nil:
 					stop(err)
-					return
+				case i > 0: // the first one fetches what is still missing
+					a.log.Debug("the second connection broke", "op", "bodies", "err", err)
+					helperBroke.Store(true)
+				default:
+					brokenBy = err
+					close(broken)
+					// The other one ends what it has begun, as that would have to be fetched again.
+					time.AfterFunc(a.e.o.Silence/2, func() { stop(err) })
 				}
+				return
 			}
 		})
 	}
@@ -77,6 +96,8 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 			}
 			select {
 			case todo <- u:
+			case <-broken:
+				return
 			case <-work.Done():
 				return
 			}
@@ -106,10 +127,14 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 	if applyErr != nil {
 		return true, fmt.Errorf("store bodies: %w", applyErr)
 	}
-	if err := context.Cause(work); err != nil {
+	if helperBroke.Load() {
+		a.closeHelper()
+		a.noHelper = a.e.o.Now().Add(helperRest)
+	}
+	if err := cmp.Or(brokenBy, context.Cause(work)); err != nil {
 		return true, fmt.Errorf("fetch bodies: %w", err)
 	}
-	return progress > 0, nil
+	return progress > 0 || helperBroke.Load(), nil
 }
 
 // gather returns the next list, and what follows it within linger, until there are enough; false when ready is closed.

@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/test/faultnet"
+	"github.com/posthorn/posthorn/test/persona"
 )
 
 // clock is a time that a test moves on.
@@ -286,5 +290,41 @@ func TestALookIsNoProofOfSurvival(t *testing.T) {
 	c.at = c.at.Add(survival)
 	if a.prove(began, a.moved.Load()); a.backoff.failures != 0 {
 		t.Error("a minute of life was not")
+	}
+}
+
+// TestEachSessionBringsSomeMail: where every connection breaks after some megabytes, each goes on where the last one ended, and
+// soon: the login has come to something.
+func TestEachSessionBringsSomeMail(t *testing.T) {
+	t.Parallel()
+	p := persona.Start(t, persona.Knobs{})
+	for i := range 60 {
+		p.Deliver("INBOX", append(letter(i), strings.Repeat("line of sixteen\r\n", 1000)...))
+	}
+	proxy := faultnet.Start(t, p.Addr, "cut server after 150000")
+	at := netip.MustParseAddrPort(proxy.Addr)
+	r := rigAt(t, at.Addr().String(), int(at.Port()), persona.Password, "ann")
+	ctx, live := context.WithCancel(t.Context())
+	r.a.e.o.Events.State = func(_ mail.AccountID, s mail.SyncStatus) {
+		if s.State == mail.StateLive {
+			live()
+		}
+	}
+	rounds := 0
+	for ctx.Err() == nil {
+		err := r.a.guardedRound(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if pause := r.a.failed(ctx, err); pause > 2*backoffFirst {
+			t.Fatalf("round %d: waits %v after %v", rounds, pause, err)
+		}
+		if rounds++; rounds > 40 {
+			t.Fatal("it comes to no end")
+		}
+		r.wait(2 * backoffFirst)
+	}
+	if rounds < 4 {
+		t.Errorf("%d rounds: the connections did not break", rounds)
 	}
 }

@@ -18,10 +18,10 @@ func (a *account) apply(ctx context.Context, b store.Batch) error {
 		b.Origin = mail.OriginAPI
 	}
 	a.e.at(before, b)
-	_, err := a.mbox.Apply(ctx, b)
+	res, err := a.mbox.Apply(ctx, b)
 	a.e.at(after, b)
 	if err == nil {
-		a.moved.Add(int64(len(b.New) + len(b.Bodies)))
+		a.moved.Add(int64(min(len(b.New), res.Changes) + len(b.Bodies))) // headers that were here already are no progress
 	}
 	return err
 }
@@ -46,6 +46,7 @@ func (a *account) work(ctx context.Context, s *session) error {
 	a.session++
 	a.since, a.found = a.e.o.Now(), time.Now()
 	began, moved := a.e.o.Now(), a.moved.Load()
+	defer func() { a.prove(began, moved) }() // a connection that breaks may have brought much
 	defer a.closeHelper()
 	defer a.closeWriter()
 	if err := a.serveOperations(ctx, s); err != nil { // those from before
