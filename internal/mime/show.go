@@ -15,10 +15,15 @@ const (
 // the plain text and falls back to the text inside the HTML. Quoted text, what introduces it, hidden text, and the
 // "view in browser" of newsletters are skipped, unless there is nothing else.
 func Snippet(text, html string) string {
-	for _, n := range []int{4 << 10, snippetInput} {
+	// The first kilobyte is enough for most; looking for quotes in more is what a snippet costs.
+	for _, n := range []int{1 << 10, 4 << 10, snippetInput} {
 		short := len(text) > n
 		own, quotes := ownText(textLines(cutText(text, n)))
-		if s := snippetOf(own); s != "" && (!short || !quotes && len(s) >= snippetRunes/2 || n == snippetInput) {
+		enough := snippetRunes / 2
+		if n < 4<<10 {
+			enough = snippetRunes
+		}
+		if s := snippetOf(own); s != "" && (!short || !quotes && utf8.RuneCountInString(s) >= enough || n == snippetInput) {
 			return s
 		}
 		if !short {

@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -58,5 +59,30 @@ func TestDisplayBody(t *testing.T) {
 	}
 	if body, html := DisplayBody(&Message{HTML: "<p>x", Text: "x"}); body != "<p>x" || !html {
 		t.Errorf("message made by hand: %q %v", body, html)
+	}
+}
+
+// TestSnippetLooksAsFarAsItMust: what is quoted above an answer is skipped, however long it is.
+func TestSnippetLooksAsFarAsItMust(t *testing.T) {
+	t.Parallel()
+	answer := strings.TrimSpace(strings.Repeat("my answer ", 20))
+	for _, lines := range []int{1, 20, 40, 200, 1000} { // of 30 bytes each
+		quoted := "Ann wrote:\r\n" + strings.Repeat("> words that another one wrote\r\n", lines)
+		if got := Snippet(quoted+"\r\n"+answer+"\r\n", ""); got != answer[:99] {
+			t.Errorf("below %d lines: %q", lines, got)
+		}
+		if got := Snippet(answer+"\r\n\r\n"+quoted, ""); got != answer[:99] {
+			t.Errorf("above %d lines: %q", lines, got)
+		}
+	}
+}
+
+func BenchmarkSnippet(b *testing.B) {
+	m, err := Parse(bytes.NewReader(samplePlain()), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		Snippet(m.Text, m.HTML)
 	}
 }
