@@ -30,7 +30,7 @@ func faults(ctx context.Context, o options) error {
 		o.n, float64(m.bytes)/1e6, time.Now().Format(time.DateOnly))
 	r := rand.New(rand.NewPCG(o.seed, 10))
 	tenth := func(conn int) int64 {
-		if conn%10 != 3 { // the first ones are the main one, the second for bodies, and that after the cut
+		if conn%10 != 3 { // the first only tries the password, the second is the main one, the third fetches bodies beside it
 			return -1
 		}
 		return r.Int64N(m.bytes / 4)
