@@ -234,7 +234,7 @@ func (x *searchIndex) lists(ctx context.Context, t *tx, s *segment, k int) (list
 	return cached(ctx, x, t, s.id<<unitBits|int64(2*k+2), func(b []byte) (listBlock, error) { return b, nil })
 }
 
-// texts64 reads blocks of texts, all at once.
+// textBlocks reads blocks of texts, all at once.
 func (x *searchIndex) textBlocks(ctx context.Context, t *tx, ids []int64) (map[int64]*textBlock, error) {
 	out := make(map[int64]*textBlock, len(ids))
 	var missing []int64
