@@ -208,7 +208,7 @@ func addressList(list []mime.Address) []mail.Address {
 func queryIn[T any](ctx context.Context, t *tx, q string, before []any, list []T, scan func(*sql.Rows) error) error {
 	for len(list) > 0 {
 		n := 1
-		for _, s := range []int{512, 128, 32, 8} { // few sizes, so that prepared statements are reused
+		for _, s := range []int{512, 128, 64, 32, 8} { // few sizes, so that prepared statements are reused
 			if len(list) > s/2 {
 				n = s
 				break
