@@ -140,7 +140,8 @@ type Placement struct {
 	Flags       Flags
 	Keywords    []string
 	ModSeq      ModSeq
-	Held        bool // the bytes of this copy were fetched, or are proven to be those of another copy of the message
+	Held        bool       // the bytes of this copy were fetched, or are proven to be those of another copy of the message
+	Labels      []FolderID // folders in which the copy shows too, where folders are labels (Gmail); ascending
 }
 
 // BodyState says how much of a message is stored.

@@ -194,6 +194,9 @@ func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
 	if err := a.removeFolders(b.GoneFolders); err != nil {
 		return Result{}, err
 	}
+	if err := a.unlabel(b.Unlabelled); err != nil {
+		return Result{}, err
+	}
 	if err := a.checkGenerations(b); err != nil {
 		return Result{}, err
 	}
@@ -234,6 +237,11 @@ func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
 	if b.Done && !a.st.syncDone {
 		a.st.syncDone = true
 		a.tell(mail.SyncDone, "", mail.ChangeData{}, nil)
+	}
+	if b.Memory != nil {
+		if _, err := a.t.exec(a.ctx, "UPDATE state SET memory = ? WHERE {a}1=1", string(b.Memory)); err != nil {
+			return Result{}, err
+		}
 	}
 	if err := a.write(); err != nil {
 		return Result{}, err
@@ -315,7 +323,7 @@ func (a *applier) tellMessages() {
 
 // write stores what has changed. There is no order among the tables that readers could notice.
 func (a *applier) write() error {
-	for _, step := range []func() error{a.writeMerges, a.writeMessages, a.writePlacements, a.writeThreads, a.writeFolders, a.writeChanges, a.writeState} {
+	for _, step := range []func() error{a.writeMerges, a.writeMessages, a.writePlacements, a.writeLabels, a.writeThreads, a.writeFolders, a.writeChanges, a.writeState} {
 		if err := step(); err != nil {
 			return err
 		}

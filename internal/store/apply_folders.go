@@ -45,7 +45,14 @@ func (a *applier) loadFolders(b Batch) error {
 		}
 		want[f.ID] = true
 	}
-	for _, list := range [][]mail.FolderID{b.GoneFolders, b.Renewed} {
+	lists := [][]mail.FolderID{b.GoneFolders, b.Renewed, b.Unlabelled}
+	for i := range b.Flags {
+		lists = append(lists, b.Flags[i].Labels.Folders)
+	}
+	for i := range b.New {
+		lists = append(lists, b.New[i].Labels.Folders)
+	}
+	for _, list := range lists {
 		for _, id := range list {
 			want[id] = true
 		}
@@ -214,7 +221,10 @@ func (a *applier) renewFolders(list []mail.FolderID) error {
 		for free == 0 || free == row.UIDValidity || slices.Contains(used, free) {
 			free--
 		}
-		if _, err := a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}folder_id = ? AND uidvalidity = ?", int64(free), row.num, int64(row.UIDValidity)); err != nil {
+		if _, err := a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}folder_id = ? AND uidvalidity = ? AND base = 0", int64(free), row.num, int64(row.UIDValidity)); err != nil {
+			return err
+		}
+		if _, err := a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}base = ? AND uidvalidity = ?", int64(free), row.num, int64(row.UIDValidity)); err != nil {
 			return err
 		}
 		row.UIDNext, row.HighestModSeq, row.HeadersDone, row.BackfillBelow, row.dirty = 0, 0, false, 0, true
@@ -265,12 +275,20 @@ func (a *applier) vanishAll(row *folderRow) error {
 	if err := a.t.row(a.ctx, "SELECT COUNT(*) FROM placements WHERE {a}folder_id = ? AND held = 0 AND vanished_at IS NULL", row.num).Scan(&unheld); err != nil {
 		return err
 	}
-	n, err := a.t.exec(a.ctx, "UPDATE placements SET vanished_at = ? WHERE {a}folder_id = ? AND vanished_at IS NULL", a.now.UnixMicro(), row.num)
+	const set = "UPDATE placements SET vanished_at = ? WHERE {a}folder_id = ? AND vanished_at IS NULL AND base "
+	n, err := a.t.exec(a.ctx, set+"= 0", a.now.UnixMicro(), row.num)
 	if err != nil {
 		return err
 	}
+	labels, err := a.t.exec(a.ctx, set+"<> 0", a.now.UnixMicro(), row.num)
+	if err != nil {
+		return err
+	}
+	if err := a.vanishLabels(row.num); err != nil {
+		return err
+	}
 	a.st.placements -= n
-	a.st.vanished += n
+	a.st.vanished += n + labels
 	a.st.unheld -= unheld
 	row.Total, row.Unread, row.dirty = 0, 0, true
 	return nil

@@ -103,12 +103,17 @@ func (m *messageRow) looksDifferent() bool {
 }
 
 func (m *messageRow) folderSet() []int64 {
-	if len(m.placements) == 1 {
+	if len(m.placements) == 1 && len(m.placements[0].labels) == 0 {
 		return []int64{m.placements[0].folder}
 	}
 	list := make([]int64, 0, len(m.placements))
 	for _, p := range m.placements {
 		list = append(list, p.folder)
+		for _, l := range p.labels {
+			if !l.removed {
+				list = append(list, l.folder)
+			}
+		}
 	}
 	return sortedSet(list)
 }
@@ -205,6 +210,7 @@ func (a *applier) addNew(list []NewMessage) error {
 			if a.sameMessage(p.msg, n) { // it had not vanished after all
 				p.vanishedAt, p.dirty = 0, true
 				p.setFlags(n.Flags, n.Keywords, n.ModSeq)
+				a.setLabels(p, n.Labels)
 				a.replaceVanished(p.msg, p)
 				if n.Content != nil && !p.held {
 					if err := a.addContent(p, n.Content); err != nil {
@@ -223,6 +229,7 @@ func (a *applier) addNew(list []NewMessage) error {
 		p.removed, p.dirty, p.held, p.vanishedAt, p.trouble, p.nextTry = false, true, false, 0, "", 0
 		p.size, p.internaldate, p.modseq = n.Size, n.InternalDate.UnixMilli(), 0
 		p.setFlags(n.Flags, n.Keywords, n.ModSeq)
+		a.setLabels(p, n.Labels)
 
 		if c := n.Content; c != nil {
 			if base := a.byPublic[a.plain(n.FP)]; n.Draft && base != nil {

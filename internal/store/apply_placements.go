@@ -31,6 +31,7 @@ type placementRow struct {
 	trouble      string
 	nextTry      int64 // ms
 
+	labels  []*labelRow
 	stored  bool
 	dirty   bool
 	removed bool
@@ -50,20 +51,21 @@ func (p *placementRow) counts() placementCounts {
 	return placementCounts{live: 1, unread: bit(p.flags&mail.FlagSeen == 0), unheld: bit(!p.held)}
 }
 
-const placementColumns = `folder_id, uidvalidity, uid, message_id, flags, keywords, modseq, held, size, internaldate, vanished_at, trouble, next_try`
+const placementColumns = `folder_id, uidvalidity, uid, base, message_id, flags, keywords, modseq, held, size, internaldate, vanished_at, trouble, next_try`
 
-func scanPlacement(r *sql.Rows) (p *placementRow, message int64, err error) {
+// scanPlacement reads a row of placements. One with a base is a label of the copy in that folder, see takeLabel.
+func scanPlacement(r *sql.Rows) (p *placementRow, base, message int64, err error) {
 	p = &placementRow{stored: true}
 	var keywords, trouble sql.NullString
 	var vanished, next sql.NullInt64
-	err = r.Scan(&p.folder, &p.uidvalidity, &p.uid, &message, &p.flags, &keywords, &p.modseq, &p.held, &p.size, &p.internaldate, &vanished, &trouble, &next)
+	err = r.Scan(&p.folder, &p.uidvalidity, &p.uid, &base, &message, &p.flags, &keywords, &p.modseq, &p.held, &p.size, &p.internaldate, &vanished, &trouble, &next)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	p.vanishedAt, p.trouble, p.nextTry = vanished.Int64, trouble.String, next.Int64
 	p.keywords, err = parseList[string](keywords)
 	p.was = p.counts()
-	return p, message, err
+	return p, base, message, err
 }
 
 // find returns the placement with that name, nil if there is none.
@@ -224,10 +226,16 @@ func (a *applier) loadMessages(by string, list any) error {
 		return fmt.Errorf("read messages: %w", err)
 	}
 	slices.Sort(fresh)
+	labels := map[placementKey][]*labelRow{}
 	err = queryIn(a.ctx, a.t, "SELECT "+placementColumns+" FROM placements WHERE {a}message_id IN (??)", nil, fresh, func(r *sql.Rows) error {
-		p, message, err := scanPlacement(r)
+		p, base, message, err := scanPlacement(r)
 		if err != nil {
 			return err
+		}
+		if base != 0 {
+			k := placementKey{base, p.uidvalidity, p.uid}
+			labels[k] = append(labels[k], takeLabel(p, message))
+			return nil
 		}
 		p.msg = a.messages[message]
 		p.msg.placements = append(p.msg.placements, p)
@@ -237,6 +245,11 @@ func (a *applier) loadMessages(by string, list any) error {
 	})
 	if err != nil {
 		return fmt.Errorf("read placements: %w", err)
+	}
+	for k, list := range labels {
+		if p := a.placements[k]; p != nil {
+			p.labels = list
+		}
 	}
 	for _, id := range fresh {
 		m := a.messages[id]
@@ -259,6 +272,7 @@ func (a *applier) updateFlags(list []FlagUpdate) {
 		u := &list[i]
 		if p := a.find(u.PlacementRef); p != nil && !p.removed && p.vanishedAt == 0 {
 			p.setFlags(u.Flags, u.Keywords, u.ModSeq)
+			a.setLabels(p, u.Labels)
 		}
 	}
 }
@@ -308,6 +322,12 @@ func (a *applier) replaceVanished(m *messageRow, p *placementRow) {
 	for _, old := range m.placements {
 		if old != p && old.vanishedAt != 0 {
 			a.remove(old)
+			continue
+		}
+		for _, l := range old.labels {
+			if l.vanishedAt != 0 && l.folder == p.folder {
+				l.removed, old.dirty = true, true
+			}
 		}
 	}
 }
@@ -359,22 +379,22 @@ func (a *applier) writePlacements() error {
 		case p.stored:
 			changed = append(changed, append(p.values(), key...))
 		default:
-			fresh = append(fresh, append(key, p.values()...))
+			fresh = append(fresh, append(append(key, 0), p.values()...))
 		}
 	}
 	if len(removed) > 0 {
-		if _, err := a.t.execMany(a.ctx, "DELETE FROM placements WHERE {a}folder_id=? AND uidvalidity=? AND uid=?", removed); err != nil {
+		if _, err := a.t.execMany(a.ctx, "DELETE FROM placements WHERE {a}folder_id=? AND uidvalidity=? AND uid=? AND base=0", removed); err != nil {
 			return err
 		}
 	}
 	if len(changed) > 0 {
 		_, err := a.t.execMany(a.ctx, `UPDATE placements SET message_id=?, flags=?, keywords=?, modseq=?, held=?, size=?, internaldate=?, vanished_at=?,
-			trouble=?, next_try=? WHERE {a}folder_id=? AND uidvalidity=? AND uid=?`, changed)
+			trouble=?, next_try=? WHERE {a}folder_id=? AND uidvalidity=? AND uid=? AND base=0`, changed)
 		if err != nil {
 			return err
 		}
 	}
-	return a.t.insertMany(a.ctx, "placements", []string{"folder_id", "uidvalidity", "uid", "message_id", "flags", "keywords", "modseq", "held", "size",
+	return a.t.insertMany(a.ctx, "placements", []string{"folder_id", "uidvalidity", "uid", "base", "message_id", "flags", "keywords", "modseq", "held", "size",
 		"internaldate", "vanished_at", "trouble", "next_try"}, fresh, "")
 }
 

@@ -34,6 +34,7 @@ const (
 //   - The account's counts are those of its rows.
 //   - A placement names an existing folder and message; if it has not vanished, it is of the folder's generation of UIDs. If
 //     its bytes are held, the message has bytes; in quarantine are only placements whose bytes are not held.
+//   - A label is of a placement of the same message, with its flags, and vanishes with it.
 //   - A message has a placement. Its flags, keywords and body state are what its placements say.
 //   - A message's row id is of the second it was received; its public id is made from its fingerprint, or from fingerprint
 //     and digest. No two messages share both.
@@ -379,6 +380,7 @@ func (c *checker) checkMessages() error {
 
 type checkedMessage struct {
 	messageRow
+	labels         []checkedLabel
 	received, size int64
 	raw, display   int64
 	addresses      addresses
@@ -416,7 +418,7 @@ func scanChecked(r *sql.Rows) (*checkedMessage, error) {
 // checkPlacements checks the placements of the messages with rows in (low, high], and gives them to their messages.
 func (c *checker) checkPlacements(rows map[int64]*checkedMessage, low, high int64) error {
 	return c.each("SELECT "+placementColumns+" FROM placements WHERE {a}message_id > ? AND message_id <= ?", func(r *sql.Rows) error {
-		p, message, err := scanPlacement(r)
+		p, base, message, err := scanPlacement(r)
 		if err != nil {
 			return err
 		}
@@ -427,6 +429,9 @@ func (c *checker) checkPlacements(rows map[int64]*checkedMessage, low, high int6
 			return c.bad("%s: its message row %d does not exist", name, message)
 		case f == nil:
 			return c.bad("%s: its folder does not exist", name)
+		case base != 0:
+			m.labels = append(m.labels, checkedLabel{placementKey{base, p.uidvalidity, p.uid}, takeLabel(p, message)})
+			return nil
 		}
 		m.placements = append(m.placements, p)
 		c.counted.placements += p.was.live
@@ -459,6 +464,7 @@ func (c *checker) checkMessage(m *checkedMessage, keys map[[12]byte]int64) error
 	if len(m.placements) == 0 {
 		bad("has no placement")
 	} else {
+		c.checkLabels(m, bad)
 		m.settle()
 		if m.flags != m.was.flags || !slices.Equal(m.keywords, m.was.keywords) || m.body != m.was.body || m.trouble != m.was.trouble {
 			bad("flags, keywords or body state are not what its placements say")

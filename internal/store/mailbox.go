@@ -48,6 +48,7 @@ type Batch struct {
 	// placements vanish, the cursors go back to nothing, and folder.reset is told. Unknown ones are ignored.
 	Renewed     []mail.FolderID
 	GoneFolders []mail.FolderID // their placements vanish; folder.deleted. Unknown ones are ignored
+	Unlabelled  []mail.FolderID // the labels of all copies in these vanish, the copies stay
 
 	Vanished   []PlacementRef // no longer at the server: kept and marked until swept or seen again. Unknown ones are ignored
 	Removed    []PlacementRef // as Vanished, but asked for by us: swept whatever the time that Sweep is given
@@ -60,6 +61,7 @@ type Batch struct {
 	State   *mail.SyncStatus // what the account says of itself; a change if state, reason or action differ from the last
 	Done    bool             // the initial sync is complete; a change the first time
 	Gap     *Gap             // a time of which not everything can be told
+	Memory  []byte           // what the sync wants to know again after a restart; nil keeps what is stored
 }
 
 // NewMessage is one copy of a message, with the facts of its header.
@@ -70,6 +72,7 @@ type NewMessage struct {
 	ModSeq       mail.ModSeq
 	InternalDate time.Time
 	Size         int64 // RFC822.SIZE
+	Labels       Labels
 
 	Head      *mime.Message  // what the list shows of it
 	FP        [16]byte       // mime.Fingerprint
@@ -105,6 +108,7 @@ type FlagUpdate struct {
 	Flags    mail.Flags
 	Keywords []string
 	ModSeq   mail.ModSeq // 0: unknown, the stored one stays
+	Labels   Labels
 }
 
 // Trouble is a placement whose bytes could not be fetched or read.

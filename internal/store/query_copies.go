@@ -27,7 +27,7 @@ func (m *Mailbox) Copies(ctx context.Context, folder mail.FolderID, v mail.UIDVa
 	err := m.db.read(ctx, func(t *tx) error {
 		return each(ctx, t, `SELECT p.uid, m.public, p.flags, p.keywords, p.size, p.internaldate, p.held, m.raw_blob, m.size, p.trouble
 			FROM placements p JOIN messages m ON {a:m}m.id = p.message_id
-			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.vanished_at IS NULL ORDER BY p.uid`,
+			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.base = 0 AND p.vanished_at IS NULL ORDER BY p.uid`,
 			[]any{clean(string(folder)), int64(v)}, func(r *sql.Rows) error {
 				var c Copy
 				var public sql.RawBytes

@@ -76,6 +76,16 @@ func (m *Mailbox) placements(ctx context.Context, t *tx, q string, args ...any) 
 		list[i] = p.Placement
 		list[i].Folder = names[p.folder]
 	}
+	for i := 0; i < len(rows); { // those of one folder's generation follow each other
+		j := i + 1
+		for j < len(rows) && rows[j].folder == rows[i].folder && rows[j].UIDValidity == rows[i].UIDValidity && rows[j].UID > rows[j-1].UID {
+			j++
+		}
+		if err := m.readLabels(ctx, t, rows[i].folder, list[i:j]); err != nil {
+			return nil, err
+		}
+		i = j
+	}
 	return list, nil
 }
 
@@ -85,7 +95,7 @@ func (m *Mailbox) Placements(ctx context.Context, folder mail.FolderID, v mail.U
 	var list []mail.Placement
 	err := m.db.read(ctx, func(t *tx) (err error) {
 		list, err = m.placements(ctx, t, "SELECT "+mailPlacementColumns+` FROM placements p JOIN messages m ON {a:m}m.id = p.message_id
-			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.vanished_at IS NULL ORDER BY p.uid`,
+			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.base = 0 AND p.vanished_at IS NULL ORDER BY p.uid`,
 			clean(string(folder)), int64(v))
 		return err
 	})
@@ -99,7 +109,7 @@ func (m *Mailbox) PlacementsAt(ctx context.Context, folder mail.FolderID, v mail
 		for _, r := range ranges {
 			part, err := m.placements(ctx, t, "SELECT "+mailPlacementColumns+` FROM placements p JOIN messages m ON {a:m}m.id = p.message_id
 				WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.uid BETWEEN ? AND ?
-				AND p.vanished_at IS NULL ORDER BY p.uid`, clean(string(folder)), int64(v), int64(r[0]), int64(r[1]))
+				AND p.base = 0 AND p.vanished_at IS NULL ORDER BY p.uid`, clean(string(folder)), int64(v), int64(r[0]), int64(r[1]))
 			if err != nil {
 				return err
 			}
@@ -115,7 +125,7 @@ func (m *Mailbox) NewestPlacements(ctx context.Context, folder mail.FolderID, v 
 	var list []mail.Placement
 	err := m.db.read(ctx, func(t *tx) (err error) {
 		list, err = m.placements(ctx, t, "SELECT "+mailPlacementColumns+` FROM placements p JOIN messages m ON {a:m}m.id = p.message_id
-			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.vanished_at IS NULL
+			WHERE {a:p}p.folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND p.uidvalidity = ? AND p.base = 0 AND p.vanished_at IS NULL
 			ORDER BY p.uid DESC LIMIT ?`, clean(string(folder)), int64(v), n)
 		return err
 	})
@@ -133,7 +143,7 @@ func (m *Mailbox) PlacementsOf(ctx context.Context, ids ...mail.MessageID) (map[
 				continue
 			}
 			list, err := m.placements(ctx, t, "SELECT "+mailPlacementColumns+` FROM messages m JOIN placements p ON {a:p}p.message_id = m.id
-				WHERE {a:m}m.public = ? AND p.vanished_at IS NULL ORDER BY p.folder_id, p.uidvalidity, p.uid`, public[:])
+				WHERE {a:m}m.public = ? AND p.base = 0 AND p.vanished_at IS NULL ORDER BY p.folder_id, p.uidvalidity, p.uid`, public[:])
 			if err != nil {
 				return err
 			}

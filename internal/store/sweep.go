@@ -43,6 +43,12 @@ func (m *Mailbox) Sweep(ctx context.Context, term mail.Term, before time.Time) (
 			for _, p := range a.plOrder {
 				if p.vanishedAt != 0 && p.vanishedAt < before.UnixMicro() {
 					a.remove(p)
+					continue
+				}
+				for _, l := range p.labels { // of folders that are gone
+					if l.vanishedAt != 0 && l.vanishedAt < before.UnixMicro() {
+						l.removed, p.dirty = true, true
+					}
 				}
 			}
 			if err := a.settle(); err != nil {

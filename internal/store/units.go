@@ -48,6 +48,16 @@ func (m *Mailbox) EndRun(ctx context.Context) error {
 	})
 }
 
+// Memory returns what the sync stored to know it again, as Batch.Memory; nil if it did not.
+func (m *Mailbox) Memory(ctx context.Context) ([]byte, error) {
+	var memory sql.NullString
+	err := m.db.read(ctx, func(t *tx) error { return t.row(ctx, "SELECT memory FROM state WHERE {a}1=1").Scan(&memory) })
+	if err != nil || !memory.Valid {
+		return nil, err
+	}
+	return []byte(memory.String), nil
+}
+
 // Units returns all units that are kept, those that are set aside by the time of their next try.
 func (m *Mailbox) Units(ctx context.Context) ([]Unit, error) {
 	var list []Unit

@@ -222,6 +222,7 @@ CREATE TABLE state(                     -- one row an account
   sync text,                            -- JSON of the last mail.SyncStatus that was told
   sync_done bigint NOT NULL DEFAULT 0,  -- the end of the initial sync was told
   running bigint NOT NULL DEFAULT 0,    -- a sync was begun and did not end: if there is none, the process died
+  memory text,                          -- JSON: what the sync has learnt of the server; the sync alone knows its form
   PRIMARY KEY(account_id)
 ) WITH (fillfactor=85);
 
@@ -313,6 +314,7 @@ CREATE TABLE placements(
   folder_id bigint NOT NULL,
   uidvalidity bigint NOT NULL,
   uid bigint NOT NULL,
+  base bigint NOT NULL,                -- 0: a copy at the server; else a label: the copy with this UID in folder row base shows in this folder too
   message_id bigint NOT NULL,
   flags bigint NOT NULL,
   keywords text,                        -- JSON list
@@ -323,13 +325,14 @@ CREATE TABLE placements(
   vanished_at bigint,                   -- microseconds, as a pass may begin in the millisecond of what vanished before it; gone at the server, still part of the message until swept
   trouble text,                         -- why the bytes could not be fetched
   next_try bigint,
-  PRIMARY KEY(account_id, folder_id, uidvalidity, uid)
+  PRIMARY KEY(account_id, folder_id, uidvalidity, uid, base)
 ) WITH (fillfactor=85);
 CREATE INDEX placements_message ON placements(account_id, message_id);
 CREATE INDEX placements_list ON placements(account_id, folder_id, message_id);
 CREATE INDEX placements_unheld ON placements(account_id, folder_id, uid) WHERE held = 0 AND vanished_at IS NULL;
 CREATE INDEX placements_vanished ON placements(account_id, vanished_at) WHERE vanished_at IS NOT NULL;
 CREATE INDEX placements_trouble ON placements(account_id, next_try) WHERE trouble IS NOT NULL;
+CREATE INDEX placements_labels ON placements(account_id, base, uidvalidity, uid) WHERE base <> 0;
 
 CREATE TABLE threads(
   account_id uuid NOT NULL,

@@ -23,7 +23,8 @@ CREATE TABLE state(                     -- one row
   vanished INTEGER NOT NULL DEFAULT 0,
   sync TEXT,                            -- JSON of the last mail.SyncStatus that was told
   sync_done INTEGER NOT NULL DEFAULT 0, -- the end of the initial sync was told
-  running INTEGER NOT NULL DEFAULT 0    -- a sync was begun and did not end: if there is none, the process died
+  running INTEGER NOT NULL DEFAULT 0,   -- a sync was begun and did not end: if there is none, the process died
+  memory TEXT                           -- JSON: what the sync has learnt of the server; the sync alone knows its form
 ) STRICT;
 
 CREATE TABLE folders(
@@ -105,6 +106,7 @@ CREATE TABLE placements(
   folder_id INTEGER NOT NULL,
   uidvalidity INTEGER NOT NULL,
   uid INTEGER NOT NULL,
+  base INTEGER NOT NULL,                -- 0: a copy at the server; else a label: the copy with this UID in folder row base shows in this folder too
   message_id INTEGER NOT NULL,
   flags INTEGER NOT NULL,
   keywords TEXT,                        -- JSON list
@@ -115,13 +117,14 @@ CREATE TABLE placements(
   vanished_at INTEGER,                  -- microseconds, as a pass may begin in the millisecond of what vanished before it; gone at the server, still part of the message until swept
   trouble TEXT,                         -- why the bytes could not be fetched
   next_try INTEGER,
-  PRIMARY KEY(folder_id, uidvalidity, uid)
+  PRIMARY KEY(folder_id, uidvalidity, uid, base)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX placements_message ON placements(message_id);
 CREATE INDEX placements_list ON placements(folder_id, message_id);
 CREATE INDEX placements_unheld ON placements(folder_id, uid) WHERE held = 0 AND vanished_at IS NULL;
 CREATE INDEX placements_vanished ON placements(vanished_at) WHERE vanished_at IS NOT NULL;
 CREATE INDEX placements_trouble ON placements(next_try) WHERE trouble IS NOT NULL;
+CREATE INDEX placements_labels ON placements(base, uidvalidity, uid) WHERE base <> 0;
 
 CREATE TABLE threads(
   id INTEGER PRIMARY KEY,
