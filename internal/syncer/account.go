@@ -53,17 +53,28 @@ type account struct {
 	backoff backoff
 	saved   time.Time // when the status was last written although the state was the same
 
-	session    int       // counts sessions, so that a loss can be confirmed in another one
-	synced     bool      // the initial sync was completed once
-	waiting    bool      // something vanished waits to be swept
-	since      time.Time // when the round's connection was
-	found      time.Time // when a look at all folders last found something
-	untold     int       // how often in a row one found something in INBOX of which the server had not told
-	lastAudit  time.Time
-	losses     map[mail.FolderID]loss // suspicious losses that wait for confirmation
-	parked     map[mail.FolderID]parking
-	hidden     map[mail.FolderID]int // messages that the policy leaves out
-	ladder     *ladder
+	session   int       // counts sessions, so that a loss can be confirmed in another one
+	synced    bool      // the initial sync was completed once
+	waiting   bool      // something vanished waits to be swept
+	since     time.Time // when the round's connection was
+	found     time.Time // when a look at all folders last found something
+	untold    int       // how often in a row one found something in INBOX of which the server had not told
+	lastAudit time.Time
+	losses    map[mail.FolderID]loss // suspicious losses that wait for confirmation
+	parked    map[mail.FolderID]parking
+	hidden    map[mail.FolderID]int // messages that the policy leaves out
+	ladder    *ladder
+
+	labels      labelling                    // as the last list of folders made it
+	labelTotals map[mail.FolderID]int        // messages that the server counts in each label
+	labelCounts map[mail.FolderID]labelCount // where that was not what we count; nil: not counted so far
+	newLabels   map[mail.FolderID]bool       // labels that the last list had for the first time
+	labelsDue   bool                         // the labels of all messages are to be compared
+	strangers   map[string]bool              // labels without a folder that were met
+	strange     bool                         // one was met for the first time
+	lookedFirst bool                         // the folders from which messages may have moved were looked at, see movedError
+	unlabelled  string                       // why labels are not used although the server has them, in words
+
 	expected   map[mail.FolderID]imap.UIDSet // messages that leave their folder because we asked for it
 	acting     bool                          // what is found now was asked for by an application
 	opsNext    time.Time                     // when the next postponed operation is due; zero: none
@@ -169,6 +180,12 @@ func (a *account) round(ctx context.Context) error {
 		return fmt.Errorf("take the term: %w", err)
 	}
 	if first {
+		memory, err := a.mbox.Memory(ctx)
+		if err != nil {
+			a.term = 0
+			return fmt.Errorf("read what is known of the server: %w", err)
+		}
+		a.ladder.recall(memory)
 		if err := a.beginRun(ctx); err != nil {
 			a.term = 0
 			return err

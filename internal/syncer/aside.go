@@ -74,6 +74,9 @@ func (a *account) beginRun(ctx context.Context) error {
 		return fmt.Errorf("read what is set aside: %w", err)
 	}
 	a.units.writing = died
+	if !died { // after a death everything is compared once
+		a.lastAudit = a.status.get().AuditedAt
+	}
 	for _, u := range list {
 		a.units.kept[placeOf(u)] = u
 		if u.UIDValidity == 0 && u.Reason != "" {

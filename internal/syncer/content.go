@@ -221,7 +221,7 @@ const headerChunk = 1000
 func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
 	o := imap.FetchOptions{
 		Flags: true, InternalDate: true, Size: true, Header: mime.HeaderFieldsForSync(),
-		ModSeq: s.Caps().Has("CONDSTORE"),
+		ModSeq: s.Caps().Has("CONDSTORE"), Gmail: a.labels.read(f.ID),
 	}
 	var want imap.UIDSet // bodies
 	at := map[mail.UID]int{}
@@ -236,6 +236,7 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 			ModSeq:       mail.ModSeq(r.ModSeq), InternalDate: r.InternalDate, Size: r.Size,
 		}
 		n.Flags, n.Keywords = mail.ParseFlags(r.Flags)
+		n.Labels = a.labelsOf(r, f.ID)
 		n.Head, n.FP, n.Strong = a.readHeader(bytes.Clone(r.Header))
 		n.Strong = n.Strong && r.HasHeader
 		if n.Draft = n.Strong && n.Flags&mail.FlagDraft != 0; n.Draft {
@@ -253,13 +254,20 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 		return err
 	}
 	if whole && !a.policy().HeadersOnly {
+		var known []mail.MessageID
 		for i := range b.New {
 			// One that we know has moved or was copied: its bytes are most likely here already.
-			if _, err := a.mbox.Message(ctx, mail.MessageID(a.key.MessageID(b.New[i].FP))); mail.IsKind(err, mail.NotFound) {
+			id := mail.MessageID(a.key.MessageID(b.New[i].FP))
+			if _, err := a.mbox.Message(ctx, id); mail.IsKind(err, mail.NotFound) {
 				want.Add(uint32(b.New[i].UID))
 			} else if err != nil {
 				return err
+			} else {
+				known = append(known, id)
 			}
+		}
+		if err := a.movedHere(ctx, f, known); err != nil {
+			return err
 		}
 	}
 	if !want.Empty() {

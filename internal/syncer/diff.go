@@ -15,6 +15,7 @@ type remoteFlags struct {
 	Keywords []string
 	ModSeq   mail.ModSeq
 	Unknown  bool // the server did not say the flags
+	Labels   store.Labels
 }
 
 // remoteFolder is one look at a selected folder.
@@ -55,10 +56,13 @@ func diff(remote remoteFolder, folder mail.FolderID, local []mail.Placement) ste
 			s.Fetch.Add(uint32(r.UID))
 			continue
 		}
-		if !r.Unknown && (p.Flags != r.Flags || !sameWords(p.Keywords, r.Keywords)) {
+		if r.Unknown {
+			r.Flags, r.Keywords = p.Flags, p.Keywords
+		}
+		if p.Flags != r.Flags || !sameWords(p.Keywords, r.Keywords) || r.Labels.Known && !slices.Equal(p.Labels, r.Labels.Folders) {
 			s.Flags = append(s.Flags, store.FlagUpdate{
 				PlacementRef: store.PlacementRef{Folder: folder, UIDValidity: remote.UIDValidity, UID: r.UID},
-				Flags:        r.Flags, Keywords: r.Keywords, ModSeq: r.ModSeq,
+				Flags:        r.Flags, Keywords: r.Keywords, ModSeq: r.ModSeq, Labels: r.Labels,
 			})
 		}
 	}

@@ -197,9 +197,19 @@ func (b *bench) difference() string {
 			if err != nil || !p.Held {
 				sum = fmt.Sprintf("held %v, %v", p.Held, err)
 			}
-			flags := append(p.Flags.Names(), p.Keywords...)
+			flags, shown := append(p.Flags.Names(), p.Keywords...), ""
 			slices.Sort(flags)
-			local[key(fmt.Sprintf("%s %d %d", f.Name, p.UIDValidity, p.UID))] = fmt.Sprintf("%s %v", sum, flags)
+			if len(p.Labels) > 0 {
+				var labels []string
+				for _, g := range folders {
+					if slices.Contains(p.Labels, g.ID) {
+						labels = append(labels, g.RawName)
+					}
+				}
+				slices.Sort(labels)
+				shown = fmt.Sprint(" ", labels)
+			}
+			local[key(fmt.Sprintf("%s %d %d", f.Name, p.UIDValidity, p.UID))] = fmt.Sprintf("%s %v%s", sum, flags, shown)
 		}
 	}
 	if maps.Equal(local, remote) {

@@ -2,6 +2,8 @@ package syncer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/posthorn/posthorn/internal/imap"
@@ -26,10 +28,31 @@ const wholeMessages = 100
 // syncFolder opens a folder and brings its rows up to date. In a full pass every UID and flag is compared, else as much as
 // the session's step of the ladder needs.
 func (a *account) syncFolder(ctx context.Context, s *session, f mail.Folder, full bool) (folderResult, error) {
-	if now := a.e.o.Now(); now.Before(a.parked[f.ID].until) {
+	r, err := a.syncFolderNow(ctx, s, f, full)
+	var moved *movedError
+	if !errors.As(err, &moved) {
+		return r, err
+	}
+	a.lookedFirst = true
+	defer func() { a.lookedFirst = false }()
+	for _, id := range moved.from {
+		from, err := a.mbox.Folder(ctx, id)
+		if err != nil {
+			return folderResult{}, err
+		}
+		if _, err := a.syncFolderNow(ctx, s, from, false); err != nil {
+			return folderResult{}, fmt.Errorf("sync %q: %w", from.Name, err)
+		}
+	}
+	return a.syncFolderNow(ctx, s, f, full)
+}
+
+// syncFolderNow is syncFolder, which fails with a movedError when other folders are to be looked at before.
+func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, full bool) (folderResult, error) {
+	if now := a.e.o.Now(); now.Before(a.parked[a.labels.home(f.ID)].until) {
 		return folderResult{}, nil
 	}
-	f, err := a.mbox.Folder(ctx, f.ID) // operations may have changed it since it was listed
+	f, err := a.mbox.Folder(ctx, a.labels.home(f.ID)) // operations may have changed it since it was listed
 	if err != nil {
 		return folderResult{}, err
 	}
@@ -85,7 +108,7 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 		if err := a.storeHeaders(ctx, s, *f, imap.UIDs(chunk...), store.Batch{Origin: a.backfillOrigin(), Cursors: []store.Cursor{c}}, false); err != nil {
 			return err
 		}
-		if size == firstPage && f.Role == mail.RoleInbox {
+		if size == firstPage && (f.Role == mail.RoleInbox || f.ID == a.labels.all) {
 			if err := a.firstBodies(ctx, s, *f); err != nil {
 				return err
 			}

@@ -71,11 +71,13 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the stored folders: %w", err)
 	}
+	a.recallLabels(s, stored)
 	renamed, err := a.renames(ctx, s, listed, stored)
 	if err != nil {
 		return nil, err
 	}
 	changed, gone := diffFolders(a.key.FolderID, listed, stored, renamed)
+	before := stored
 	if gone, err = a.believeFolderLoss(ctx, s, gone, stored); err != nil {
 		return nil, err
 	}
@@ -87,13 +89,33 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 			return nil, fmt.Errorf("read the stored folders: %w", err)
 		}
 	}
+	if again, err := a.useLabels(ctx, s, stored); err != nil {
+		return nil, err
+	} else if again {
+		if stored, err = a.mbox.Folders(ctx); err != nil {
+			return nil, fmt.Errorf("read the stored folders: %w", err)
+		}
+	}
 	status := make(map[string]*imap.StatusData, len(listed))
 	for i := range listed {
 		status[listed[i].Raw] = listed[i].Status
 	}
 	var out []look
+	a.labelTotals, a.newLabels = map[mail.FolderID]int{}, map[mail.FolderID]bool{}
 	for _, f := range stored {
-		if st, there := status[f.RawName]; there && f.Selectable {
+		st, there := status[f.RawName]
+		if a.labels.isLabel(f.ID) {
+			if st != nil && st.Has&imap.HasMessages != 0 {
+				a.labelTotals[f.ID] = int(st.Messages)
+			}
+			a.newLabels[f.ID] = !slices.ContainsFunc(before, func(g mail.Folder) bool { return g.ID == f.ID })
+			continue
+		}
+		if f.ID == a.labels.all && !there { // it is there as long as the contrary is not believed
+			_, lost := a.losses[lostFolder+f.ID]
+			there = !lost
+		}
+		if there && f.Selectable {
 			if !wanted(a.policy(), f) {
 				if err := a.leaveOut(ctx, f); err != nil {
 					return nil, err

@@ -28,6 +28,13 @@ func (p *proofs) proven(id mail.FolderID, at time.Time, audited bool) {
 	p.put(id, f)
 }
 
+// of is when a folder was found equal last; zero: not since the process began.
+func (p *proofs) of(id mail.FolderID) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.folders[id].FreshAt
+}
+
 // trouble notes why a folder cannot be looked at, and when it is tried again.
 func (p *proofs) trouble(id mail.FolderID, reason string, next time.Time) {
 	p.mu.Lock()

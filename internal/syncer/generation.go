@@ -20,8 +20,8 @@ const (
 
 // resetting is a folder whose generation has changed: what was in it is looked for anew.
 type resetting struct {
-	at    time.Time
-	total int // messages before
+	At    time.Time `json:"at"`
+	Total int       `json:"total"` // messages before
 }
 
 // flaps tells whether the UIDVALIDITY of a folder changes so often that it means nothing: Amazon WorkMail shows another one in
@@ -34,7 +34,7 @@ func (a *account) flaps(f mail.FolderID) bool {
 
 func (a *account) flapping(f mail.FolderID) bool {
 	n := 0
-	for _, at := range a.ladder.flips[f] {
+	for _, at := range a.ladder.kept.Flips[f] {
 		if a.e.o.Now().Sub(at) < flapTime {
 			n++
 		}
@@ -42,19 +42,20 @@ func (a *account) flapping(f mail.FolderID) bool {
 	return n >= flipsToFlap
 }
 
-// flip notes that the UIDVALIDITY of a folder is another.
-func (a *account) flip(f mail.FolderID) {
+// flip notes that the UIDVALIDITY of a folder is another, and returns since when it has been.
+func (a *account) flip(f mail.FolderID) time.Time {
 	a.ladder.mu.Lock()
 	defer a.ladder.mu.Unlock()
-	flips := append(a.ladder.flips[f], a.e.o.Now())
-	a.ladder.flips[f] = flips[max(0, len(flips)-flipsToFlap):]
+	flips := append(a.ladder.kept.Flips[f], a.e.o.Now())
+	a.ladder.kept.Flips[f] = flips[max(0, len(flips)-flipsToFlap):]
+	return a.ladder.kept.Flips[f][0]
 }
 
 // flapsAnywhere tells whether any folder flaps.
 func (a *account) flapsAnywhere() bool {
 	a.ladder.mu.Lock()
 	defer a.ladder.mu.Unlock()
-	for f := range a.ladder.flips {
+	for f := range a.ladder.kept.Flips {
 		if a.flapping(f) {
 			return true
 		}
@@ -70,8 +71,16 @@ func (a *account) generation(ctx context.Context, s *session, f mail.Folder, sel
 		return a.renumbered(ctx, f, max(v, 1)) // 0 means unknown to us
 	}
 	if v != 0 && v != f.UIDValidity && s.accepted[f.ID] != uint32(v) {
-		if a.flip(f.ID); !a.flaps(f.ID) {
+		before := a.flaps(f.ID)
+		since := a.flip(f.ID)
+		if !a.flaps(f.ID) {
 			return a.renumbered(ctx, f, v)
+		}
+		if !before {
+			why := fmt.Sprintf("The server numbers the messages of %q anew again and again (UIDVALIDITY). From now on they are told apart by what they are; what came and went in that folder meanwhile is not told.", f.Name)
+			if err := a.gap(ctx, since, a.e.o.Now(), why); err != nil {
+				return f, err
+			}
 		}
 	}
 	same, err := a.sameGeneration(ctx, s, f, sel)
@@ -88,7 +97,7 @@ func (a *account) generation(ctx context.Context, s *session, f mail.Folder, sel
 // renumbered begins a new generation of a folder.
 func (a *account) renumbered(ctx context.Context, f mail.Folder, v mail.UIDValidity) (mail.Folder, error) {
 	if f.UIDValidity != 0 {
-		a.ladder.resets[f.ID] = resetting{a.e.o.Now(), f.Total}
+		a.ladder.kept.Resets[f.ID] = resetting{a.e.o.Now(), f.Total}
 	}
 	f.UIDValidity = v
 	if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Folders: []mail.Folder{f}}); err != nil {
@@ -99,7 +108,7 @@ func (a *account) renumbered(ctx context.Context, f mail.Folder, v mail.UIDValid
 
 // renewed is renumbered where UIDVALIDITY stays what it is.
 func (a *account) renewed(ctx context.Context, f mail.Folder) (mail.Folder, error) {
-	a.ladder.resets[f.ID] = resetting{a.e.o.Now(), f.Total}
+	a.ladder.kept.Resets[f.ID] = resetting{a.e.o.Now(), f.Total}
 	if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Renewed: []mail.FolderID{f.ID}}); err != nil {
 		return f, fmt.Errorf("store that the folder is another: %w", err)
 	}
@@ -217,20 +226,20 @@ func (a *account) recognised(ctx context.Context, s *session, f mail.Folder, uid
 // holdBack returns until when what has vanished may be swept: not what vanished with the old generation of a folder whose new
 // one shows much less, before another session has seen the same.
 func (a *account) holdBack(ctx context.Context, before time.Time) (time.Time, error) {
-	for id, r := range a.ladder.resets {
+	for id, r := range a.ladder.kept.Resets {
 		f, err := a.mbox.Folder(ctx, id)
 		if err != nil && !mail.IsKind(err, mail.NotFound) {
 			return before, err
 		}
 		what := lostByReset + id
-		switch lost := r.total - f.Total; {
-		case err != nil || !suspicious(lost, r.total):
+		switch lost := r.Total - f.Total; {
+		case err != nil || !suspicious(lost, r.Total):
 			delete(a.losses, what)
-			delete(a.ladder.resets, id)
+			delete(a.ladder.kept.Resets, id)
 		case a.believe(what):
-			delete(a.ladder.resets, id)
-		case r.at.Before(before):
-			before = r.at
+			delete(a.ladder.kept.Resets, id)
+		case r.At.Before(before):
+			before = r.At
 		}
 	}
 	return before, nil

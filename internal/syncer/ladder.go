@@ -23,23 +23,21 @@ const (
 
 func (s step) String() string { return [...]string{"", "window", "modseq", "qresync"}[s] }
 
-// ladder is what an account's looks at its folders remember. It is gone with the process, which then starts as carefully
-// as with a server it does not know.
+// ladder is what an account's looks at its folders remember. What is not in kept is gone with the process.
 type ladder struct {
-	mu    sync.Mutex                    // of flips: the workers of bodies ask for them
-	flips map[mail.FolderID][]time.Time // when UIDVALIDITY was another
+	kept   kept       // what is known again after a restart
+	mu     sync.Mutex // of kept.Flips: the workers of bodies ask for them
+	stored string     // of kept, as it was stored last
 
-	noResync bool                          // QRESYNC told of mail as gone that was there
-	last     map[mail.FolderID]step        // by which the folder was compared last
-	overlap  map[mail.FolderID]mail.ModSeq // from where to ask once more
-	flagsAt  map[mail.FolderID]time.Time   // when all flags were compared last, without CONDSTORE
-	changed  map[mail.FolderID]time.Time   // when a look last found something, without CONDSTORE
-	resets   map[mail.FolderID]resetting   // folders whose generation has just changed
+	last    map[mail.FolderID]step      // by which the folder was compared last
+	flagsAt map[mail.FolderID]time.Time // when all flags were compared last, without CONDSTORE
+	changed map[mail.FolderID]time.Time // when a look last found something, without CONDSTORE
 }
 
 func newLadder() *ladder {
-	return &ladder{last: map[mail.FolderID]step{}, overlap: map[mail.FolderID]mail.ModSeq{}, flagsAt: map[mail.FolderID]time.Time{},
-		changed: map[mail.FolderID]time.Time{}, flips: map[mail.FolderID][]time.Time{}, resets: map[mail.FolderID]resetting{}}
+	l := &ladder{last: map[mail.FolderID]step{}, flagsAt: map[mail.FolderID]time.Time{}, changed: map[mail.FolderID]time.Time{}}
+	l.kept.make()
+	return l
 }
 
 // switchOn enables what the looks need, in a session that has just logged in.
@@ -49,7 +47,7 @@ func (a *account) switchOn(ctx context.Context, s *session) error {
 		return nil
 	}
 	var want []string
-	if caps.Has("QRESYNC") && !a.e.o.Profile(a.acct).Limits.NoQResync && !a.ladder.noResync {
+	if caps.Has("QRESYNC") && !a.e.o.Profile(a.acct).Limits.NoQResync && !a.ladder.kept.NoResync {
 		want = append(want, "QRESYNC")
 	}
 	// Where commands have a limit of messages folders have one too, unless UIDs are all that is spoken of (Yahoo).
@@ -65,7 +63,7 @@ func (a *account) switchOn(ctx context.Context, s *session) error {
 // stepOf is the highest step that the session bears.
 func (a *account) stepOf(s *session) step {
 	switch {
-	case s.Enabled("QRESYNC") && !a.ladder.noResync:
+	case s.Enabled("QRESYNC") && !a.ladder.kept.NoResync:
 		return byQResync
 	case s.Caps().Has("CONDSTORE"):
 		return byModSeq
@@ -92,8 +90,12 @@ type folderLook struct {
 // lookAt decides how a folder is to be compared. A session that can do more than the last one reuses none of the cursors
 // from before: who knows what the server did meanwhile.
 func (a *account) lookAt(s *session, f mail.Folder, full bool) *folderLook {
-	l := &folderLook{a: a, s: s, folder: f, step: a.stepOf(s), full: full}
-	if last := a.ladder.last[f.ID]; last == byWindow && l.step > byWindow || f.HighestModSeq == 0 {
+	l := &folderLook{a: a, s: s, folder: f, step: a.stepOf(s), full: full || a.labelsDue && f.ID == a.labels.all}
+	last, known := a.ladder.last[f.ID]
+	if !known && a.ladder.kept.Window {
+		last = byWindow
+	}
+	if last == byWindow && l.step > byWindow || f.HighestModSeq == 0 {
 		l.full = l.full || l.step > byWindow
 	}
 	return l
@@ -111,6 +113,9 @@ func (l *folderLook) resync() *imap.QResync {
 // forget drops what SELECT told: it was of another generation, or from before the backfill.
 func (l *folderLook) forget() { l.rows, l.seen, l.gone = nil, imap.UIDSet{}, imap.UIDSet{} }
 
+// labels tells whether the labels of the messages are compared too.
+func (l *folderLook) labels() bool { return l.a.labels.read(l.folder.ID) }
+
 // take notes what the server says of a message. What it says twice counts once; a message without a UID is asked for by the
 // set of UIDs.
 func (l *folderLook) take(r *imap.Row) error {
@@ -119,7 +124,7 @@ func (l *folderLook) take(r *imap.Row) error {
 	}
 	l.seen.Add(r.UID)
 	flags, keywords := mail.ParseFlags(r.Flags)
-	l.rows = append(l.rows, remoteFlags{UID: mail.UID(r.UID), Flags: flags, Keywords: keywords, ModSeq: mail.ModSeq(r.ModSeq), Unknown: !r.HasFlags})
+	l.rows = append(l.rows, remoteFlags{UID: mail.UID(r.UID), Flags: flags, Keywords: keywords, ModSeq: mail.ModSeq(r.ModSeq), Unknown: !r.HasFlags, Labels: l.a.labelsOf(r, l.folder.ID)})
 	return nil
 }
 
@@ -156,7 +161,11 @@ func (l *folderLook) compare(ctx context.Context) (folderResult, error) {
 			}
 		}
 	}
-	return l.apply(ctx, st, modseq, (modseq || l.all) && (remote.Complete || l.agreed))
+	r, err := l.apply(ctx, st, modseq, (modseq || l.all) && (remote.Complete || l.agreed))
+	if err == nil && l.all && l.labels() {
+		a.labelsDue = false
+	}
+	return r, err
 }
 
 // apply writes what a look has found. A large loss waits for another session.
@@ -190,6 +199,7 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 		c.UIDNext = max(c.UIDNext, mail.UID(uid)+1)
 	}
 	a.ladder.last[f.ID] = l.step
+	a.ladder.kept.Window = l.step == byWindow
 	l.again(modseq)
 	if l.step == byWindow && result.found {
 		a.ladder.changed[f.ID] = a.e.o.Now()
@@ -223,17 +233,17 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 func (l *folderLook) again(modseq bool) {
 	before := l.folder.HighestModSeq
 	if modseq && !l.full && l.step == byModSeq && !l.s.Caps().Has("QRESYNC") && before < mail.ModSeq(l.sel.HighestModSeq) {
-		l.a.ladder.overlap[l.folder.ID] = before
+		l.a.ladder.kept.Overlap[l.folder.ID] = before
 		return
 	}
-	delete(l.a.ladder.overlap, l.folder.ID)
+	delete(l.a.ladder.kept.Overlap, l.folder.ID)
 }
 
 // everything compares every UID and every flag.
 func (l *folderLook) everything(ctx context.Context, remote *remoteFolder) ([]mail.Placement, error) {
 	l.forget()
 	a, f := l.a, l.folder
-	err := l.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, ModSeq: l.step > byWindow}, l.take)
+	err := l.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, ModSeq: l.step > byWindow, Gmail: l.labels()}, l.take)
 	if err != nil {
 		return nil, fmt.Errorf("compare all flags: %w", err)
 	}
@@ -266,10 +276,10 @@ func (l *folderLook) since(ctx context.Context, remote *remoteFolder) ([]mail.Pl
 	} else {
 		l.forget()
 		from := f.HighestModSeq
-		if o, ok := a.ladder.overlap[f.ID]; ok {
+		if o, ok := a.ladder.kept.Overlap[f.ID]; ok {
 			from = min(from, o)
 		}
-		err := l.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, ModSeq: true, ChangedSince: uint64(from)}, l.take)
+		err := l.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, ModSeq: true, ChangedSince: uint64(from), Gmail: l.labels()}, l.take)
 		if err != nil {
 			return nil, fmt.Errorf("ask what has changed: %w", err)
 		}
@@ -296,7 +306,7 @@ func (l *folderLook) since(ctx context.Context, remote *remoteFolder) ([]mail.Pl
 	}
 	if lies := claimed.And(remote.UIDs); remote.Complete && !lies.Empty() {
 		a.log.Warn("the server named mail as gone that is there; QRESYNC is not used for this account any more", "op", "guard", "folder", f.ID, "uids", lies.Len())
-		a.ladder.noResync = true
+		a.ladder.kept.NoResync = true
 	}
 	return local, nil
 }
@@ -350,7 +360,7 @@ func (l *folderLook) window(ctx context.Context, remote *remoteFolder) ([]mail.P
 	if len(local) > 0 {
 		from = uint32(local[0].UID)
 	}
-	err = l.s.Fetch(ctx, imap.Range(from, imap.Star), imap.FetchOptions{Flags: true}, func(r *imap.Row) error {
+	err = l.s.Fetch(ctx, imap.Range(from, imap.Star), imap.FetchOptions{Flags: true, Gmail: l.labels()}, func(r *imap.Row) error {
 		if r.UID < from {
 			return nil // n:* names the last message even where n is above it
 		}
@@ -374,7 +384,11 @@ func (a *account) flagsDue(f mail.FolderID) bool {
 	if now.Sub(a.ladder.changed[f]) < 24*time.Hour {
 		every = flagsBusy
 	}
-	return now.Sub(a.ladder.flagsAt[f]) >= every
+	last, known := a.ladder.flagsAt[f]
+	if !known {
+		last = a.lastAudit // of the process before
+	}
+	return now.Sub(last) >= every
 }
 
 // recount compares all flags of a folder whose unread messages, after a look at the newest, are not as many as STATUS said.
@@ -392,7 +406,7 @@ func (a *account) recount(ctx context.Context, s *session, l look, full bool) (v
 
 // due tells whether a folder is to be visited although its STATUS agrees with what is stored.
 func (a *account) due(s *session, f mail.FolderID) bool {
-	if _, again := a.ladder.overlap[f]; again {
+	if _, again := a.ladder.kept.Overlap[f]; again {
 		return true
 	}
 	return (a.stepOf(s) == byWindow || a.ladder.last[f] == byWindow) && a.flagsDue(f)

@@ -102,6 +102,10 @@ func (a *account) hear(ctx context.Context, s *session) (everywhere bool, err er
 			continue
 		}
 		delete(told, folderKey(f.RawName))
+		role := f.Role
+		if f, err = a.home(ctx, f); err != nil {
+			return false, err
+		}
 		if st != nil && (look{Folder: f, Status: st}).same() {
 			continue // that was us
 		}
@@ -114,7 +118,7 @@ func (a *account) hear(ctx context.Context, s *session) (everywhere bool, err er
 				return false, fmt.Errorf("fetch bodies of %q: %w", f.Name, err)
 			}
 		}
-		if f.Role == mail.RoleInbox {
+		if role == mail.RoleInbox {
 			if took, told := a.notice.answered(a.e.o.Now()); told {
 				a.e.o.Events.Told(a.id, took)
 			}
@@ -122,5 +126,5 @@ func (a *account) hear(ctx context.Context, s *session) (everywhere bool, err er
 		everywhere = everywhere || r.vanished > 0
 	}
 	a.e.o.Events.Heard(a.id)
-	return everywhere || len(told) > 0, nil // a folder that we do not know
+	return everywhere || a.strange || len(told) > 0, nil // a folder that we do not know
 }

@@ -20,6 +20,10 @@ func (a *account) changeDraft(ctx context.Context, s *session, op *mail.Operatio
 	if err != nil {
 		return err
 	}
+	into := drafts // where a version is put; where it lies then is another folder where folders are labels
+	if drafts, err = a.home(ctx, drafts); err != nil {
+		return err
+	}
 	work := *op.Draft
 	op.Draft = &work
 	var kept mail.UID
@@ -28,7 +32,7 @@ func (a *account) changeDraft(ctx context.Context, s *session, op *mail.Operatio
 		stale = append(stale, work.Revision) // put there twice, perhaps
 	}
 	if op.Kind == mail.OpDraftSave {
-		if kept, err = a.putVersion(ctx, s, drafts, op); err != nil {
+		if kept, err = a.putVersion(ctx, s, into, drafts, op); err != nil {
 			return err
 		}
 	}
@@ -67,8 +71,8 @@ func (a *account) changeDraft(ctx context.Context, s *session, op *mail.Operatio
 	return a.showDraft(ctx, s, drafts, op, kept)
 }
 
-// putVersion makes sure that the new version lies among the drafts, and returns its UID.
-func (a *account) putVersion(ctx context.Context, s *session, drafts mail.Folder, op *mail.Operation) (mail.UID, error) {
+// putVersion puts the new version into a folder, unless it lies among the drafts already, and returns its UID there.
+func (a *account) putVersion(ctx context.Context, s *session, into, drafts mail.Folder, op *mail.Operation) (mail.UID, error) {
 	sel, err := s.examine(ctx, drafts)
 	if err != nil {
 		return 0, err
@@ -98,11 +102,11 @@ func (a *account) putVersion(ctx context.Context, s *session, drafts mail.Folder
 		return 0, err
 	}
 	defer body.Close()
-	got, err := s.Append(ctx, drafts.RawName, imap.AppendMessage{Flags: flags, Date: a.e.o.Now(), Body: body, Size: op.Size, UTF8: op.Draft.UTF8})
+	got, err := s.Append(ctx, into.RawName, imap.AppendMessage{Flags: flags, Date: a.e.o.Now(), Body: body, Size: op.Size, UTF8: op.Draft.UTF8})
 	if err != nil {
 		return 0, err
 	}
-	if len(got.UIDs) == 1 && mail.UIDValidity(got.UIDValidity) == here.UIDValidity {
+	if into.ID == drafts.ID && len(got.UIDs) == 1 && mail.UIDValidity(got.UIDValidity) == here.UIDValidity {
 		return mail.UID(got.UIDs[0]), nil
 	}
 	if _, err := s.examine(ctx, drafts); err != nil { // so that every server shows it
@@ -197,6 +201,13 @@ func (a *account) removeVersions(ctx context.Context, s *session, folder mail.Fo
 }
 
 func (a *account) removeThese(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, must bool) error {
+	if s.Caps().Has("X-GM-EXT-1") && f.Role != mail.RoleTrash && f.Role != mail.RoleJunk {
+		folders, err := a.mbox.Folders(ctx)
+		if err != nil {
+			return err
+		}
+		return a.discard(ctx, s, f, uids, folders)
+	}
 	a.expectLoss(f.ID, uids)
 	err := a.expunge(ctx, s, uids)
 	if err != nil && s.Err() == nil && mail.IsKind(err, mail.Refused) && !must {

@@ -37,7 +37,7 @@ func (a *account) fileCopy(ctx context.Context, s *session, op *mail.Operation) 
 	if _, err := a.syncFolder(ctx, s, sent, false); err != nil {
 		return err
 	}
-	if sent, err = a.mbox.Folder(ctx, sent.ID); err != nil { // a new one's UIDVALIDITY is known now
+	if sent, err = a.mbox.Folder(ctx, a.labels.home(sent.ID)); err != nil { // a new one's UIDVALIDITY is known now
 		return err
 	}
 	return a.firstBodies(ctx, s, sent)
@@ -54,6 +54,9 @@ func (a *account) folderFor(ctx context.Context, s *session, role mail.Role, nam
 			if f.Role == role {
 				return f, nil
 			}
+		}
+		if s.Caps().Has("X-GM-EXT-1") { // it is hidden; a label of that name would not be it
+			return mail.Folder{}, mail.E(mail.Refused, "", "Gmail does not show this folder ("+name+") to mail programs; have it shown in IMAP in the settings of Gmail", nil)
 		}
 		if err := s.deselect(ctx); err != nil {
 			return mail.Folder{}, err
@@ -84,7 +87,11 @@ func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mai
 			return false, err
 		}
 	}
-	if f.HeadersDone {
+	home, err := a.home(ctx, f)
+	if err != nil {
+		return false, err
+	}
+	if home.HeadersDone {
 		if _, err := a.syncFolder(ctx, s, f, false); err != nil {
 			return false, err
 		}

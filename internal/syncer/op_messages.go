@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
@@ -16,13 +17,17 @@ type wish struct {
 	set, clear mail.Flags
 	folder     mail.FolderID // "": where it is
 	remove     bool
+	refused    error // why that cannot be had
 }
 
 // visit is what is to be done in one folder, by UID.
 type visit struct {
 	add, remove map[mail.Flags]*imap.UIDSet // one flag each
 	move        map[mail.FolderID]*imap.UIDSet
+	label       map[mail.FolderID]*imap.UIDSet // Gmail
+	unlabel     map[mail.FolderID]*imap.UIDSet
 	expunge     imap.UIDSet
+	discard     imap.UIDSet                 // by way of the trash: Gmail keeps what is expunged elsewhere
 	of          map[mail.UID]mail.MessageID // whom the destructive ones are meant for
 	err         error
 }
@@ -42,11 +47,12 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 	if err != nil {
 		return err
 	}
-	visits := plan(wishes, order, places)
 	folders, err := a.mbox.Folders(ctx)
 	if err != nil {
 		return err
 	}
+	ground := a.groundOf(s, folders)
+	visits := ground.plan(wishes, order, places)
 	removing := false
 	var touched []mail.FolderID // those that messages leave before those where they arrive
 	for _, f := range byRank(folders) {
@@ -60,7 +66,7 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 			v.err = s.Err()
 		}
 		touched = append(touched, f.ID)
-		removing = removing || !v.expunge.Empty()
+		removing = removing || !v.expunge.Empty() || !v.discard.Empty()
 	}
 	for _, f := range folders {
 		if arrives(visits, f.ID) && !slices.Contains(touched, f.ID) {
@@ -86,7 +92,7 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 	if s.Err() == nil {
 		lookErr = look()
 	}
-	return a.judge(ctx, ops, wishes, visits, places, lookErr)
+	return a.judge(ctx, ops, ground, wishes, visits, places, lookErr)
 }
 
 func arrives(visits map[mail.FolderID]*visit, id mail.FolderID) bool {
@@ -134,13 +140,42 @@ func (a *account) wishes(ctx context.Context, s *session, ops []mail.Operation) 
 	return out, order, nil
 }
 
+// ground is what decides how messages come to lie in folders.
+type ground struct {
+	labels *labelling
+	views  map[mail.FolderID]bool // folders that show what lies in others (RFC 6154 2, \All and \Flagged)
+	bins   map[mail.FolderID]bool // Gmail: where alone what is expunged is gone; nil: anywhere
+}
+
+func (a *account) groundOf(s *session, folders []mail.Folder) ground {
+	g := ground{labels: &a.labels, views: map[mail.FolderID]bool{}}
+	if s.Caps().Has("X-GM-EXT-1") {
+		g.bins = map[mail.FolderID]bool{}
+	}
+	for _, f := range folders {
+		if f.Role == mail.RoleAll || f.Role == mail.RoleFlagged {
+			g.views[f.ID] = true
+		}
+		if g.bins != nil && (f.Role == mail.RoleTrash || f.Role == mail.RoleJunk) {
+			g.bins[f.ID] = true
+		}
+	}
+	return g
+}
+
+// shown tells whether a copy is only how a view shows one that lies elsewhere.
+func (g *ground) shown(p mail.Placement, places []mail.Placement) bool {
+	return g.views[p.Folder] && slices.ContainsFunc(places, func(q mail.Placement) bool { return !g.views[q.Folder] })
+}
+
 // plan turns wishes into visits. A message that shall lie in one folder and has several copies keeps one.
-func plan(wishes map[mail.MessageID]*wish, order []mail.MessageID, places map[mail.MessageID][]mail.Placement) map[mail.FolderID]*visit {
+func (g *ground) plan(wishes map[mail.MessageID]*wish, order []mail.MessageID, places map[mail.MessageID][]mail.Placement) map[mail.FolderID]*visit {
 	visits := map[mail.FolderID]*visit{}
 	at := func(p mail.Placement) *visit {
 		v := visits[p.Folder]
 		if v == nil {
-			v = &visit{add: map[mail.Flags]*imap.UIDSet{}, remove: map[mail.Flags]*imap.UIDSet{}, move: map[mail.FolderID]*imap.UIDSet{}, of: map[mail.UID]mail.MessageID{}}
+			v = &visit{add: map[mail.Flags]*imap.UIDSet{}, remove: map[mail.Flags]*imap.UIDSet{}, move: map[mail.FolderID]*imap.UIDSet{},
+				label: map[mail.FolderID]*imap.UIDSet{}, unlabel: map[mail.FolderID]*imap.UIDSet{}, of: map[mail.UID]mail.MessageID{}}
 			visits[p.Folder] = v
 		}
 		return v
@@ -159,6 +194,12 @@ func plan(wishes map[mail.MessageID]*wish, order []mail.MessageID, places map[ma
 				}
 			}
 			switch {
+			case w.remove && g.bins != nil && !g.bins[p.Folder]:
+				v.discard.Add(uint32(p.UID))
+				v.of[p.UID] = id
+			case w.folder != "" && !w.remove && g.labels.on():
+				g.labels.plan(v, id, p, w)
+			case !w.remove && p.Folder != w.folder && g.shown(p, places[id]):
 			case w.remove, w.folder != "" && p.Folder != w.folder && there:
 				v.expunge.Add(uint32(p.UID))
 				v.of[p.UID] = id
@@ -205,6 +246,16 @@ func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit
 			return err
 		}
 	}
+	for to, uids := range v.label {
+		if _, err := s.Store(ctx, *uids, imap.StoreAdd, []string{a.labels.labels[to]}, imap.StoreOptions{Labels: true}); err != nil {
+			return err
+		}
+	}
+	for from, uids := range v.unlabel {
+		if _, err := s.Store(ctx, *uids, imap.StoreRemove, []string{a.labels.labels[from]}, imap.StoreOptions{Labels: true}); err != nil {
+			return err
+		}
+	}
 	for to, uids := range v.move {
 		at := slices.IndexFunc(folders, func(x mail.Folder) bool { return x.ID == to })
 		if at < 0 {
@@ -222,12 +273,60 @@ func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit
 		}
 		a.expectLoss(f.ID, *uids)
 	}
-	if v.expunge.Empty() {
+	if !v.expunge.Empty() {
+		a.expectLoss(f.ID, v.expunge)
+		if err := a.expunge(ctx, s, v.expunge); err != nil {
+			return err
+		}
+	}
+	if v.discard.Empty() {
 		return nil
 	}
-	a.expectLoss(f.ID, v.expunge)
-	return a.expunge(ctx, s, v.expunge)
+	return a.discard(ctx, s, f, v.discard, folders)
 }
+
+// discard removes messages of the open folder for good where that can only be done in the trash: they are moved there, and
+// found again by Gmail's number for them. If it is interrupted they are in the trash, which Gmail empties by itself.
+func (a *account) discard(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, folders []mail.Folder) error {
+	at := slices.IndexFunc(folders, func(x mail.Folder) bool { return x.Role == mail.RoleTrash && x.Selectable })
+	if at < 0 {
+		return mail.E(mail.Refused, "", errHidden, nil)
+	}
+	var ids []uint64
+	err := s.Fetch(ctx, uids, imap.FetchOptions{Gmail: true}, func(r *imap.Row) error {
+		if uids.Contains(r.UID) && r.GmailMsgID != 0 {
+			ids = append(ids, r.GmailMsgID)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	a.expectLoss(f.ID, uids)
+	if _, err := s.Move(ctx, uids, folders[at].RawName); err != nil {
+		return err
+	}
+	s.selected = ""
+	if _, err := s.Select(ctx, folders[at].RawName, imap.SelectOptions{CondStore: s.Caps().Has("CONDSTORE")}); err != nil {
+		return err
+	}
+	s.selected = folders[at].RawName
+	var gone imap.UIDSet
+	for _, id := range ids {
+		found, err := s.Search(ctx, "X-GM-MSGID "+strconv.FormatUint(id, 10))
+		if err != nil {
+			return err
+		}
+		gone.AddSet(found)
+	}
+	if gone.Empty() {
+		return nil
+	}
+	a.expectLoss(folders[at].ID, gone)
+	return a.expunge(ctx, s, gone)
+}
+
+const errHidden = "Gmail does not show its trash to mail programs; have it shown in IMAP in the settings of Gmail"
 
 // expunge removes messages of the open folder for good, and no others.
 func (a *account) expunge(ctx context.Context, s *session, uids imap.UIDSet) error {
@@ -326,16 +425,18 @@ func (a *account) expectLoss(f mail.FolderID, uids imap.UIDSet) {
 const doubts = 4
 
 // judge ends the operations whose wishes our copy shows, after the server confirmed them, and postpones the others.
-func (a *account) judge(ctx context.Context, ops []mail.Operation, wishes map[mail.MessageID]*wish, visits map[mail.FolderID]*visit, places map[mail.MessageID][]mail.Placement, lookErr error) error {
+func (a *account) judge(ctx context.Context, ops []mail.Operation, g ground, wishes map[mail.MessageID]*wish, visits map[mail.FolderID]*visit, places map[mail.MessageID][]mail.Placement, lookErr error) error {
 	for _, op := range ops {
 		var missing, open error
 		for _, id := range op.Messages {
-			fulfilled, gone, err := a.fulfilled(ctx, id, wishes[id])
+			fulfilled, gone, err := a.fulfilled(ctx, g, id, wishes[id])
 			if err != nil {
 				return err
 			}
 			switch {
 			case fulfilled:
+			case wishes[id].refused != nil:
+				missing = wishes[id].refused
 			case gone:
 				missing = mail.E(mail.NotFound, "", "the message does not exist any more", nil)
 			default:
@@ -370,7 +471,7 @@ func (a *account) judge(ctx context.Context, ops []mail.Operation, wishes map[ma
 }
 
 // fulfilled tells whether our copy shows what was wished of a message, and whether the message is gone.
-func (a *account) fulfilled(ctx context.Context, id mail.MessageID, w *wish) (fulfilled, gone bool, err error) {
+func (a *account) fulfilled(ctx context.Context, g ground, id mail.MessageID, w *wish) (fulfilled, gone bool, err error) {
 	places, err := a.mbox.PlacementsOf(ctx, id)
 	if err != nil {
 		return false, false, err
@@ -387,7 +488,11 @@ func (a *account) fulfilled(ctx context.Context, id mail.MessageID, w *wish) (fu
 		return len(at) == 0, len(at) == 0, nil
 	}
 	for _, p := range at {
-		if p.Flags&w.set != w.set || p.Flags&w.clear != 0 || w.folder != "" && p.Folder != w.folder {
+		there := w.folder == "" || p.Folder == w.folder || g.shown(p, at)
+		if w.folder != "" && g.labels.on() {
+			there = g.labels.fulfils(p, w.folder)
+		}
+		if p.Flags&w.set != w.set || p.Flags&w.clear != 0 || !there {
 			return false, false, nil
 		}
 	}

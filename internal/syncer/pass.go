@@ -17,10 +17,14 @@ func (a *account) apply(ctx context.Context, b store.Batch) error {
 	if a.acting && b.Origin == mail.OriginLive {
 		b.Origin = mail.OriginAPI
 	}
+	b.Memory = a.ladder.remember(a.e.o.Now())
 	a.e.at(before, b)
 	res, err := a.mbox.Apply(ctx, b)
 	a.e.at(after, b)
 	if err == nil {
+		if b.Memory != nil {
+			a.ladder.stored = string(b.Memory)
+		}
 		a.moved.Add(int64(min(len(b.New), res.Changes) + len(b.Bodies))) // headers that were here already are no progress
 	}
 	return err
@@ -135,7 +139,11 @@ func (a *account) caughtUp(ctx context.Context) error {
 		a.enter(ctx, b, mail.StateDegraded, "The server numbers the messages of a folder anew again and again (UIDVALIDITY); they are told apart by what they are, which takes longer.",
 			"Nothing: mail is still kept up to date. The provider could mend it.")
 	default:
-		a.enter(ctx, b, mail.StateLive, "", "")
+		action := ""
+		if a.unlabelled != "" {
+			action = showAll
+		}
+		a.enter(ctx, b, mail.StateLive, a.unlabelled, action)
 	}
 	if err := a.survived(ctx); err != nil {
 		return err
@@ -159,7 +167,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	if err := a.adoptEmpty(ctx, looks); err != nil {
 		return err
 	}
-	proven, lost := true, 0
+	proven, lost, oldest := true, 0, began
 	for _, l := range looks {
 		if !full && l.counted() && !a.due(s, l.ID) {
 			delete(a.losses, l.ID)
@@ -195,6 +203,14 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		}
 		lost += more
 	}
+	if a.labels.on() {
+		gone, err := a.checkLabels(ctx, s)
+		if err != nil {
+			return err
+		}
+		lost += gone
+		a.proveLabels(began, full)
+	}
 	if err := s.deselect(ctx); err != nil {
 		return fmt.Errorf("leave the folder: %w", err)
 	}
@@ -219,15 +235,23 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		a.aside.Store(aside)
 		a.lastAudit = began
 		a.status.audited(began)
+		a.saved = time.Time{} // so that a restart knows
 	}
 	if err := a.seen(ctx, began); err != nil {
 		return err
 	}
-	if doubt, _ := a.doubts(); proven && !doubt && a.held(counts) == counts.Placements && counts.Vanished == 0 {
-		a.status.fresh(began)
+	if doubt, _ := a.doubts(); !doubt && a.held(counts) == counts.Placements && counts.Vanished == 0 {
+		if !proven { // without CONDSTORE folders are compared one by one, when they are due: all that happened before the oldest is here
+			for _, l := range looks {
+				oldest = earlier(oldest, a.proofs.of(l.ID))
+			}
+		}
+		a.status.fresh(oldest)
 	}
 	a.e.o.Events.Pass(a.id, full)
-	if lost > 0 {
+	again := a.strange // a label of which the list of folders knew nothing
+	a.strange = false
+	if lost > 0 || again {
 		// Whatever left a folder during this pass may have gone to one that was looked at before: look again now.
 		return a.pass(ctx, s, false)
 	}

@@ -2,6 +2,7 @@ package syncer_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -13,8 +14,23 @@ import (
 func truthOf(p *persona.Server) func() map[string]string {
 	return func() map[string]string {
 		out := map[string]string{}
+		labels := false
 		for _, m := range p.Everything() {
-			out[fmt.Sprintf("%s %d %d", m.Folder, m.UIDValidity, m.UID)] = fmt.Sprintf("%x %v", m.SHA256, m.Flags)
+			labels = labels || m.Labels != nil
+		}
+		for _, m := range p.Everything() {
+			text := fmt.Sprintf("%x %v", m.SHA256, m.Flags)
+			switch {
+			case m.Hidden:
+				continue
+			case m.Labels != nil:
+				if len(m.Labels) > 0 {
+					text += fmt.Sprint(" ", m.Labels)
+				}
+			case labels && !slices.Contains([]string{"[Gmail]/All Mail", "[Gmail]/Trash", "[Gmail]/Spam"}, m.Folder):
+				continue // a label
+			}
+			out[fmt.Sprintf("%s %d %d", m.Folder, m.UIDValidity, m.UID)] = text
 		}
 		return out
 	}
@@ -35,12 +51,12 @@ func TestPersonas(t *testing.T) {
 		t.Run(who.Name, func(t *testing.T) {
 			t.Parallel()
 			p := persona.Start(t, who.Knobs)
-			personaStory(t, p, who.Knobs.UIDValidity != nil)
+			personaStory(t, p, who.Knobs.UIDValidity != nil, who.Knobs.Gmail)
 		})
 	}
 }
 
-func personaStory(t *testing.T, p *persona.Server, flaps bool) {
+func personaStory(t *testing.T, p *persona.Server, flaps, labels bool) {
 	p.Create("Work")
 	for i := range 60 {
 		p.Deliver("INBOX", message(i))
@@ -56,11 +72,18 @@ func personaStory(t *testing.T, p *persona.Server, flaps bool) {
 	p.Deliver("INBOX", message(200))
 	b.equal()
 	p.Flag("INBOX", 7, `\Flagged`)
-	moved := b.messageAt("INBOX", 5)
+	from, at := "INBOX", "Work"
+	if labels { // the copy is where it was
+		from, at = "[Gmail]/All Mail", "[Gmail]/All Mail"
+	}
+	moved := b.messageAt(from, 5)
 	to := p.Move("INBOX", 5, "Work")
+	if labels {
+		to = 5
+	}
 	p.Expunge("INBOX", 9)
 	b.equal()
-	if got := b.messageAt("Work", mail.UID(to)); got != moved {
+	if got := b.messageAt(at, mail.UID(to)); got != moved {
 		t.Errorf("the moved message was %s and is %s", moved, got)
 	}
 	b.engine.Close()

@@ -17,6 +17,9 @@ func (a *account) renames(ctx context.Context, s *session, listed []imap.Mailbox
 	}
 	lost := lostFolders(listed, stored)
 	out := map[string]mail.FolderID{}
+	if err := a.renamedLabels(ctx, s, listed, stored, out); err != nil {
+		return nil, err
+	}
 	for _, m := range listed {
 		if len(lost) == 0 {
 			break

@@ -98,7 +98,9 @@ func (st *status) advance(n int) {
 func (st *status) fresh(at time.Time) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.s.FreshAt = at
+	if at.After(st.s.FreshAt) {
+		st.s.FreshAt = at
+	}
 }
 
 func (st *status) seen(at time.Time) {

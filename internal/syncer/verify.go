@@ -58,6 +58,11 @@ func (e *Engine) Verify(ctx context.Context, id mail.AccountID, o VerifyOptions)
 	if a.mbox, err = e.o.Store.Mailbox(ctx, id); err != nil {
 		return Verified{}, err
 	}
+	memory, err := a.mbox.Memory(ctx)
+	if err != nil {
+		return Verified{}, err
+	}
+	a.ladder.recall(memory)
 	v := verifier{a: a, o: o}
 	first, err := v.look(ctx, nil)
 	if err != nil || len(first.Differences) == 0 || o.Wait <= 0 {
@@ -107,6 +112,7 @@ func (v *verifier) look(ctx context.Context, only map[string]bool) (Verified, er
 	if err != nil {
 		return v.out, err
 	}
+	v.a.recallLabels(s, stored)
 	here := make(map[string]mail.Folder, len(stored))
 	for _, f := range stored {
 		here[folderKey(f.RawName)] = f
@@ -126,6 +132,10 @@ func (v *verifier) look(ctx context.Context, only map[string]bool) (Verified, er
 				v.differ(f.Name, 0, "the folder is left out by the grant's settings, and %d of its messages are here", f.Total)
 			}
 		case only != nil && !only[f.Name]:
+		case f.Selectable && v.a.labels.isLabel(f.ID):
+			if err := v.label(ctx, f); err != nil {
+				return v.out, fmt.Errorf("compare %q: %w", f.Name, err)
+			}
 		case f.Selectable:
 			if err := v.folder(ctx, f); err != nil {
 				return v.out, fmt.Errorf("compare %q: %w", f.Name, err)
@@ -164,15 +174,22 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 	if err != nil {
 		return err
 	}
+	labels, err := v.labels(ctx, f)
+	if err != nil {
+		return err
+	}
 	var there imap.UIDSet
 	if !sel.HasExists || sel.Exists > 0 {
-		err = v.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, Size: true, InternalDate: true}, func(r *imap.Row) error {
+		err = v.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, Size: true, InternalDate: true, Gmail: labels != nil}, func(r *imap.Row) error {
 			if r.UID == 0 || there.Contains(r.UID) {
 				return nil
 			}
 			there.Add(r.UID)
 			if c, ok := copyOf(copies, mail.UID(r.UID)); ok {
 				v.copy(f.Name, c, r)
+				if l := v.a.labelsOf(r, f.ID); l.Known && !slices.Equal(l.Folders, labels[c.UID]) {
+					v.differ(f.Name, c.UID, "labels are %q at the server and %q here", v.labelNames(l.Folders), v.labelNames(labels[c.UID]))
+				}
 			} else if !old.Contains(r.UID) {
 				v.differ(f.Name, mail.UID(r.UID), "the message is at the server and not here")
 			}
@@ -201,6 +218,44 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 	}
 	if v.o.Bytes && !held.Empty() {
 		return v.bytes(ctx, f, held, copies)
+	}
+	return nil
+}
+
+// labels returns the labels of the stored copies of a folder, nil if it has none.
+func (v *verifier) labels(ctx context.Context, f mail.Folder) (map[mail.UID][]mail.FolderID, error) {
+	if !v.a.labels.read(f.ID) {
+		return nil, nil
+	}
+	out := map[mail.UID][]mail.FolderID{}
+	list, err := v.a.mbox.Placements(ctx, f.ID, f.UIDValidity)
+	for _, p := range list {
+		out[p.UID] = p.Labels
+	}
+	return out, err
+}
+
+func (v *verifier) labelNames(ids []mail.FolderID) (names []string) {
+	for _, id := range ids {
+		names = append(names, v.a.labels.labels[id])
+	}
+	slices.Sort(names)
+	return names
+}
+
+// label compares how many messages a label has.
+func (v *verifier) label(ctx context.Context, f mail.Folder) error {
+	st, err := v.s.Status(ctx, f.RawName, imap.StatusMessages)
+	if err != nil {
+		if v.s.Err() != nil {
+			return err
+		}
+		v.differ(f.Name, 0, "the server does not tell its status: %v", err)
+		return nil
+	}
+	v.out.Folders++
+	if st.Has&imap.HasMessages != 0 && int(st.Messages) != f.Total {
+		v.differ(f.Name, 0, "the label has %d messages at the server and %d here", st.Messages, f.Total)
 	}
 	return nil
 }

@@ -166,7 +166,9 @@ func (a *account) linger(ctx context.Context, s *session) (stop func() error) {
 	}
 	role := mail.RoleInbox
 	if hears == hearsInbox {
-		role = mail.RoleSent
+		if role = mail.RoleSent; a.labels.on() {
+			role = mail.RoleAll
+		}
 	}
 	at := slices.IndexFunc(folders, func(f mail.Folder) bool { return f.Role == role && f.Selectable })
 	if at < 0 {

@@ -53,7 +53,7 @@ func (s *session) handle(name, args string) string {
 		if len(a) != 2 || !a[1].isList {
 			return "BAD malformed"
 		}
-		f := s.p.find(a[0].s)
+		f := s.find(a[0].s)
 		if f == nil || noselect(f) {
 			return "NO [NONEXISTENT] no such mailbox"
 		}
@@ -89,6 +89,14 @@ func (s *session) handle(name, args string) string {
 		return s.expunge(a, name == "UID EXPUNGE")
 	}
 	return "BAD unknown command"
+}
+
+// find is the folder of a name, unless it is hidden.
+func (s *session) find(name string) *folder {
+	if s.k.Hidden != "" && name == s.k.Hidden {
+		return nil
+	}
+	return s.p.find(name)
 }
 
 func noselect(f *folder) bool { return strings.Contains(strings.ToLower(f.attrs), `\noselect`) }
@@ -140,6 +148,8 @@ func (s *session) list(a []node) string {
 	}
 	for _, f := range s.p.folders {
 		switch p := a[1].s; {
+		case f.name == s.k.Hidden:
+			continue
 		case p == "*", p == f.name, p == "%" && !strings.Contains(f.name, "/"):
 		default:
 			continue
@@ -226,7 +236,7 @@ func (s *session) open(a []node, readOnly bool) string {
 		return "BAD malformed"
 	}
 	s.cur, s.view = nil, nil
-	f := s.p.find(a[0].s)
+	f := s.find(a[0].s)
 	if f == nil || noselect(f) {
 		return "NO [NONEXISTENT] no such mailbox"
 	}
@@ -344,7 +354,13 @@ func (s *session) manage(name string, a []node) string {
 		if len(a) < 2 || s.p.find(a[1].s) != nil {
 			return "NO [ALREADYEXISTS] there is one"
 		}
+		old := f.name
 		f.name = a[1].s
+		for _, g := range s.p.folders {
+			if rest, below := strings.CutPrefix(g.name, old+"/"); below && s.p.gmail {
+				g.name = f.name + "/" + rest
+			}
+		}
 		return "OK done"
 	}
 	s.p.folders = slices.DeleteFunc(s.p.folders, func(g *folder) bool { return f == g })

@@ -215,7 +215,7 @@ func header(raw []byte, names []node) []byte {
 	return out.Bytes()
 }
 
-// search knows ALL, sets, flags, HEADER and NOT.
+// search knows ALL, sets, flags, HEADER, X-GM-MSGID and NOT.
 func (s *session) search(a []node, byUID bool) string {
 	if s.uidonly && !byUID {
 		return "BAD [UIDREQUIRED] sequence numbers are off"
@@ -311,6 +311,8 @@ func (s *session) matches(a []node, seq int, m *placed) (ok bool, bad string) {
 				return false, "BAD malformed set"
 			}
 			hit, a = n.has(m.uid), a[1:]
+		case key == "X-GM-MSGID" && len(a) > 0 && s.caps["X-GM-EXT-1"]:
+			hit, a = a[0].s == strconv.FormatUint(m.msg.id, 10), a[1:]
 		case key == "HEADER" && len(a) > 1:
 			h := header(m.msg.raw, []node{a[0]})
 			hit = bytes.Contains(bytes.ToLower(h), bytes.ToLower([]byte(a[1].s)))
@@ -492,8 +494,14 @@ func (s *session) expunge(a []node, byUID bool) string {
 	for _, uid := range slices.Clone(s.view) {
 		m, _ := s.cur.find(uid)
 		if m != nil && has(m.msg.flags, `\Deleted`) && (only == nil || only.has(uid)) {
-			s.p.take(s.cur, uid)
 			s.dirty = true
+			if s.p.gmail && s.cur.name != "[Gmail]/Trash" && s.cur.name != "[Gmail]/Spam" { // that archives, and is no way to remove anything
+				s.p.setFlags(m.msg, edited(m.msg.flags, []string{`\Deleted`}, '-'))
+				if s.cur.name == allMail {
+					continue
+				}
+			}
+			s.p.take(s.cur, uid)
 		}
 	}
 	return "OK done"

@@ -33,6 +33,7 @@ type folder struct {
 type placed struct {
 	uid    uint32
 	modseq uint64
+	silent uint64 // MODSEQ of a change that is not told unasked: of labels
 	msg    *message
 }
 
@@ -58,14 +59,18 @@ func newModel(gmail bool) model {
 	}
 	if gmail {
 		for _, f := range [][2]string{{"[Gmail]", `\Noselect`}, {allMail, `\All`}, {"[Gmail]/Sent Mail", `\Sent`}, {"[Gmail]/Drafts", `\Drafts`},
-			{"[Gmail]/Spam", `\Junk`}, {"[Gmail]/Starred", `\Flagged`}, {"[Gmail]/Trash", `\Trash`}} {
+			{"[Gmail]/Spam", `\Junk`}, {"[Gmail]/Starred", `\Flagged`}, {important, `\Important`}, {"[Gmail]/Trash", `\Trash`}} {
 			m.create(f[0], f[1])
 		}
 	}
 	return m
 }
 
-const allMail = "[Gmail]/All Mail"
+const (
+	allMail   = "[Gmail]/All Mail"
+	starred   = "[Gmail]/Starred"
+	important = "[Gmail]/Important"
+)
 
 func (m *model) create(name, attrs string) *folder {
 	m.validity++
@@ -150,8 +155,10 @@ func label(name string) string {
 		return `"\\Sent"`
 	case "[Gmail]/Drafts":
 		return `"\\Draft"`
-	case "[Gmail]/Starred":
+	case starred:
 		return `"\\Starred"`
+	case important:
+		return `"\\Important"`
 	}
 	return quote(name)
 }
@@ -171,16 +178,33 @@ func (m *model) add(f *folder, msg *message) uint32 {
 	if m.gmail && !gmailBin(f.name) {
 		in := false
 		m.everywhere(msg, func(g *folder, p *placed) {
-			in = in || gmailBin(g.name)
-			if gmailBin(g.name) {
-				p.modseq = m.bump() // its labels change
+			switch {
+			case g.name == allMail:
+				in = true
+			case gmailBin(g.name): // a label takes it out of Spam and Trash
+				m.remove(g, p.uid)
 			}
 		})
 		if !in {
 			m.put(m.find(allMail), msg)
 		}
+		defer m.relabelled(msg)
 	}
-	return m.put(f, msg)
+	uid := m.put(f, msg)
+	if m.gmail && (has(msg.flags, `\Flagged`) || f.name == starred) {
+		m.setFlags(msg, edited(msg.flags, []string{`\Flagged`}, '+'))
+	}
+	return uid
+}
+
+// relabelled notes that the labels of a message are others.
+func (m *model) relabelled(msg *message) {
+	m.everywhere(msg, func(g *folder, p *placed) {
+		if gmailBin(g.name) {
+			p.modseq = m.bump()
+			p.silent = p.modseq
+		}
+	})
 }
 
 // change tells everybody who idles.
@@ -190,6 +214,33 @@ func (p *Server) change(do func()) {
 	do()
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// Silently runs changes of which no MODSEQ tells.
+func (p *Server) Silently(do func()) {
+	p.mu.Lock()
+	was := p.modseqs()
+	p.mu.Unlock()
+	do()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for m := range p.modseqs() {
+		if old, known := was[m]; known {
+			m.modseq = old
+		} else {
+			m.modseq = 1
+		}
+	}
+}
+
+func (m *model) modseqs() map[*placed]uint64 {
+	out := map[*placed]uint64{}
+	for _, f := range m.folders {
+		for _, p := range f.msgs {
+			out[p] = p.modseq
+		}
+	}
+	return out
 }
 
 func (p *Server) must(name string) *folder {
@@ -213,9 +264,17 @@ func (p *Server) Delete(name string) {
 	})
 }
 
-// Rename renames one folder; its MAILBOXID, UIDVALIDITY and UIDs stay.
+// Rename renames one folder; its MAILBOXID, UIDVALIDITY and UIDs stay. Under Gmail those below it go with it, and no MODSEQ
+// tells of it.
 func (p *Server) Rename(from, to string) {
-	p.change(func() { p.must(from).name = to })
+	p.change(func() {
+		p.must(from).name = to
+		for _, f := range p.folders {
+			if rest, below := strings.CutPrefix(f.name, from+"/"); below && p.gmail {
+				f.name = to + "/" + rest
+			}
+		}
+	})
 }
 
 // Deliver puts a message into a folder and returns its UID. It was received on 1 March 2026, a second later for each UID.
@@ -253,6 +312,23 @@ func (p *Server) Flag(folder string, uid uint32, flags ...string) {
 func (m *model) setFlags(msg *message, flags []string) {
 	msg.flags = slices.Clone(flags)
 	m.everywhere(msg, func(_ *folder, p *placed) { p.modseq = m.bump() })
+	if !m.gmail {
+		return
+	}
+	shelf, all, at := m.find(starred), false, uint32(0)
+	m.everywhere(msg, func(f *folder, p *placed) {
+		all = all || f.name == allMail
+		if f == shelf {
+			at = p.uid
+		}
+	})
+	switch star := has(flags, `\Flagged`); {
+	case shelf == nil:
+	case star && all && at == 0:
+		m.put(shelf, msg)
+	case !star && at != 0:
+		m.remove(shelf, at)
+	}
 }
 
 // Expunge removes messages from a folder; under Gmail that takes the label away.
@@ -277,10 +353,11 @@ func (m *model) take(f *folder, uid uint32) bool {
 			switch {
 			case gmailBin(f.name):
 				m.remove(g, q.uid)
-			case gmailBin(g.name):
-				q.modseq = m.bump()
+			case f.name == starred:
+				m.setFlags(p.msg, edited(p.msg.flags, []string{`\Flagged`}, '-'))
 			}
 		})
+		m.relabelled(p.msg)
 	}
 	return true
 }
@@ -329,6 +406,9 @@ func (m *model) move(from *folder, uid uint32, to *folder) uint32 {
 			return n // nothing is ever moved out of All Mail
 		}
 		m.remove(from, uid)
+		if m.gmail {
+			m.relabelled(p.msg)
+		}
 	}
 	return n
 }
@@ -354,7 +434,9 @@ type Placed struct {
 	Folder           string
 	UIDValidity, UID uint32
 	Flags            []string // sorted
+	Labels           []string // under Gmail the other folders in which it shows, if this is All Mail and that is not hidden; sorted
 	SHA256           [32]byte
+	Hidden           bool // the folder is
 }
 
 // Everything returns the true state of the mailbox, whatever the knobs make clients see.
@@ -364,7 +446,17 @@ func (p *Server) Everything() []Placed {
 	var out []Placed
 	for _, f := range p.folders {
 		for _, m := range f.msgs {
-			out = append(out, Placed{f.name, f.validity, m.uid, slices.Sorted(slices.Values(m.msg.flags)), sha256.Sum256(m.msg.raw)})
+			at := Placed{Folder: f.name, UIDValidity: f.validity, UID: m.uid, Flags: slices.Sorted(slices.Values(m.msg.flags)), SHA256: sha256.Sum256(m.msg.raw), Hidden: f.name == p.knobs.Hidden}
+			if p.gmail && p.knobs.Hidden != allMail && f.name == allMail {
+				at.Labels = []string{}
+				p.everywhere(m.msg, func(g *folder, _ *placed) {
+					if g != f {
+						at.Labels = append(at.Labels, g.name)
+					}
+				})
+				slices.Sort(at.Labels)
+			}
+			out = append(out, at)
 		}
 	}
 	return out

@@ -61,10 +61,11 @@ type Knobs struct {
 	// Hide tells that a message is left out of the answer to a FETCH whose items are those.
 	Hide func(c Command, uid uint32) bool
 
-	Limited   int  // only so many, the newest, are shown of a folder to whoever has not enabled UIDONLY; 0: all
-	Mute      bool // says nothing unasked: IDLE is accepted and never tells anything
-	Unenabled bool // ENABLE is obeyed without an untagged ENABLED
-	Life      int  // after so many commands a session is ended by BYE; 0: never
+	Limited   int    // only so many, the newest, are shown of a folder to whoever has not enabled UIDONLY; 0: all
+	Mute      bool   // says nothing unasked: IDLE is accepted and never tells anything
+	Unenabled bool   // ENABLE is obeyed without an untagged ENABLED
+	Life      int    // after so many commands a session is ended by BYE; 0: never
+	Hidden    string // name of a folder that the server neither lists nor opens
 	// Gmail makes the folders labels: a message delivered lies in [Gmail]/All Mail too, and X-GM-EXT-1 tells its labels.
 	Gmail bool
 }

@@ -405,7 +405,7 @@ func (s *session) update() {
 		s.put("* %d EXISTS", len(s.view))
 	}
 	for i, uid := range s.view {
-		if m, _ := s.cur.find(uid); m != nil && m.modseq > s.told && known[uid] {
+		if m, _ := s.cur.find(uid); m != nil && m.modseq > s.told && m.modseq != m.silent && known[uid] {
 			items := []string{"UID", "FLAGS"}
 			if s.condstore {
 				items = append(items, "MODSEQ")
