@@ -160,8 +160,8 @@ func (a *account) guardedRound(ctx context.Context) (err error) {
 	return a.round(ctx)
 }
 
-// round connects, brings the account up to date and keeps it so until something fails.
-func (a *account) round(ctx context.Context) error {
+// takeUp reads what is stored of the account and takes the right to write; the first time also what was known of the server.
+func (a *account) takeUp(ctx context.Context) error {
 	acct, err := a.e.o.Store.Account(ctx, "", a.id)
 	if err != nil {
 		return fmt.Errorf("read the account: %w", err)
@@ -190,6 +190,14 @@ func (a *account) round(ctx context.Context) error {
 			a.term = 0
 			return err
 		}
+	}
+	return nil
+}
+
+// round connects, brings the account up to date and keeps it so until something fails.
+func (a *account) round(ctx context.Context) error {
+	if err := a.takeUp(ctx); err != nil {
+		return err
 	}
 	s, err := a.open(ctx)
 	if err != nil {

@@ -424,7 +424,9 @@ func (a *account) proveLabels(began time.Time, full bool) {
 // movedError says that messages which have come to a folder are known to lie in others.
 type movedError struct{ from []mail.FolderID }
 
-func (*movedError) Error() string { return "messages have moved: where they were is to be looked at first" }
+func (*movedError) Error() string {
+	return "messages have moved: where they were is to be looked at first"
+}
 
 // movedHere fails with a movedError if messages that have come to a folder still lie in others, of those of which a message of
 // Gmail lies in one only. They were not looked at yet, so that for a moment we would tell of a copy.

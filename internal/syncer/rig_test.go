@@ -122,6 +122,29 @@ func (r *rig) login() {
 	r.a.session++
 }
 
+// restart is the end of the process and the beginning of another. died: it did not end as it should.
+func (r *rig) restart(died bool) {
+	r.t.Helper()
+	r.logout()
+	ctx := r.t.Context()
+	if !died {
+		if err := r.a.e.o.Store.SetSync(ctx, r.a.id, r.a.status.get()); err != nil {
+			r.t.Fatal(err)
+		}
+		if err := r.a.mbox.EndRun(ctx); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	r.a = newAccount(r.a.e, r.a.id, func() {})
+	if err := r.a.takeUp(ctx); err != nil {
+		r.t.Fatal(err)
+	}
+	var err error
+	if r.a.synced, err = r.a.mbox.Synced(ctx); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func (r *rig) logout() {
 	if r.s != nil {
 		r.s.close()
