@@ -350,6 +350,7 @@ func (a *account) storeGroup(ctx context.Context, s *session, f mail.Folder, lis
 	if err != nil {
 		return err
 	}
+	s.began = a.e.o.Now()
 	err = a.storeChunk(ctx, s, f, uids, b, whole)
 	end()
 	switch {
@@ -364,6 +365,9 @@ func (a *account) storeGroup(ctx context.Context, s *session, f mail.Folder, lis
 	case ctx.Err() != nil || imap.ClassOf(err) == imap.Canceled || imap.ClassOf(err) == imap.Unclassified:
 		return err // ours, not the server's
 	case s.Err() != nil:
+		if a.ended(s) {
+			return err
+		}
 		return a.struck(ctx, p, err)
 	case imap.ClassOf(err) == imap.TransientAccount:
 		return err
@@ -391,6 +395,14 @@ func (a *account) storeGroup(ctx context.Context, s *session, f mail.Folder, lis
 	return nil
 }
 
+// ended tells whether a connection broke because its time was over, and not at what was being sent: the provider ends
+// connections, and this one was that old, and not new when the thing began. What does not fit into a whole connection is to
+// blame after all.
+func (a *account) ended(s *session) bool {
+	limit := a.duty()
+	return limit > 0 && a.e.o.Now().Sub(s.opened) >= limit*4/5 && s.began.Sub(s.opened) >= limit/4
+}
+
 // struck notes that a connection broke at a batch, and sets it aside when it is one message and that was too often.
 func (a *account) struck(ctx context.Context, p place, cause error) error {
 	a.units.mu.Lock()
@@ -408,6 +420,9 @@ func (a *account) struck(ctx context.Context, p place, cause error) error {
 // the third time rarely. An error of the account is returned, and one of the session until it was the third.
 func (a *account) cannotOpen(ctx context.Context, s *session, f mail.Folder, cause error) error {
 	if ctx.Err() != nil || imap.ClassOf(cause) == imap.TransientAccount || imap.ClassOf(cause) == imap.Canceled {
+		return cause
+	}
+	if s.Err() != nil && a.ended(s) {
 		return cause
 	}
 	p := a.parked[f.ID]

@@ -270,6 +270,7 @@ func (a *account) hold(ctx context.Context, s *session, u unit, give func([]stor
 // holdBegun is hold of a unit that was noted as begun.
 func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([]store.Body) error) error {
 	missing := u.uids.Clone()
+	s.began = a.e.o.Now()
 	var got imap.UIDSet
 	fetch := func(uids imap.UIDSet) error {
 		return a.fetchBodies(ctx, s, u.folder, uids, func(batch []fetched) error {
@@ -285,7 +286,7 @@ func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([
 	}
 	err := fetch(missing)
 	if s.Err() != nil {
-		return a.strike(ctx, u, got, err)
+		return a.strike(ctx, s, u, got, err)
 	}
 	if err != nil && imap.ClassOf(err) == imap.Unclassified {
 		return err // ours, not the server's
@@ -299,7 +300,7 @@ func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([
 	for _, uid := range left {
 		err := fetch(imap.UIDs(uid))
 		if s.Err() != nil {
-			return a.strike(ctx, u, got, err)
+			return a.strike(ctx, s, u, got, err)
 		}
 		if got.Contains(uid) {
 			continue
@@ -319,8 +320,8 @@ func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([
 }
 
 // strike notes at which message a connection died, and sets that message aside when it was so often.
-func (a *account) strike(ctx context.Context, u unit, got imap.UIDSet, cause error) error {
-	if ctx.Err() != nil || imap.ClassOf(cause) == imap.Canceled {
+func (a *account) strike(ctx context.Context, s *session, u unit, got imap.UIDSet, cause error) error {
+	if ctx.Err() != nil || imap.ClassOf(cause) == imap.Canceled || a.ended(s) {
 		return cause
 	}
 	for uid := range u.uids.All {

@@ -74,6 +74,7 @@ func (a *account) fetchBodies(ctx context.Context, s *session, f mail.Folder, ui
 		}
 		return open, nil
 	}}, func(r *imap.Row) error {
+		s.began = a.e.o.Now() // the next one begins
 		body, _ := r.Body.W.(*rawBody)
 		if !r.Body.Has || body == nil || r.UID == 0 || !uids.Contains(r.UID) {
 			return nil // not asked for, or without the bytes: missing, never empty

@@ -57,6 +57,7 @@ func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, 
 		return folderResult{}, err
 	}
 	l := a.lookAt(s, f, full)
+	s.began = a.e.o.Now()
 	sel, err := s.open(ctx, f, l.resync())
 	if err != nil {
 		return folderResult{}, a.cannotOpen(ctx, s, f, err)

@@ -19,6 +19,8 @@ import (
 type session struct {
 	*imap.Session
 	release  func()
+	opened   time.Time                // when it was dialled
+	began    time.Time                // when what was asked last began to come
 	selected string                   // raw name of the open folder
 	lingers  atomic.Pointer[string]   // raw name of the folder on which it idles while it is not needed; nil: it does not
 	accepted map[mail.FolderID]uint32 // UIDVALIDITYs of flapping folders that were proven to mean our generation, here
@@ -122,7 +124,7 @@ func (a *account) login(ctx context.Context, free func(), onUnilateral func(imap
 		return nil, err
 	}
 	a.e.governor.reached(a.id, to.Host, true)
-	s := &session{Session: c, release: release}
+	s := &session{Session: c, release: release, opened: a.e.o.Now()}
 	a.ledger.login(a.e.o.Now())
 	if err := c.Login(ctx, to.Username, creds.IMAPPassword.Reveal()); err != nil {
 		count.failed.Add(1)

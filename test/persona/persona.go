@@ -49,7 +49,7 @@ type Knobs struct {
 	// without a word, and Hang says nothing more until the client goes.
 	Answer func(Command) string
 	// Say is given every response line with its literals, without CRLF, and returns what is said in its place: "" nothing,
-	// Cut closes the connection there. Untagged lines begin with "* ", the tagged one with the tag.
+	// Cut closes the connection there, and text that ends with it is said without an end of the line before. Untagged lines begin with "* ", the tagged one with the tag.
 	Say func(c Command, line string) string
 
 	// What SELECT and STATUS say of a folder in place of the truth; "" leaves the item out. nil: the truth.

@@ -162,6 +162,13 @@ func (s *session) say(line string) {
 		s.cut = true
 		return
 	}
+	if part, cut := strings.CutSuffix(line, Cut); cut {
+		s.w.Lock()
+		_, _ = io.WriteString(s.c, part) // the connection ends either way
+		s.w.Unlock()
+		s.cut = true
+		return
+	}
 	s.note(" S: ", line)
 	s.reply(line)
 }
