@@ -224,7 +224,7 @@ func (a *applier) renewFolders(list []mail.FolderID) error {
 		if _, err := a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}folder_id = ? AND uidvalidity = ? AND base = 0", int64(free), row.num, int64(row.UIDValidity)); err != nil {
 			return err
 		}
-		if _, err := a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}base = ? AND uidvalidity = ?", int64(free), row.num, int64(row.UIDValidity)); err != nil {
+		if _, err := a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}base = ? AND base <> 0 AND uidvalidity = ?", int64(free), row.num, int64(row.UIDValidity)); err != nil {
 			return err
 		}
 		row.UIDNext, row.HighestModSeq, row.HeadersDone, row.BackfillBelow, row.dirty = 0, 0, false, 0, true

@@ -152,7 +152,7 @@ func (a *applier) unlabel(list []mail.FolderID) error {
 func (a *applier) vanishLabels(base int64) error {
 	type part struct{ folder, total, unread int64 }
 	var parts []part
-	err := each(a.ctx, a.t, "SELECT folder_id, COUNT(*), SUM(CASE WHEN flags & 1 = 0 THEN 1 ELSE 0 END) FROM placements WHERE {a}base = ? AND vanished_at IS NULL GROUP BY folder_id",
+	err := each(a.ctx, a.t, "SELECT folder_id, COUNT(*), SUM(CASE WHEN flags & 1 = 0 THEN 1 ELSE 0 END) FROM placements WHERE {a}base = ? AND base <> 0 AND vanished_at IS NULL GROUP BY folder_id",
 		[]any{base}, func(r *sql.Rows) error {
 			var p part
 			err := r.Scan(&p.folder, &p.total, &p.unread)
@@ -172,6 +172,6 @@ func (a *applier) vanishLabels(base int64) error {
 		f.dirty = true
 		a.st.vanished += p.total
 	}
-	_, err = a.t.exec(a.ctx, "UPDATE placements SET vanished_at = ? WHERE {a}base = ? AND vanished_at IS NULL", a.now.UnixMicro(), base)
+	_, err = a.t.exec(a.ctx, "UPDATE placements SET vanished_at = ? WHERE {a}base = ? AND base <> 0 AND vanished_at IS NULL", a.now.UnixMicro(), base)
 	return err
 }

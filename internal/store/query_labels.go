@@ -17,7 +17,7 @@ func (m *Mailbox) readLabels(ctx context.Context, t *tx, folder int64, list []ma
 	low, high := list[0].UID, list[len(list)-1].UID
 	var labels []label
 	nums := map[int64]bool{}
-	err := each(ctx, t, "SELECT uid, folder_id FROM placements WHERE {a}base = ? AND uidvalidity = ? AND uid BETWEEN ? AND ? AND vanished_at IS NULL",
+	err := each(ctx, t, "SELECT uid, folder_id FROM placements WHERE {a}base = ? AND base <> 0 AND uidvalidity = ? AND uid BETWEEN ? AND ? AND vanished_at IS NULL",
 		[]any{folder, int64(list[0].UIDValidity), int64(min(low, high)), int64(max(low, high))}, func(r *sql.Rows) error {
 			var l label
 			err := r.Scan(&l.uid, &l.num)

@@ -191,7 +191,11 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 				return fmt.Errorf("sync %q: %w", l.Name, err)
 			}
 		}
-		r.proven = r.proven && a.asideOf(l.Folder).Empty()
+		now, err := a.mbox.Folder(ctx, l.ID) // its generation may be another than it was
+		if err != nil {
+			return err
+		}
+		r.proven = r.proven && a.asideOf(now).Empty()
 		proven = proven && r.proven
 		lost += r.vanished
 		if r.proven {
