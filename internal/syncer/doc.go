@@ -45,6 +45,17 @@
 // sizes of the messages, and in doubt their headers, tell whether the UIDs mean what they did. When a UIDVALIDITY has changed
 // three times within an hour the account is degraded: looked at more rarely, and right.
 //
+// # Labels
+//
+// At Gmail a message lies once, in All Mail, Spam or Trash, and shows in the folders whose labels it has. These three are looked
+// at, labels come with flags, and the store makes them folders (labels.go; docs/adr/0010-gmail-by-labels.md). Where that cannot be,
+// each folder is looked at by itself.
+//
+// # Restarts
+//
+// What was learnt of a server is stored in the transactions that it led to (memory.go), so that a restart goes on as if there had
+// been none. A process that died compares everything once.
+//
 // # Removal
 //
 // Absence is never evidence. A message that is no longer in a folder is first marked vanished; if the same message
