@@ -23,10 +23,21 @@ type Unit struct {
 	Reason   string    // why it is set aside, in words; "" if it is not
 }
 
+// longestWait is more than the sync ever puts anything off.
+const longestWait = 25 * time.Hour
+
 // BeginRun notes that a sync of the account has begun, and tells whether the one before did not end but died with its
-// process. The units that were under way then have one death more.
+// process. The units that were under way then have one death more. What is set aside, or waits, for longer than a day is tried
+// now: the clock was wrong when that was noted.
 func (m *Mailbox) BeginRun(ctx context.Context) (died bool, err error) {
 	err = m.db.write(ctx, func(t *tx) error {
+		now := m.now()
+		for _, q := range []string{"UPDATE placements SET next_try = ? WHERE {a}trouble IS NOT NULL AND next_try > ?", "UPDATE units SET next_try = ? WHERE {a}next_try > ?",
+			"UPDATE operations SET next_try = ? WHERE {a}state = 'pending' AND next_try > ?"} {
+			if _, err := t.exec(ctx, q, now.UnixMilli(), now.Add(longestWait).UnixMilli()); err != nil {
+				return err
+			}
+		}
 		if err := t.row(ctx, "SELECT running FROM state WHERE {a}1=1").Scan(&died); err != nil {
 			return err
 		}

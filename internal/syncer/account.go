@@ -185,7 +185,7 @@ func (a *account) takeUp(ctx context.Context) error {
 			a.term = 0
 			return fmt.Errorf("read what is known of the server: %w", err)
 		}
-		a.ladder.recall(memory)
+		a.ladder.recall(memory, a.e.o.Now())
 		if err := a.beginRun(ctx); err != nil {
 			a.term = 0
 			return err

@@ -198,6 +198,10 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 	for uid := range st.Fetch.All {
 		c.UIDNext = max(c.UIDNext, mail.UID(uid)+1)
 	}
+	var err error
+	if changes, err = a.inPieces(ctx, changes); err != nil {
+		return result, err
+	}
 	a.ladder.last[f.ID] = l.step
 	a.ladder.kept.Window = l.step == byWindow
 	l.again(modseq)
@@ -226,6 +230,32 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 		}
 	}
 	return result, nil
+}
+
+// applyAtOnce is how many changed flags, or messages that are gone, are stored in one transaction. The cursor moves with the
+// last, so that a death in between repeats what is not stored.
+const applyAtOnce = 5000
+
+// inPieces stores all but the last piece of a batch that is larger than a transaction should be, and returns that.
+func (a *account) inPieces(ctx context.Context, b store.Batch) (store.Batch, error) {
+	for len(b.Flags)+len(b.Vanished)+len(b.Removed) > applyAtOnce {
+		piece := store.Batch{Origin: b.Origin}
+		room := applyAtOnce
+		piece.Flags, b.Flags = split(b.Flags, &room)
+		piece.Vanished, b.Vanished = split(b.Vanished, &room)
+		piece.Removed, b.Removed = split(b.Removed, &room)
+		if err := a.apply(ctx, piece); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+// split cuts as much off a list as there is room for.
+func split[T any](list []T, room *int) (piece, rest []T) {
+	n := min(len(list), *room)
+	*room -= n
+	return list[:n], list[n:]
 }
 
 // again sees to it that a server whose MODSEQ may run ahead of what it shows (Gmail) is asked once more, in the next pass,

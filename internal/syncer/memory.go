@@ -3,6 +3,7 @@ package syncer
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -35,8 +36,8 @@ func (l *ladder) remember(now time.Time) []byte {
 	return b
 }
 
-// recall takes over what was stored. What cannot be read is as good as forgotten: everything is compared once more.
-func (l *ladder) recall(b []byte) {
+// recall takes over what was stored. Times that are to come are of a clock that was wrong. What cannot be read is as good as forgotten: everything is compared once more.
+func (l *ladder) recall(b []byte, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stored = string(b)
@@ -46,6 +47,15 @@ func (l *ladder) recall(b []byte) {
 	}
 	l.kept = k
 	l.kept.make()
+	for f, at := range l.kept.Flips {
+		l.kept.Flips[f] = slices.DeleteFunc(at, func(t time.Time) bool { return t.After(now) })
+	}
+	for f, r := range l.kept.Resets {
+		if r.At.After(now) {
+			r.At = now
+			l.kept.Resets[f] = r
+		}
+	}
 }
 
 func (k *kept) make() {

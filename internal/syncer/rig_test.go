@@ -135,6 +135,7 @@ func (r *rig) restart(died bool) {
 			r.t.Fatal(err)
 		}
 	}
+	r.a.e.governor = newGovernor(r.a.e.o.Limits, r.now)
 	r.a = newAccount(r.a.e, r.a.id, func() {})
 	if err := r.a.takeUp(ctx); err != nil {
 		r.t.Fatal(err)

@@ -13,7 +13,9 @@ import (
 // shortSessions makes the persona cut what is being sent of a message when the connection is half a minute old, as Yahoo
 // does. takes is how long a message is on its way.
 func (r *rig) shortSessions(item string, takes func(uid string) time.Duration) {
-	r.a.e.o.Profile = func(mail.Account) provider.Profile { return provider.Profile{Limits: provider.Limits{Session: 25 * time.Second}} }
+	r.a.e.o.Profile = func(mail.Account) provider.Profile {
+		return provider.Profile{Limits: provider.Limits{Session: 25 * time.Second}}
+	}
 	opened := map[int]time.Time{}
 	r.p.Turn(func(k *persona.Knobs) {
 		k.Say = func(c persona.Command, line string) string {
@@ -131,7 +133,9 @@ func TestHeadersOfAConnectionThatEndsInTime(t *testing.T) {
 	r.fill("INBOX", 1, 3)
 	r.begin()
 	r.fill("INBOX", 4, 4)
-	r.a.e.o.Profile = func(mail.Account) provider.Profile { return provider.Profile{Limits: provider.Limits{Session: 25 * time.Second}} }
+	r.a.e.o.Profile = func(mail.Account) provider.Profile {
+		return provider.Profile{Limits: provider.Limits{Session: 25 * time.Second}}
+	}
 	r.p.Turn(func(k *persona.Knobs) {
 		k.Answer = func(c persona.Command) string {
 			if c.Name == "UID FETCH" && strings.Contains(c.Args, "HEADER") {

@@ -39,6 +39,11 @@ func (st *status) adopt(saved mail.SyncStatus) bool {
 	defer st.mu.Unlock()
 	if st.s.State == "" {
 		st.s = saved
+		for _, at := range []*time.Time{&st.s.FreshAt, &st.s.SeenAt, &st.s.AuditedAt} {
+			if at.After(st.now()) { // the clock was wrong
+				*at = time.Time{}
+			}
+		}
 		st.s.State, st.s.Reason, st.s.Action, st.s.Since = mail.StateConnecting, "", "", st.now()
 		return true
 	}

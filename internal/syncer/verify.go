@@ -62,7 +62,7 @@ func (e *Engine) Verify(ctx context.Context, id mail.AccountID, o VerifyOptions)
 	if err != nil {
 		return Verified{}, err
 	}
-	a.ladder.recall(memory)
+	a.ladder.recall(memory, a.e.o.Now())
 	v := verifier{a: a, o: o}
 	first, err := v.look(ctx, nil)
 	if err != nil || len(first.Differences) == 0 || o.Wait <= 0 {

@@ -303,8 +303,12 @@ func (p *Server) DeliverAt(folder string, uid uint32, raw []byte, flags ...strin
 // Flag replaces the flags of a message.
 func (p *Server) Flag(folder string, uid uint32, flags ...string) {
 	p.change(func() {
-		if m, _ := p.must(folder).find(uid); m != nil {
+		switch m, _ := p.must(folder).find(uid); {
+		case m == nil:
+		case p.gmail:
 			p.setFlags(m.msg, flags)
+		default: // no other folder has it
+			m.msg.flags, m.modseq = slices.Clone(flags), p.bump()
 		}
 	})
 }
