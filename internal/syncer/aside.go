@@ -362,7 +362,7 @@ func (a *account) storeGroup(ctx context.Context, s *session, f mail.Folder, lis
 			return a.unblame(ctx, p)
 		}
 		return nil
-	case ctx.Err() != nil || imap.ClassOf(err) == imap.Canceled || imap.ClassOf(err) == imap.Unclassified:
+	case isOwn(err) || ctx.Err() != nil || imap.ClassOf(err) == imap.Canceled || imap.ClassOf(err) == imap.Unclassified:
 		return err // ours, not the server's
 	case s.Err() != nil:
 		if a.ended(s) {

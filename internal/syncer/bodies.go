@@ -285,6 +285,9 @@ func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([
 		})
 	}
 	err := fetch(missing)
+	if isOwn(err) {
+		return err
+	}
 	if s.Err() != nil {
 		return a.strike(ctx, s, u, got, err)
 	}
@@ -299,6 +302,9 @@ func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([
 	}
 	for _, uid := range left {
 		err := fetch(imap.UIDs(uid))
+		if isOwn(err) {
+			return err
+		}
 		if s.Err() != nil {
 			return a.strike(ctx, s, u, got, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -46,19 +47,35 @@ type fetched struct {
 	raw *rawBody
 }
 
+// ownError is an error of ours while a message was fetched: of the store, say.
+type ownError struct{ err error }
+
+func (e *ownError) Error() string { return e.err.Error() }
+func (e *ownError) Unwrap() error { return e.err }
+
+// isOwn tells whether an error is one of ours.
+func isOwn(err error) bool {
+	var own *ownError
+	return errors.As(err, &own)
+}
+
 // fetchBodies fetches the given messages of the open folder and calls give with batches, in wire order, on this
 // goroutine. give owns the batch. An error of the session is returned after what arrived whole was given.
 func (a *account) fetchBodies(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, give func([]fetched) error) error {
 	var batch []fetched
 	var size int64
 	var open *rawBody // the literal being received
+	var own error     // of storing: no fault of the server's or of a message
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
 		b := batch
 		batch, size = nil, 0
-		return give(b)
+		if err := give(b); err != nil && own == nil {
+			own = err
+		}
+		return own
 	}
 	err := s.Fetch(ctx, uids, imap.FetchOptions{Body: true, Sink: func(l imap.Literal) (io.Writer, error) {
 		open.abort()
@@ -66,6 +83,7 @@ func (a *account) fetchBodies(ctx context.Context, s *session, f mail.Folder, ui
 		if l.Size > inMemory {
 			w, err := a.mbox.NewBlob(ctx, store.BlobRaw)
 			if err != nil {
+				own = err
 				return nil, err
 			}
 			open.blob, open.sum = w, sha256.New()
@@ -90,8 +108,14 @@ func (a *account) fetchBodies(ctx context.Context, s *session, f mail.Folder, ui
 		return nil
 	})
 	open.abort()
-	if ferr := flush(); ferr != nil && err == nil {
-		err = ferr
+	if own == nil {
+		_ = flush() // own tells
+	}
+	if own != nil {
+		for _, f := range batch {
+			f.raw.abort()
+		}
+		return &ownError{own}
 	}
 	return err
 }
@@ -319,7 +343,7 @@ func (a *account) addContents(ctx context.Context, s *session, f mail.Folder, wa
 		}
 		return nil
 	})
-	if err != nil && (s.Err() != nil || imap.ClassOf(err) == imap.Unclassified) {
+	if err != nil && (isOwn(err) || s.Err() != nil || imap.ClassOf(err) == imap.Unclassified) {
 		return err
 	}
 	for uid := range want.All {

@@ -44,6 +44,7 @@ type bench struct {
 	tweak  func(*syncer.Options)    // nil: none
 	flaps  bool                     // UIDVALIDITY means nothing
 	policy *mail.SyncPolicy         // nil: all
+	place  store.Options            // where its store lies; the zero value: in a directory
 	store  *store.Store
 	engine *syncer.Engine
 	mbox   *store.Mailbox
@@ -72,7 +73,10 @@ func (b *bench) open(at mail.Endpoint, password string) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	if b.store, err = store.Open(ctx, store.Options{Dir: t.TempDir(), Keys: keys}); err != nil {
+	if b.place.Keys = keys; b.place.DatabaseURL == "" {
+		b.place.Dir = t.TempDir()
+	}
+	if b.store, err = store.Open(ctx, b.place); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
