@@ -167,21 +167,48 @@ func (m *Mailbox) Operation(ctx context.Context, id string) (op mail.Operation, 
 	return op, err
 }
 
-// PendingOperations returns the pending operations that are due, the oldest first, and when the next of the others is.
+// PendingOperations returns the pending operations that are due, the oldest first, and when the next of the others is. None
+// overtakes an older one that waits and is about the same message or folder: what was asked for last has the last word.
 func (m *Mailbox) PendingOperations(ctx context.Context, limit int) (due []mail.Operation, next time.Time, err error) {
 	now := m.now().UnixMilli()
 	err = m.db.read(ctx, func(t *tx) error {
-		if err := each(ctx, t, "SELECT "+operationColumns+" FROM operations WHERE {a}state = 'pending' AND next_try <= ? ORDER BY id LIMIT ?", []any{now, limit}, func(r *sql.Rows) error {
-			op, err := scanOperation(r.Scan)
-			due = append(due, op)
-			return err
-		}); err != nil {
+		var at sql.NullInt64
+		if err := t.row(ctx, "SELECT min(next_try) FROM operations WHERE {a}state = 'pending' AND next_try > ?", now).Scan(&at); err != nil {
 			return err
 		}
-		var at sql.NullInt64
-		err := t.row(ctx, "SELECT min(next_try) FROM operations WHERE {a}state = 'pending' AND next_try > ?", now).Scan(&at)
 		next = fromMillis(at)
-		return err
+		q, args := "SELECT "+operationColumns+" FROM operations WHERE {a}state = 'pending' AND next_try <= ? ORDER BY id LIMIT ?", []any{now, limit}
+		if at.Valid {
+			q, args = "SELECT "+operationColumns+" FROM operations WHERE {a}state = 'pending' ORDER BY id", nil
+		}
+		waits := map[string]bool{} // what those are about that wait
+		return each(ctx, t, q, args, func(r *sql.Rows) error {
+			op, err := scanOperation(r.Scan)
+			if err != nil || len(due) >= limit {
+				return err
+			}
+			about := subjects(op)
+			if op.NextTry.UnixMilli() > now || slices.ContainsFunc(about, func(s string) bool { return waits[s] }) {
+				for _, s := range about {
+					waits[s] = true
+				}
+				return nil
+			}
+			due = append(due, op)
+			return nil
+		})
 	})
 	return due, next, err
+}
+
+// subjects are the messages and the folder that an operation is about.
+func subjects(op mail.Operation) []string {
+	var list []string
+	if op.Folder != "" {
+		list = append(list, string(op.Folder))
+	}
+	for _, id := range op.Messages {
+		list = append(list, string(id))
+	}
+	return list
 }

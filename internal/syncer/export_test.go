@@ -3,6 +3,7 @@ package syncer
 import (
 	"io"
 
+	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/mime"
 )
 
@@ -13,3 +14,13 @@ func (e *Engine) SetParse(parse func(io.Reader, mime.Options) (*mime.Message, er
 
 // SetReached makes an engine tell which point it reaches. Call it before Open.
 func (e *Engine) SetReached(reached func(point string)) { e.reached = reached }
+
+// Waited is how many operations of an account somebody waits for.
+func (e *Engine) Waited(id mail.AccountID) int {
+	e.mu.Lock()
+	a := e.accounts[id]
+	e.mu.Unlock()
+	a.waitersMu.Lock()
+	defer a.waitersMu.Unlock()
+	return len(a.waiters)
+}

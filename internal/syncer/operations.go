@@ -37,7 +37,8 @@ func (e *Engine) Do(ctx context.Context, id mail.AccountID, op mail.Operation) (
 	ended := a.await(op.ID)
 	defer a.forget(op.ID)
 	signal(a.ops)
-	if now, err := mbox.Operation(ctx, op.ID); err != nil || now.State != mail.OpPending {
+	stored := context.WithoutCancel(ctx) // it is accepted, however late it is
+	if now, err := mbox.Operation(stored, op.ID); err != nil || now.State != mail.OpPending {
 		return now, err // it went along with others before we could wait for it
 	}
 	select {
@@ -45,7 +46,7 @@ func (e *Engine) Do(ctx context.Context, id mail.AccountID, op mail.Operation) (
 	case <-ctx.Done():
 	case <-a.stopped:
 	}
-	return mbox.Operation(context.WithoutCancel(ctx), op.ID)
+	return mbox.Operation(stored, op.ID)
 }
 
 func signal(c chan struct{}) {
@@ -159,29 +160,19 @@ func (a *account) closeWriter() {
 	}
 }
 
-// carryOut carries out operations in the order in which they came. Neighbours that are about messages are carried out
-// together.
+// carryOut carries out the first of the operations, and with it those that follow and can share its commands. What may be carried
+// out next depends on whether these had to be postponed.
 func (a *account) carryOut(ctx context.Context, s *session, ops []mail.Operation) error {
 	a.acting = true
 	defer func() { a.acting = false }()
-	for len(ops) > 0 {
-		n := 0
-		for n < len(ops) && aboutMessages(ops[n].Kind) {
-			n++
-		}
-		if n > 0 {
-			if err := a.changeMessages(ctx, s, ops[:n]); err != nil {
-				return err
-			}
-		} else {
-			n = 1
-			if err := a.alone(ctx, s, ops[0]); err != nil {
-				return err
-			}
-		}
-		ops = ops[n:]
+	n := 0
+	for n < len(ops) && aboutMessages(ops[n].Kind) {
+		n++
 	}
-	return nil
+	if n > 0 {
+		return a.changeMessages(ctx, s, ops[:n])
+	}
+	return a.alone(ctx, s, ops[0])
 }
 
 // alone carries out one operation that shares nothing with others.

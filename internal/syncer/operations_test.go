@@ -216,12 +216,7 @@ func TestOperationsWaitForTheServer(t *testing.T) {
 	if err := d.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	op, err := b.engine.Do(ctx, b.id, mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{id}, Set: mail.FlagFlagged})
-	if err != nil || op.State != mail.OpPending {
-		t.Fatalf("with the server away: %+v, %v", op, err)
-	}
+	op := b.accepted(mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{id}, Set: mail.FlagFlagged})
 	if err := d.Resume(); err != nil {
 		t.Fatal(err)
 	}
@@ -234,6 +229,30 @@ func TestOperationsWaitForTheServer(t *testing.T) {
 	if m := b.message(id); m.Flags&mail.FlagFlagged == 0 {
 		t.Error(fmt.Sprint("not flagged: ", m.Flags.Names()))
 	}
+}
+
+// accepted gives an operation to the account while its server is away, and waits for it no longer than until it is waited for.
+func (b *bench) accepted(op mail.Operation) mail.Operation {
+	b.t.Helper()
+	ctx, cancel := context.WithCancel(b.t.Context())
+	defer cancel()
+	go func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for b.engine.Waited(b.id) == 0 {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel()
+	}()
+	op, err := b.engine.Do(ctx, b.id, op)
+	if err != nil || op.State != mail.OpPending {
+		b.t.Fatalf("with the server away: %+v, %v", op, err)
+	}
+	return op
 }
 
 // TestWritesWaitOutAnHour: for an hour of the account's clock every command breaks the connection. What was synchronised can be
@@ -261,13 +280,8 @@ func TestWritesWaitOutAnHour(t *testing.T) {
 		{Kind: mail.OpUpdate, Folder: work},
 		{Kind: mail.OpUpdate, Set: mail.FlagSeen, Clear: mail.FlagFlagged},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
 		op.Messages = []mail.MessageID{id}
-		if op, err = c.engine.Do(ctx, c.id, op); err != nil || op.State != mail.OpPending {
-			t.Fatalf("with the server away: %+v, %v", op, err)
-		}
-		ops = append(ops, op)
+		ops = append(ops, c.accepted(op))
 	}
 	for passed := 10 * time.Minute; passed <= time.Hour; passed += 10 * time.Minute {
 		before := p.Count("CAPABILITY") + p.Count("AUTHENTICATE") + p.Count("LOGIN")
@@ -286,6 +300,7 @@ func TestWritesWaitOutAnHour(t *testing.T) {
 		}
 	}
 	p.Turn(func(k *persona.Knobs) { k.Answer = nil })
+	c.ahead.Store(int64(2 * time.Hour))
 	c.engine.Start(c.id)
 	for _, op := range ops {
 		c.until("the operations to be done", func() bool {
