@@ -2,7 +2,6 @@ package store
 
 import (
 	"database/sql"
-	"slices"
 
 	"github.com/posthorn/posthorn/internal/mail"
 )
@@ -68,11 +67,6 @@ func (a *applier) setLabels(p *placementRow, told Labels) {
 		p.labels = append(p.labels, &labelRow{folder: num})
 		p.dirty = true
 	}
-}
-
-// unlabelled tells whether no label of p counts for its message.
-func (p *placementRow) unlabelled() bool {
-	return !slices.ContainsFunc(p.labels, func(l *labelRow) bool { return !l.removed })
 }
 
 // writeLabels stores the labels of placements that have changed, and what they make of the counts of folders and account.

@@ -1,4 +1,4 @@
-// Command bench measures a full synchronisation beside the raw floor, on a private Dovecot, in one run.
+// Command bench measures a full synchronisation beside the raw floor and mbsync, on a private Dovecot, and much else: see its flags.
 //
 // The machine's speed and noise touch all of the figures alike, so the ratios are what to look at.
 package main
