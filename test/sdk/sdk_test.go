@@ -67,6 +67,7 @@ func setup(t *testing.T) *bench {
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
 	const user = "sdk@example.test"
 	d.AddUser(t, user)
+	d.CreateFolder(t, user, "Sent") // most mailboxes have one from the start
 	mx := startPost(t, d)
 	s, err := binary.Start(t.Context(), binary.Options{Path: program, Dir: filepath.Join(t.TempDir(), "data")})
 	if err != nil {
