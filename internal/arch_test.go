@@ -1,3 +1,4 @@
+// Package internal holds the packages under it to their layers.
 package internal
 
 import (

@@ -32,15 +32,11 @@ func load(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer m.Stop()
-	wire, err := newTap(m.Addr)
+	wire, s, end, err := serveTapped(ctx, o, m.Addr)
 	if err != nil {
 		return err
 	}
 	defer wire.Close()
-	s, end, err := serve(ctx, o)
-	if err != nil {
-		return err
-	}
 	defer end()
 	fmt.Fprintln(os.Stderr, "syncing")
 	start := time.Now()

@@ -46,15 +46,11 @@ func newMailBy(ctx context.Context, o options, notify bool) error {
 		return err
 	}
 	defer m.Stop()
-	wire, err := newTap(m.Addr)
+	wire, s, end, err := serveTapped(ctx, o, m.Addr)
 	if err != nil {
 		return err
 	}
 	defer wire.Close()
-	s, end, err := serve(ctx, o)
-	if err != nil {
-		return err
-	}
 	defer end()
 	g, err := connect(ctx, s, wire.Addr().String(), searchable)
 	if err != nil {

@@ -44,15 +44,11 @@ func noChange(ctx context.Context, o options) error {
 	if err := m.warm(metaItems()); err != nil {
 		return err
 	}
-	wire, err := newTap(m.Addr)
+	wire, s, end, err := serveTapped(ctx, o, m.Addr)
 	if err != nil {
 		return err
 	}
 	defer wire.Close()
-	s, end, err := serve(ctx, o)
-	if err != nil {
-		return err
-	}
 	defer func() { end() }()
 	fmt.Fprintln(os.Stderr, "syncing")
 	start := time.Now()

@@ -93,6 +93,18 @@ func serve(ctx context.Context, o options) (s *binary.Server, end func(), err er
 	return s, func() { s.Kill(); os.RemoveAll(dir) }, nil
 }
 
+// serveTapped is serve with a tap before the mail server at addr, which the caller closes.
+func serveTapped(ctx context.Context, o options, addr string) (wire *tap, s *binary.Server, end func(), err error) {
+	if wire, err = newTap(addr); err != nil {
+		return nil, nil, nil, err
+	}
+	if s, end, err = serve(ctx, o); err != nil {
+		wire.Close()
+		return nil, nil, nil, err
+	}
+	return wire, s, end, nil
+}
+
 // connect connects the mailbox at an address and waits until ok.
 func connect(ctx context.Context, s *binary.Server, addr string, ok func(binary.Grant) bool) (binary.Grant, error) {
 	g, err := s.Connect(ctx, binary.IMAP(addr, user, password))
