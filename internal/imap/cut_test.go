@@ -142,7 +142,7 @@ func replay(t *testing.T, turns []turn) string {
 // message is one, and the end comes in time.
 func TestCutEverywhere(t *testing.T) {
 	t.Parallel()
-	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{Extra: withZlib})
+	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{Compress: true})
 	s := login(t, &d.IMAP, "ann", nil)
 	for _, m := range cutMessages {
 		must[Appended](t)(s.Append(context.Background(), "INBOX", text(m)))

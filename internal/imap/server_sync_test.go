@@ -17,8 +17,6 @@ import (
 	"github.com/posthorn/posthorn/test/realsrv"
 )
 
-const withZlib = "mail_plugins = $mail_plugins zlib\nprotocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}\n"
-
 // filled logs in to a mailbox with n messages.
 func filled(t testing.TB, d *realsrv.IMAP, user string, n int, unilateral func(Unilateral)) *Session {
 	t.Helper()
@@ -126,7 +124,7 @@ func resyncsWithServer(t *testing.T, d server) {
 
 func TestServerCompress(t *testing.T) {
 	t.Parallel()
-	onServers(t, realsrv.DovecotOptions{Extra: withZlib}, compressesWithServer)
+	onServers(t, realsrv.DovecotOptions{Compress: true}, compressesWithServer)
 }
 
 func compressesWithServer(t *testing.T, d server) {
@@ -171,7 +169,7 @@ func compressesWithServer(t *testing.T, d server) {
 
 func TestServerInflateLimit(t *testing.T) {
 	t.Parallel()
-	onServers(t, realsrv.DovecotOptions{Extra: withZlib}, inflatesFromServer)
+	onServers(t, realsrv.DovecotOptions{Compress: true}, inflatesFromServer)
 }
 
 func inflatesFromServer(t *testing.T, d server) {

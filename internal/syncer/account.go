@@ -82,6 +82,8 @@ type account struct {
 	writerUsed time.Time
 	helper     *session  // second connection while bodies are fetched
 	noHelper   time.Time // until then none is opened
+	lister     *session  // compressed connection while headers are fetched
+	noLister   time.Time // until then none is opened
 
 	watchRetry backoff
 	watchAfter time.Time          // not before then is a watch begun again

@@ -233,14 +233,8 @@ func (a *account) firstBodies(ctx context.Context, s *session, f mail.Folder) er
 
 // holdUnit is hold for a worker: it opens the folder, and hands over what is ready.
 func (a *account) holdUnit(ctx context.Context, s *session, u unit, ready chan<- []store.Body) error {
-	if s.selected != u.folder.RawName {
-		sel, err := s.examine(ctx, u.folder)
-		if err != nil {
-			return fmt.Errorf("open %q: %w", u.folder.Name, err)
-		}
-		if same, err := a.sameGeneration(ctx, s, u.folder, sel); err != nil || !same {
-			return err // another generation: the next pass sees to it
-		}
+	if same, err := a.openSame(ctx, s, u.folder); err != nil || !same {
+		return err // another generation: the next pass sees to it
 	}
 	return a.hold(ctx, s, u, func(b []store.Body) error {
 		select {

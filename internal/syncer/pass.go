@@ -164,6 +164,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		return err
 	}
 	a.status.total(a.wantedTotal(looks))
+	defer a.closeLister()
 	if err := a.adoptEmpty(ctx, looks); err != nil {
 		return err
 	}

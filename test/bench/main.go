@@ -39,6 +39,7 @@ type options struct {
 	search   bool
 	notmuch  bool
 	mbsync   bool
+	compress bool
 	mime     bool
 	million  bool
 	data     string
@@ -63,6 +64,7 @@ func main() {
 	flag.BoolVar(&o.faults, "faults", false, "how many bytes are fetched when connections are cut, instead")
 	flag.BoolVar(&o.search, "search", false, "searches beside Dovecot's and notmuch's, instead: -requests of each kind")
 	flag.BoolVar(&o.notmuch, "notmuch", true, "with -search: notmuch too, which indexes some hundred messages a second")
+	flag.BoolVar(&o.compress, "compress", false, "the server offers COMPRESS=DEFLATE")
 	flag.BoolVar(&o.mbsync, "mbsync", true, "mbsync too, in the first round: it syncs 20,000 files to the disk one by one")
 	flag.BoolVar(&o.mime, "mime", false, "reading messages beside enmime and go-message, instead: needs modules that the program does not")
 	flag.BoolVar(&o.million, "million", false, "storing, threading, indexing and searching a million messages, without a mail server, instead")

@@ -22,7 +22,7 @@ type mailbox struct {
 
 // newMailbox makes the mailbox that the options ask for; more, if it is not nil, adds to the Maildir++. The caller stops the server.
 func newMailbox(o options, server realsrv.DovecotOptions, more func(dir string) error) (m *mailbox, err error) {
-	server.Password = password
+	server.Password, server.Compress = password, o.compress
 	d, err := realsrv.NewDovecot(server)
 	if err != nil {
 		return nil, err

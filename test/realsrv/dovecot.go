@@ -24,6 +24,7 @@ type DovecotOptions struct {
 	MaxUserIP int       // connections for one user and address; 0 = no limit
 	CertHosts []string  // what the certificate is for; default localhost, 127.0.0.1, ::1
 	CertUntil time.Time // when it ends; default tomorrow
+	Compress  bool      // COMPRESS=DEFLATE is offered
 	NoSpecial bool      // no SPECIAL-USE attributes on Drafts, Sent, Trash, Junk, Archive
 	Extra     string    // appended to the configuration
 }
@@ -278,6 +279,9 @@ service anvil {
 `, d.Password, d.uid, d.gid, mail, separator, o.Prefix,
 		special("Drafts")+special("Sent")+special("Trash")+special("Junk")+special("Archive"),
 		d.Host, d.Port, d.Host, d.TLSPort)
+	if o.Compress {
+		b.WriteString("mail_plugins = $mail_plugins zlib\nprotocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}\n")
+	}
 	b.WriteString(o.Extra)
 	return b.String()
 }
