@@ -159,6 +159,8 @@ func (s *Session) fetchItems(l *line, o *FetchOptions) {
 		{o.Envelope, "ENVELOPE"}, {o.BodyStructure, "BODYSTRUCTURE"}, {o.FullHeader, "BODY.PEEK[HEADER]"},
 		// Asked where they are not offered they fail everything (GMX).
 		{o.ObjectID && caps.Has("OBJECTID"), "EMAILID THREADID"},
+		{o.Thread && !o.ObjectID && caps.Has("OBJECTID"), "THREADID"},
+		{o.Thread && !o.Gmail && caps.Has("X-GM-EXT-1"), "X-GM-THRID"},
 		{o.Gmail && caps.Has("X-GM-EXT-1"), "X-GM-MSGID X-GM-THRID X-GM-LABELS"},
 	} {
 		if it.on {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type FetchOptions struct {
 	Offset, Length int64
 	Sections       []Section // further pieces; they go to the sink, too
 	ObjectID       bool      // EMAILID and THREADID, where the server offers OBJECTID (RFC 8474)
+	Thread         bool      // THREADID or X-GM-THRID, whichever the server offers
 	Gmail          bool      // X-GM-MSGID, X-GM-THRID and X-GM-LABELS, where it offers X-GM-EXT-1
 
 	Items []string // further items by name, such as X-GM-MSGID; they arrive in Row.Raw
@@ -100,6 +102,14 @@ func (r *Row) Clone() *Row {
 	c.Flags = slices.Clone(r.Flags)
 	c.Sections = slices.Clone(r.Sections)
 	return &c
+}
+
+// NativeThread is the server's own id of the message's thread; empty if it told none.
+func (r *Row) NativeThread() string {
+	if r.ThreadID == "" && r.GmailThreadID != 0 {
+		return strconv.FormatUint(r.GmailThreadID, 10)
+	}
+	return r.ThreadID
 }
 
 // Envelope is the server's reading of a header (RFC 3501 7.4.2). Texts are as sent: not decoded (RFC 2047), may not

@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"cmp"
 	"encoding/base64"
 	"strings"
 	"unicode/utf8"
@@ -35,6 +36,7 @@ type Threading struct {
 	Anchor  ThreadKey   // of Keys, the one that says "has this Message-ID" whatever the subject; zero if it has none
 	Subject [12]byte    // hash of the folded base subject; all zero if that is empty
 	IsReply bool        // the subject declares a reply: a prefix such as "Re:", or "(was: …)"
+	Native  string      // the provider's own id of the thread; empty if it has none
 
 	// Lone is a reply without In-Reply-To, References and Thread-Index. It joins messages with the same Subject within 45 days
 	// if the sender of each is among the people of the other: not by keys, whoever holds the messages has to look.
@@ -43,8 +45,9 @@ type Threading struct {
 
 const maxReferences = 200
 
-// ThreadKeys returns the threading keys of a message. native is the provider's own thread id (X-GM-THRID, THREADID);
-// if it is given and not empty, it alone decides.
+// ThreadKeys returns the threading keys of a message. native is the provider's own thread id (X-GM-THRID, THREADID), empty if it has
+// none. If there is one it decides, as people compare us with what their provider shows. Beside it only the own Message-ID is kept:
+// messages that the provider has not threaded, such as a reply that was just accepted, find the thread by it.
 //
 // The keys, S being the folded base subject:
 //   - own(id, S) for the message's own id, its parent's and every reference: joins what has this id in its chain and
@@ -61,17 +64,21 @@ func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
 	h := newKeyed(k)
 	subject := BaseSubject(m.threadSubject())
 	subject.Base, subject.Was = strings.ReplaceAll(subject.Base, " ", ""), strings.ReplaceAll(subject.Was, " ", "")
-	t := Threading{IsReply: subject.Reply}
+	t := Threading{IsReply: subject.Reply, Native: cmp.Or(native...)}
 	if subject.Base != "" {
 		s := h.sum("subject", subject.Base)
 		t.Subject = [12]byte(s[:12])
 	}
-	for _, n := range native {
-		if n != "" {
-			t.Mint = h.key("native", n)
-			t.Keys = []ThreadKey{t.Mint}
-			return t
+	hasID := validID(m.MessageID)
+	if t.Native != "" {
+		t.Mint = h.key("native", t.Native)
+		t.add(t.Mint)
+		if hasID {
+			t.add(h.key("own", m.MessageID, subject.Base))
+			t.Anchor = h.key("anchor", m.MessageID)
+			t.add(t.Anchor)
 		}
+		return t
 	}
 
 	refs := references(m.References)
@@ -86,7 +93,6 @@ func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
 		parent = refs[len(refs)-1]
 	}
 
-	hasID := validID(m.MessageID)
 	if hasID {
 		t.Mint = h.key("own", m.MessageID, subject.Base)
 		t.add(t.Mint)

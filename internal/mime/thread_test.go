@@ -112,8 +112,12 @@ func TestThreadKeys(t *testing.T) {
 	if none := keys("Subject: s\nFrom: a@x\nDate: Mon, 2 Mar 2026 10:11:10 +0100\n"); len(none.Keys) != 1 || none.Anchor != (ThreadKey{}) || none.Mint != none.Keys[0] {
 		t.Errorf("no Message-ID: %+v", none)
 	}
-	if n := keys("Message-ID: <c@x>\nSubject: Re: S\n", "", "17"); len(n.Keys) != 1 || n.Mint != n.Keys[0] || n.Mint == keys("Subject: x", "18").Mint {
+	n := keys("Message-ID: <c@x>\nReferences: <r@x>\nSubject: Re: S\n", "", "17")
+	if n.Native != "17" || len(n.Keys) != 3 || n.Mint != n.Keys[0] || n.Mint == keys("Subject: x", "18").Mint || slices.Contains(n.Keys, reply.Mint) {
 		t.Errorf("native: %+v", n)
+	}
+	if answer := keys("Message-ID: <d@x>\nReferences: <c@x>\nSubject: Re: S\n"); !slices.ContainsFunc(answer.Keys, func(k ThreadKey) bool { return slices.Contains(n.Keys, k) }) {
+		t.Errorf("native: %+v does not find %+v", answer, n)
 	}
 	if bad := keys("Message-ID: <" + strings.Repeat("x", 300) + "@y>\nReferences: <no-at> <> <@x> <x@>\nSubject: Re: a\n"); len(bad.Keys) != 1 || !bad.Lone {
 		t.Errorf("unusable ids: %+v", bad)

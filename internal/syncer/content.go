@@ -246,7 +246,7 @@ const headerChunk = 1000
 func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
 	o := imap.FetchOptions{
 		Flags: true, InternalDate: true, Size: true, Header: mime.HeaderFieldsForSync(),
-		ModSeq: s.Caps().Has("CONDSTORE"), Gmail: a.labels.read(f.ID),
+		ModSeq: s.Caps().Has("CONDSTORE"), Gmail: a.labels.read(f.ID), Thread: true,
 	}
 	var want imap.UIDSet // bodies
 	at := map[mail.UID]int{}
@@ -262,6 +262,7 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 		}
 		n.Flags, n.Keywords = mail.ParseFlags(r.Flags)
 		n.Labels = a.labelsOf(r, f.ID)
+		n.Threading.Native = r.NativeThread()
 		n.Head, n.FP, n.Strong = a.readHeader(bytes.Clone(r.Header))
 		n.Strong = n.Strong && r.HasHeader
 		if n.Draft = n.Strong && n.Flags&mail.FlagDraft != 0; n.Draft {
@@ -314,7 +315,7 @@ func (a *account) dateAndThread(n *store.NewMessage) {
 			n.InternalDate = a.e.o.Now().Truncate(time.Second)
 		}
 	}
-	n.Threading = a.key.ThreadKeys(n.Head, n.FP)
+	n.Threading = a.key.ThreadKeys(n.Head, n.FP, n.Threading.Native)
 }
 
 // addContents fetches the bytes of some rows. A message without a usable Message-ID is identified by all of its bytes;
@@ -339,7 +340,7 @@ func (a *account) addContents(ctx context.Context, s *session, f mail.Folder, wa
 			if !n.Strong {
 				fp = mime.WithDigest(n.FP, n.Content.Digest)
 			}
-			n.Threading = a.key.ThreadKeys(n.Head, fp)
+			n.Threading = a.key.ThreadKeys(n.Head, fp, n.Threading.Native)
 		}
 		return nil
 	})
@@ -354,7 +355,7 @@ func (a *account) addContents(ctx context.Context, s *session, f mail.Folder, wa
 		n := &rows[i]
 		n.FP = mime.WithDigest(n.FP, sha256.Sum256(fmt.Appendf(nil, "place %s %d %d", n.Folder, n.UIDValidity, n.UID)))
 		n.Strong = true
-		n.Threading = a.key.ThreadKeys(n.Head, n.FP)
+		n.Threading = a.key.ThreadKeys(n.Head, n.FP, n.Threading.Native)
 	}
 	return nil
 }

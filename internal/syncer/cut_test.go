@@ -282,8 +282,8 @@ func (r *rig) places() map[string]mail.MessageID {
 	r.t.Helper()
 	out := map[string]mail.MessageID{}
 	for k, id := range r.each(func(p mail.Placement) string { return string(p.Message) }) {
-		f := strings.Fields(k)
-		out[f[0]+" "+f[2]] = mail.MessageID(id)
+		f := strings.Fields(k) // the name may have blanks
+		out[strings.Join(append(f[:len(f)-2:len(f)-2], f[len(f)-1]), " ")] = mail.MessageID(id)
 	}
 	return out
 }

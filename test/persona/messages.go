@@ -157,8 +157,10 @@ func (s *session) row(seq int, m *placed, items []string) {
 			out = append(out, fmt.Sprintf("EMAILID (M%x)", m.msg.id))
 		case up == "THREADID":
 			out = append(out, "THREADID NIL")
-		case up == "X-GM-MSGID", up == "X-GM-THRID":
+		case up == "X-GM-MSGID":
 			out = append(out, fmt.Sprintf("%s %d", up, m.msg.id))
+		case up == "X-GM-THRID":
+			out = append(out, fmt.Sprintf("%s %d", up, m.msg.thread()))
 		case up == "X-GM-LABELS":
 			out = append(out, "X-GM-LABELS ("+strings.Join(s.labels(m.msg), " ")+")")
 		case up == "BODY.PEEK[HEADER]":

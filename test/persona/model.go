@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"hash/fnv"
+	"net/mail"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +44,23 @@ type message struct {
 	flags []string
 	date  time.Time
 	id    uint64
+}
+
+// thread is the same for messages that name the same first reference, whatever their subjects.
+func (m *message) thread() uint64 {
+	root := ""
+	if parsed, err := mail.ReadMessage(bytes.NewReader(m.raw)); err == nil {
+		ids := strings.Fields(parsed.Header.Get("References") + " " + parsed.Header.Get("Message-ID"))
+		if len(ids) > 0 {
+			root = ids[0]
+		}
+	}
+	if root == "" {
+		return m.id
+	}
+	h := fnv.New64a()
+	h.Write([]byte(root))
+	return h.Sum64()
 }
 
 type expunged struct {
