@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io/fs"
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -32,6 +33,9 @@ func storeError(err error) error {
 	case errors.Is(err, sqlite3.IOERR_WRITE), errors.Is(err, sqlite3.IOERR_FSYNC): // the driver forgets the system's own words
 		return mail.E(mail.Unavailable, "store", "the data directory cannot be written, nothing was lost: is the disk full?", err)
 	case errors.Is(err, sqlite3.IOERR), errors.Is(err, sqlite3.CANTOPEN), errors.Is(err, sqlite3.READONLY):
+		return mail.E(mail.Unavailable, "store", "the data directory cannot be read or written", err)
+	}
+	if fe := (*fs.PathError)(nil); errors.As(err, &fe) {
 		return mail.E(mail.Unavailable, "store", "the data directory cannot be read or written", err)
 	}
 	var pe *pgconn.PgError

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ncruces/go-sqlite3/vfs"
 	"go.uber.org/goleak"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -21,6 +22,7 @@ func TestMain(m *testing.M) {
 	if job := os.Getenv(childJob); job != "" { // this process is the victim of a crash test
 		os.Exit(child(job))
 	}
+	registerVFS(testVFS{vfs.Find("")})
 	goleak.VerifyTestMain(m)
 }
 

@@ -80,7 +80,11 @@ func (f *sqliteFile) acquire(ctx context.Context, write bool) (*dbConn, func(boo
 		return nil, nil, err
 	}
 	return c, func(broken bool) {
-		f.put(c, write, broken)
+		if write && logFailed(c) {
+			f.abandon(c)
+		} else {
+			f.put(c, write, broken)
+		}
 		<-turn
 	}, nil
 }
@@ -148,6 +152,53 @@ func (f *sqliteFile) put(c *dbConn, write, broken bool) {
 	}
 }
 
+// abandon closes all connections, once their readers are done, and leaves the log as it lies: after a write or a sync of it that
+// failed, what SQLite remembers of the log need not be what is there, and may not go into the file. Called by the writer.
+func (f *sqliteFile) abandon(writer *dbConn) {
+	for range cap(f.reading) {
+		f.reading <- struct{}{}
+	}
+	defer func() {
+		for range cap(f.reading) {
+			<-f.reading
+		}
+	}()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refs--
+	f.writer = writer
+	for _, c := range append(f.readers, writer) {
+		_ = withSQLite(c, func(c *sqlite3.Conn) error {
+			_, err := c.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true)
+			return err
+		})
+	}
+	_ = f.close() // whose fault it was has been told
+}
+
+// logFailed tells whether a write or a sync of the log has failed on a connection, also one that SQLite makes nothing of.
+func logFailed(c *dbConn) (failed bool) {
+	_ = withLog(c, func(f *walFile) error {
+		failed = f.failed
+		return nil
+	})
+	return failed
+}
+
+func withLog(c *dbConn, fn func(*walFile) error) error {
+	return withSQLite(c, func(c *sqlite3.Conn) error {
+		file, err := c.FileControl("", sqlite3.FCNTL_JOURNAL_POINTER)
+		if f, ok := file.(*walFile); ok && err == nil {
+			err = fn(f)
+		}
+		return err
+	})
+}
+
+func withSQLite(c *dbConn, fn func(*sqlite3.Conn) error) error {
+	return c.Raw(func(dc any) error { return fn(dc.(driver.Conn).Raw()) })
+}
+
 // open opens the database, makes or migrates its tables and keeps the connection as the writer. Holds f.mu.
 func (f *sqliteFile) open(ctx context.Context) (err error) {
 	ro := f.pool.readOnly
@@ -209,6 +260,11 @@ func (f *sqliteFile) open(ctx context.Context) (err error) {
 	if err != nil {
 		return f.openError(err)
 	}
+	writer := &dbConn{Conn: conn, stmts: map[string]*sql.Stmt{}}
+	if err := f.rewriteLog(ctx, writer); err != nil {
+		conn.Close()
+		return f.openError(err)
+	}
 	if err := f.schema.prepareSQLite(ctx, conn, ro, f.fresh); err != nil {
 		conn.Close()
 		return f.openError(err)
@@ -223,7 +279,23 @@ func (f *sqliteFile) open(ctx context.Context) (err error) {
 		conn.Close()
 		return stopping()
 	}
-	f.db, f.writer = db, &dbConn{Conn: conn, stmts: map[string]*sql.Stmt{}}
+	f.db, f.writer = db, writer
+	return nil
+}
+
+// rewriteLog writes what is left of a log, which its last writer did not bring into the file, over itself. After a failed sync
+// it may be whole in the system's cache and not on the disk, where no other sync would bring it; what is appended to it would be
+// lost with it.
+func (f *sqliteFile) rewriteLog(ctx context.Context, c *dbConn) error {
+	if fi, err := os.Stat(f.path + "-wal"); f.pool.readOnly || err != nil || fi.Size() == 0 {
+		return nil
+	}
+	if _, err := c.ExecContext(ctx, "SELECT 1 FROM sqlite_schema"); err != nil { // opens the log
+		return err
+	}
+	if err := withLog(c, (*walFile).rewrite); err != nil {
+		return &fs.PathError{Op: "rewrite", Path: f.path + "-wal", Err: err}
+	}
 	return nil
 }
 
@@ -276,6 +348,12 @@ func (f *sqliteFile) wipe(ctx context.Context) error {
 
 // alone runs fn when nobody uses the file, with f.mu held.
 func (f *sqliteFile) alone(ctx context.Context, fn func() error) error {
+	select {
+	case f.writing <- struct{}{}: // first, as in abandon
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-f.writing }()
 	for n := range cap(f.reading) {
 		select {
 		case f.reading <- struct{}{}:
@@ -291,14 +369,8 @@ func (f *sqliteFile) alone(ctx context.Context, fn func() error) error {
 			<-f.reading
 		}
 	}()
-	select {
-	case f.writing <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	defer func() { <-f.writing }()
 	return fn()
 }
 

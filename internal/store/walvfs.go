@@ -15,10 +15,11 @@ const (
 	sealedVFS = "posthorn-sealed"
 )
 
-func init() {
-	plain := vfs.Find("")
-	vfs.Register(plainVFS, walVFS{plain})
-	vfs.Register(sealedVFS, walVFS{adiantum.Wrap(plain, nil)})
+func init() { registerVFS(vfs.Find("")) }
+
+func registerVFS(disk vfs.VFS) {
+	vfs.Register(plainVFS, walVFS{disk, false})
+	vfs.Register(sealedVFS, walVFS{adiantum.Wrap(disk, nil), true})
 }
 
 // walVFS gathers the frames that SQLite appends to its write-ahead log, and hands them on in large pieces: at the latest
@@ -27,13 +28,16 @@ func init() {
 // SQLite writes each page as 24 bytes and then 4096, at offsets that never meet a block of the encrypting file system, which
 // reads, opens, changes, seals and writes one whole block for the first and two for the second. In large pieces each block
 // is sealed and written once: measured, storing mail takes half the writes and a third of the reads.
-type walVFS struct{ vfs.VFS }
+type walVFS struct {
+	vfs.VFS
+	blocks bool // below, only whole blocks can be read
+}
 
 // OpenFilename implements vfs.VFSFilename.
 func (v walVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
 	f, flags, err := vfsutil.WrapOpenFilename(v.VFS, name, flags)
 	if err == nil && flags&vfs.OPEN_WAL != 0 {
-		f = &walFile{File: f}
+		f = &walFile{File: f, blocks: v.blocks}
 	}
 	return f, flags, err
 }
@@ -57,6 +61,8 @@ type walFile struct {
 	at     int64
 	n      int
 	commit bool // the frame whose header came last ends a transaction
+	blocks bool // only whole blocks can be read
+	failed bool // a write or a sync has failed
 }
 
 // Unwrap implements vfs.FileUnwrap.
@@ -71,7 +77,7 @@ func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 		if err := f.flush(); err != nil {
 			return 0, err
 		}
-		return f.File.WriteAt(p, off)
+		return len(p), f.writeAt(p, off)
 	}
 	if header {
 		f.commit = binary.BigEndian.Uint32(p[4:]) != 0
@@ -99,7 +105,7 @@ func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 // flushBlocks hands on the whole blocks, so that none is written twice.
 func (f *walFile) flushBlocks() error {
 	n := int((f.at+int64(f.n))&^(walBlock-1) - f.at)
-	if _, err := f.File.WriteAt(f.buf[:n], f.at); err != nil {
+	if err := f.writeAt(f.buf[:n], f.at); err != nil {
 		return err
 	}
 	f.n = copy(f.buf[:], f.buf[n:f.n])
@@ -111,11 +117,17 @@ func (f *walFile) flush() error {
 	if f.n == 0 {
 		return nil
 	}
-	if _, err := f.File.WriteAt(f.buf[:f.n], f.at); err != nil {
+	if err := f.writeAt(f.buf[:f.n], f.at); err != nil {
 		return err
 	}
 	f.drop()
 	return nil
+}
+
+func (f *walFile) writeAt(p []byte, off int64) error {
+	_, err := f.File.WriteAt(p, off)
+	f.failed = f.failed || err != nil
+	return err
 }
 
 func (f *walFile) drop() {
@@ -140,7 +152,9 @@ func (f *walFile) Sync(flags vfs.SyncFlag) error {
 	if err := f.flush(); err != nil {
 		return err
 	}
-	return f.File.Sync(flags)
+	err := f.File.Sync(flags)
+	f.failed = f.failed || err != nil
+	return err
 }
 
 // Size implements vfs.File.
@@ -148,7 +162,31 @@ func (f *walFile) Size() (int64, error) {
 	if err := f.flush(); err != nil {
 		return 0, err
 	}
-	return f.File.Size()
+	size, err := f.File.Size()
+	if f.blocks { // a write was cut short in the last one
+		size &^= walBlock - 1
+	}
+	return size, err
+}
+
+// rewrite writes what is there over itself, and syncs it.
+func (f *walFile) rewrite() error {
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	buf := walBuffers.Get().(*[walBuffer]byte)
+	defer walBuffers.Put(buf)
+	for off := int64(0); off < size; off += walBuffer {
+		p := buf[:min(walBuffer, size-off)]
+		if _, err := f.File.ReadAt(p, off); err != nil {
+			return err
+		}
+		if err := f.writeAt(p, off); err != nil {
+			return err
+		}
+	}
+	return f.Sync(vfs.SYNC_FULL)
 }
 
 // Truncate implements vfs.File.
