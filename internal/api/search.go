@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// indexWait is how long the first page of a search waits for the index to take in what is stored already.
+	// indexWait is how long the first page of a search waits for the index to take in the last that came.
 	indexWait = time.Second
 	// searchPending is the header that says how many messages a search could not look at.
 	searchPending = "X-Search-Pending"

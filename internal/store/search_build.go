@@ -59,22 +59,32 @@ func (m *Mailbox) searchProgress(ctx context.Context, t *tx) (p SearchProgress, 
 }
 
 // AwaitIndex waits until the index has taken in what can be searched of what is stored now, or until done is closed, and
-// tells how far it is.
+// tells how far it is. It does not wait for what will take long: more than one step of the index, or anything while an
+// initial sync goes on, as the index rests then.
 func (m *Mailbox) AwaitIndex(ctx context.Context, done <-chan time.Time) (SearchProgress, error) {
 	var want int64
 	for first := true; ; first = false {
 		next := m.db.search.next()
 		var p SearchProgress
 		var s searchState
+		synced := true
 		err := m.db.read(ctx, func(t *tx) (err error) {
 			p, s, err = m.searchProgress(ctx, t)
 			if first {
-				err = errors.Join(err, t.row(ctx, "SELECT seq FROM state WHERE {a}1=1").Scan(&want))
+				err = errors.Join(err, t.row(ctx, "SELECT seq, sync_done FROM state WHERE {a}1=1").Scan(&want, &synced))
 			}
 			return err
 		})
-		if err != nil || !p.Behind || s.version == searchVersion && s.below == 0 && s.cursor >= want {
+		whole := s.version == searchVersion && s.below == 0
+		if err != nil || !p.Behind || whole && s.cursor >= want {
 			return p, err
+		}
+		missing := want - s.cursor
+		if !whole {
+			missing = p.Total - p.Indexed
+		}
+		if first && (!synced || missing > indexBatch) {
+			return p, nil
 		}
 		select {
 		case <-next:

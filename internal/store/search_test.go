@@ -442,6 +442,46 @@ func TestIndexFollows(t *testing.T) {
 	})
 }
 
+// A search waits for an index that is a step behind. One that cannot catch up in time is not waited for: behind by a
+// backlog, or resting while an initial sync goes on.
+func TestAwaitIndex(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		uid := mail.UID(0)
+		deliver := func(n int) {
+			var batch Batch
+			for range n {
+				uid++
+				batch.New = append(batch.New, b.at(ref("INBOX", uid), letter{id: fmt.Sprint("m", uid), subject: "x"}))
+			}
+			b.do(batch)
+		}
+		waits := func(want bool, why string) {
+			t.Helper()
+			done := make(chan time.Time, 1)
+			done <- time.Time{}
+			if p, err := b.AwaitIndex(t.Context(), done); err != nil || !p.Behind || (len(done) == 0) != want {
+				t.Errorf("%s: %+v, %v, waited: %v", why, p, err, len(done) == 0)
+			}
+		}
+		deliver(1)
+		waits(false, "an initial sync")
+		b.do(Batch{Done: true})
+		waits(true, "a message, no index yet")
+		deliver(indexBatch)
+		waits(false, "a backlog, no index yet")
+		b.index()
+		if p, err := b.AwaitIndex(t.Context(), nil); err != nil || p.Behind {
+			t.Errorf("%+v, %v", p, err)
+		}
+		deliver(1)
+		waits(true, "a message")
+		deliver(indexBatch)
+		waits(false, "a backlog")
+	})
+}
+
 // TestManySmallSegments indexes after every message, so that segments are merged again and again, and removes some.
 func TestManySmallSegments(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {
