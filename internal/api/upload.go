@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -139,8 +138,7 @@ func formError(err error) error {
 // json reads the message.
 func (u *upload) json(ctx context.Context, r io.Reader) error {
 	secret := rand.Text() // so that no caller can name the attachment of another request, or one twice
-	var out bytes.Buffer
-	s := sifter{r: bufio.NewReaderSize(r, 32<<10), out: &out, most: maxLetter, take: func(content io.Reader) (string, error) {
+	letter, err := v3.SiftContent(r, maxLetter, func(content io.Reader) (string, error) {
 		if len(u.names) >= v3.MaxAttachments {
 			return "", mail.E(mail.Invalid, "read body", "a message takes at most 200 attachments", nil)
 		}
@@ -148,11 +146,14 @@ func (u *upload) json(ctx context.Context, r io.Reader) error {
 		name := fmt.Sprintf("%s-%d", secret, len(u.names))
 		u.names[name] = blob
 		return name, err
-	}}
-	if err := s.sift(); err != nil {
+	})
+	if errors.Is(err, v3.ErrTooLarge) {
+		return &tooLarge{maxLetter, "without its attachments"}
+	}
+	if err != nil {
 		return err
 	}
-	w, err := v3.ParseMessageWrite(&out)
+	w, err := v3.ParseMessageWrite(bytes.NewReader(letter))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package api
+package v3
 
 import (
 	"bufio"
@@ -17,13 +17,22 @@ import (
 // siftDepth bounds how deep JSON may nest.
 const siftDepth = 100
 
-// sifter copies JSON, except for the strings of attachments[].content, which take reads as they come: an attachment is
-// never held whole. What take returns stands in the copy instead. Only as much of the grammar is looked at as that needs;
-// whoever reads the copy finds what is wrong with it.
+// ErrTooLarge says that JSON is larger than whoever reads it takes, not counting the content of attachments.
+var ErrTooLarge = errors.New("the JSON is too large")
+
+// SiftContent copies JSON of at most so many bytes, except for the strings of attachments[].content, which take reads as they
+// come: an attachment is never held whole. What take returns stands in the copy instead. Only as much of the grammar is
+// looked at as that needs; whoever reads the copy finds what is wrong with it.
+func SiftContent(r io.Reader, most int, take func(content io.Reader) (string, error)) ([]byte, error) {
+	s := sifter{r: bufio.NewReaderSize(r, 32<<10), most: most, take: take}
+	err := s.sift()
+	return s.out.Bytes(), err
+}
+
 type sifter struct {
 	r    *bufio.Reader
-	out  *bytes.Buffer
-	most int // bytes of out
+	out  bytes.Buffer
+	most int
 	take func(content io.Reader) (string, error)
 }
 
@@ -47,7 +56,7 @@ func (s *sifter) sift() error {
 			return err
 		}
 		if s.out.Len() >= s.most {
-			return &tooLarge{s.most, "without its attachments"}
+			return ErrTooLarge
 		}
 		top := len(open) - 1
 		switch b {
@@ -113,7 +122,7 @@ func (s *sifter) copyString() error {
 			return err
 		}
 		if s.out.Len() >= s.most {
-			return &tooLarge{s.most, "without its attachments"}
+			return ErrTooLarge
 		}
 		s.out.WriteByte(b)
 		switch {
