@@ -16,7 +16,8 @@
 //  1. Term: raise the account's term, so that an older owner can no longer write.
 //  2. Session: log in on the main connection; list the folders; write what changed of them.
 //  3. Headers: every folder, INBOX first, newest message first, in chunks. A chunk's rows and the folder's cursor
-//     commit together, so that a crash repeats at most one chunk, and repeating is harmless.
+//     commit together, so that a crash repeats at most one chunk, and repeating is harmless. Those of large folders come over
+//     a connection that compresses them, where the server does.
 //  4. Bodies: whatever is listed but not held, newest first, on the connections that the governor grants.
 //  5. Live: a connection of its own listens, by NOTIFY to all folders where that is offered, else by IDLE to INBOX; while
 //     nothing is to be done the account's own connection idles on Sent. What they tell names folders to look at; a timer has
