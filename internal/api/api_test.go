@@ -82,13 +82,19 @@ type bundle struct {
 
 func setup(t testing.TB) *bundle {
 	t.Helper()
+	return setupIn(t, store.Options{Dir: t.TempDir()})
+}
+
+func setupIn(t testing.TB, o store.Options) *bundle {
+	t.Helper()
 	master := make([]byte, 32)
 	rand.Read(master)
 	keys, err := vault.NewKeyring(master)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(context.Background(), store.Options{Dir: t.TempDir(), Keys: keys})
+	o.Keys = keys
+	s, err := store.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

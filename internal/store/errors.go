@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"io/fs"
+	"net"
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -43,10 +45,18 @@ func storeError(err error) error {
 		switch {
 		case pe.Code == "53100": // disk_full
 			return mail.E(mail.Unavailable, "store", "the database server's disk is full: make room, nothing was lost", err)
+		case pe.Code == "55P03": // lock_not_available
+			return mail.E(mail.Unavailable, "store", "the database is locked", err)
 		case len(pe.Code) == 5 && (pe.Code[:2] == "53" || pe.Code[:2] == "57" || pe.Code[:2] == "08" || pe.Code[:2] == "40"):
 			return mail.E(mail.Unavailable, "store", "the database server cannot do this now", err)
 		}
 		return mail.E(mail.Internal, "store", "", err)
+	}
+	if errors.Is(err, errNoConnection) {
+		return mail.E(mail.Unavailable, "store", "the database is busy", err)
+	}
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
+		return mail.E(mail.Unavailable, "store", "the database server does not answer", err)
 	}
 	var ce *pgconn.ConnectError
 	if errors.As(err, &ce) || pgconn.SafeToRetry(err) {

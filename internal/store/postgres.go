@@ -5,7 +5,10 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"net"
+	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -15,12 +18,21 @@ import (
 	"github.com/posthorn/posthorn/internal/vault"
 )
 
-// maxPGConns bounds the connections of one server to its database.
-const maxPGConns = 24
+const (
+	maxPGConns = 24 // connections of one server to its database
+
+	// pgLockWait is how long a statement waits for a lock, pgConnWait a transaction for a connection.
+	pgLockWait = 10 * time.Second
+	pgConnWait = 10 * time.Second
+	// pgSilence is how long the database may say nothing to a statement. The longest are those that erase an account.
+	pgSilence = 5 * time.Minute
+)
 
 // pgPool is the pool of connections to PostgreSQL.
 type pgPool struct {
 	db       *sql.DB
+	wait     time.Duration // for a connection
+	silence  atomic.Int64  // a time.Duration; 0: without end, while tables are made and migrated
 	readOnly bool
 	lock     *sql.Conn // holds the advisory lock
 	closed   atomic.Bool
@@ -37,7 +49,12 @@ func (p *pgPool) acquire(ctx context.Context, write bool) (*dbConn, func(bool), 
 	if write && p.readOnly {
 		return nil, nil, mail.E(mail.Refused, "store", "the store is open for reading only", nil)
 	}
-	sc, err := p.db.Conn(ctx)
+	waiting, cancel := context.WithTimeoutCause(ctx, p.wait, errNoConnection)
+	defer cancel()
+	sc, err := p.db.Conn(waiting)
+	if err != nil && context.Cause(waiting) == errNoConnection {
+		err = errNoConnection
+	}
 	if p.closed.Load() {
 		if err == nil {
 			sc.Close()
@@ -49,6 +66,22 @@ func (p *pgPool) acquire(ctx context.Context, write bool) (*dbConn, func(bool), 
 	}
 	c := &dbConn{Conn: sc}
 	return c, func(broken bool) { c.close(broken) }, nil
+}
+
+var errNoConnection = errors.New("no connection to the database within its time")
+
+// pgSocket is a connection that is closed when it waits for the database too long.
+type pgSocket struct {
+	net.Conn
+	p *pgPool
+}
+
+// Read implements net.Conn.
+func (s pgSocket) Read(b []byte) (int, error) {
+	if d := s.p.silence.Load(); d > 0 {
+		defer time.AfterFunc(time.Duration(d), func() { s.Close() }).Stop()
+	}
+	return s.Conn.Read(b)
 }
 
 func (p *pgPool) close() error {
@@ -69,11 +102,26 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "posthorn"
 	}
-	db := stdlib.OpenDB(*cfg)
+	s.pg = &pgPool{wait: pgConnWait, readOnly: s.o.ReadOnly}
+	dial := cfg.DialFunc
+	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return pgSocket{c, s.pg}, nil
+	}
+	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+		if cfg.RuntimeParams["lock_timeout"] != "" {
+			return nil
+		}
+		_, err := c.Exec(ctx, "SET lock_timeout="+strconv.FormatInt(pgLockWait.Milliseconds(), 10)) // a pooler refuses it as a parameter
+		return err
+	}))
 	db.SetMaxOpenConns(maxPGConns)
 	db.SetMaxIdleConns(maxPGConns)
 	db.SetConnMaxIdleTime(idleFileAfter)
-	s.pg = &pgPool{db: db, readOnly: s.o.ReadOnly}
+	s.pg.db = db
 	c, err := db.Conn(ctx)
 	if err != nil {
 		return storeError(err)
@@ -87,6 +135,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	if err := postgresSchema().preparePostgres(ctx, c, s.o.ReadOnly); err != nil {
 		return storeError(err)
 	}
+	s.pg.silence.Store(int64(pgSilence))
 	s.control = &controlDB{src: s.pg, texts: s.texts}
 	return s.openPostgresRing(ctx)
 }
@@ -96,6 +145,10 @@ const lockWait = "2s"
 
 // lockPostgres takes the lock that one server has on the schema; it is held as long as the connection lives.
 func lockPostgres(ctx context.Context, c *sql.Conn) error {
+	var before string
+	if err := c.QueryRowContext(ctx, "SHOW lock_timeout").Scan(&before); err != nil {
+		return storeError(err)
+	}
 	if _, err := c.ExecContext(ctx, "SET lock_timeout='"+lockWait+"'"); err != nil {
 		return storeError(err)
 	}
@@ -105,7 +158,7 @@ func lockPostgres(ctx context.Context, c *sql.Conn) error {
 		return mail.E(mail.Conflict, "open the store", "another Posthorn server has this database open", nil)
 	}
 	if err == nil {
-		_, err = c.ExecContext(ctx, "RESET lock_timeout")
+		_, err = c.ExecContext(ctx, "SET lock_timeout='"+before+"'")
 	}
 	return storeError(err)
 }

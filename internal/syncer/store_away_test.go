@@ -1,10 +1,13 @@
 package syncer_test
 
 import (
+	"context"
 	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/store"
@@ -68,6 +71,33 @@ func TestTheStoreIsAway(t *testing.T) {
 			must(os.Remove(dir))
 			must(os.Rename(dir+".away", dir))
 		}, true)
+	})
+	t.Run("database locked", func(t *testing.T) {
+		t.Parallel()
+		at := realsrv.StartPostgres(t).URL(t)
+		ctx := t.Context()
+		other, err := pgx.Connect(ctx, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close(context.WithoutCancel(ctx))
+		exec := func(q string) {
+			t.Helper()
+			if _, err := other.Exec(ctx, q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		u, err := url.Parse(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := u.Query()
+		q.Set("lock_timeout", "500")
+		u.RawQuery = q.Encode()
+		run(t, store.Options{DatabaseURL: u.String()}, func() {
+			exec("BEGIN")
+			exec("LOCK TABLE placements IN ACCESS EXCLUSIVE MODE")
+		}, func() { exec("COMMIT") }, true)
 	})
 	t.Run("database", func(t *testing.T) {
 		t.Parallel()
