@@ -22,7 +22,7 @@ func killDuringSync(t *testing.T, empty func() binary.Options) {
 	if testing.Short() {
 		messages, kills = 600, 2
 	}
-	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
+	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{Compress: true})
 	fill(t, d, "mira@example.com", messages)
 	for range *soak {
 		seed := rand.Uint64()
