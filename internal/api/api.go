@@ -73,6 +73,7 @@ type API struct {
 	spec    spec
 	drafts  keyLocks
 	waiters waiters
+	mending mending
 	pages   pages
 
 	reference func() (*reference, error)

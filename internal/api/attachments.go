@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -52,14 +51,14 @@ func (a *API) getAttachment(c *call) error {
 // downloadAttachment sends the decoded bytes. What strangers attached is never shown in our origin: it is always a
 // download, never sniffed, and sandboxed if a browser shows it all the same.
 func (a *API) downloadAttachment(c *call) error {
-	_, mb, m, p, err := c.attachment()
+	acct, mb, m, p, err := c.attachment()
 	if err != nil {
 		return err
 	}
 	if m.Body != mail.BodyHeld {
 		return &mail.Error{Op: "download attachment", Kind: mail.Unavailable, After: 5 * time.Second, Msg: "the message was not fetched from the server yet; try again soon"}
 	}
-	content := &partReader{ctx: c.r.Context(), mb: mb, m: m, part: p}
+	content := &partReader{c: c, grant: acct.ID, mb: mb, m: m, part: p}
 	defer content.close()
 	if err := content.open(); err != nil { // while an error can still be told
 		return err
@@ -78,10 +77,11 @@ func (a *API) downloadAttachment(c *call) error {
 // partReader reads the decoded bytes of a part. Seeking is free until the next Read, which decodes from the start
 // again if it has to: parts are stored inside their message, encoded.
 type partReader struct {
-	ctx  context.Context
-	mb   *store.Mailbox
-	m    mail.Message
-	part mail.Part
+	c     *call
+	grant mail.AccountID
+	mb    *store.Mailbox
+	m     mail.Message
+	part  mail.Part
 
 	blob io.Closer
 	r    io.Reader
@@ -91,13 +91,14 @@ type partReader struct {
 
 func (p *partReader) open() error {
 	p.close()
-	ref, err := p.mb.RawBlob(p.ctx, p.m.ID)
+	ctx := p.c.r.Context()
+	ref, err := p.mb.RawBlob(ctx, p.m.ID)
 	if err != nil {
 		return err
 	}
-	blob, err := p.mb.OpenBlob(p.ctx, ref.ID)
+	blob, err := p.mb.OpenBlob(ctx, ref.ID)
 	if err != nil {
-		return err
+		return p.c.sound(p.grant, p.m.ID, err)
 	}
 	_, r, err := mime.OpenPart(blob, p.part.ID)
 	if err != nil {
@@ -105,7 +106,7 @@ func (p *partReader) open() error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return mail.E(mail.NotFound, "open attachment", "the message has no such attachment", err)
 		}
-		return err
+		return p.c.sound(p.grant, p.m.ID, err)
 	}
 	p.blob, p.r, p.at = blob, r, 0
 	return nil
@@ -135,7 +136,7 @@ func (p *partReader) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	p.at += int64(n)
 	p.want = p.at
-	return n, err
+	return n, p.c.sound(p.grant, p.m.ID, err)
 }
 
 // Seek implements io.Seeker.

@@ -40,6 +40,7 @@ type call struct {
 	body    io.ReadCloser                 // without the bound of r.Body
 	counted bool                          // against the limit of the grant
 	keep    func(status int, body []byte) // told the answer before it is sent; nil: nobody is
+	damaged []damage
 	status  int
 	bytes   int64
 }
@@ -115,7 +116,9 @@ func (c *call) run(r route) {
 	if c.keyed(r) {
 		handle = func(c *call) error { return c.onceJSON(r.handle) }
 	}
-	if err := handle(c); err != nil {
+	err := handle(c)
+	c.mend()
+	if err != nil {
 		c.fail(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/v3"
+	"github.com/posthorn/posthorn/internal/vault"
 )
 
 // cleanMessages answers with what people wrote in messages: as text, as Markdown if asked for, and as HTML when links,
@@ -52,6 +53,9 @@ func (a *API) cleanMessages(c *call) error {
 			return err
 		}
 		d := shown[id]
+		if d.Damaged {
+			return c.sound(acct.ID, id, vault.ErrDamaged)
+		}
 		v := v3.CleanMessage{Message: v3.MessageOf(m, acct.ID)}
 		if v.Body = d.Body; !d.HTML && d.Body != "" {
 			v.Body = mime.TextToHTML(d.Body)

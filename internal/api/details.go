@@ -25,7 +25,7 @@ func (a *API) getDetails(c *call) error {
 		return &mail.Error{Op: "read message", Kind: mail.Unavailable, After: 5 * time.Second, Msg: "the message was not fetched from the server yet; try again soon"}
 	}
 	var parsed *mime.Message
-	if err := open(ctx, mb, m, func(r io.ReadSeeker) error {
+	if err := open(c, mb, acct.ID, m, func(r io.ReadSeeker) error {
 		parsed, err = mime.Parse(r, mime.Options{})
 		return err
 	}); err != nil {

@@ -32,7 +32,7 @@ func (a *API) getDraft(c *call) error {
 		return err
 	}
 	sel := v3.ParseSelect(query.Get("select"))
-	data, _, err := present(c.r.Context(), mb, acct.ID, []mail.Message{m}, fields, sel)
+	data, _, err := present(c, mb, acct.ID, []mail.Message{m}, fields, sel)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (a *API) changeDraft(c *call, acct mail.Account, mb *store.Mailbox, u *uplo
 		return err
 	}
 	if want := c.r.Header.Values("If-Match"); len(want) > 0 {
-		data, _, err := present(c.r.Context(), mb, acct.ID, []mail.Message{draft}, v3.FieldsStandard, v3.Select{})
+		data, _, err := present(c, mb, acct.ID, []mail.Message{draft}, v3.FieldsStandard, v3.Select{})
 		if err != nil {
 			return err
 		}

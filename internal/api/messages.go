@@ -12,6 +12,7 @@ import (
 	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/v3"
+	"github.com/posthorn/posthorn/internal/vault"
 )
 
 const (
@@ -53,7 +54,7 @@ func (c *call) listMessages(drafts bool) error {
 	if err != nil {
 		return err
 	}
-	data, n, err := present(ctx, mb, acct.ID, msgs, q.Fields, q.Select)
+	data, n, err := present(c, mb, acct.ID, msgs, q.Fields, q.Select)
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (a *API) getMessage(c *call) error {
 		}
 	}
 	sel := v3.ParseSelect(query.Get("select"))
-	data, _, err := present(ctx, mb, acct.ID, []mail.Message{m}, fields, sel)
+	data, _, err := present(c, mb, acct.ID, []mail.Message{m}, fields, sel)
 	if err != nil {
 		return err
 	}
@@ -160,9 +161,9 @@ func resolve(ctx context.Context, mb *store.Mailbox, in []string) ([]mail.Folder
 
 // present maps messages with as much of their content as was asked for. It returns how many of them it took: fewer
 // than all when they hold more than pageBytes.
-func present(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, msgs []mail.Message, fields v3.Fields, sel v3.Select) (any, int, error) {
+func present(c *call, mb *store.Mailbox, grant mail.AccountID, msgs []mail.Message, fields v3.Fields, sel v3.Select) (any, int, error) {
 	if fields == v3.FieldsRaw {
-		return presentRaw(ctx, mb, grant, msgs, sel)
+		return presentRaw(c, mb, grant, msgs, sel)
 	}
 	out := make([]v3.Message, 0, len(msgs))
 	there := make([]mail.Message, 0, len(msgs))
@@ -172,7 +173,7 @@ func present(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, msgs 
 		case fields == v3.FieldsBasic && sel.Has("headers"):
 			v.Headers = v3.BasicHeaders(m)
 		case fields == v3.FieldsHeaders && sel.Has("headers"):
-			hs, err := headers(ctx, mb, m)
+			hs, err := headers(c, mb, grant, m)
 			if mail.IsKind(err, mail.NotFound) {
 				continue // removed since the list was read
 			}
@@ -188,7 +189,7 @@ func present(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, msgs 
 		for i, m := range there {
 			ids[i] = m.ID
 		}
-		tracked, err := mb.Tracking(ctx, ids...)
+		tracked, err := mb.Tracking(c.r.Context(), ids...)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -201,7 +202,10 @@ func present(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, msgs 
 	if !sel.Has("body") {
 		return out, len(msgs), nil
 	}
-	n, err := addBodies(ctx, mb, there, out)
+	n, damaged, err := addBodies(c.r.Context(), mb, there, out)
+	for _, id := range damaged {
+		_ = c.sound(grant, id, vault.ErrDamaged)
+	}
 	if n == len(there) {
 		return out, len(msgs), err
 	}
@@ -209,7 +213,8 @@ func present(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, msgs 
 }
 
 // addBodies fills Body of the messages whose bytes are held: in one call, unless they may be too large together.
-func addBodies(ctx context.Context, mb *store.Mailbox, msgs []mail.Message, out []v3.Message) (int, error) {
+// Those whose bytes are lost or damaged stay without.
+func addBodies(ctx context.Context, mb *store.Mailbox, msgs []mail.Message, out []v3.Message) (n int, damaged []mail.MessageID, err error) {
 	total := 0
 	for from := 0; from < len(msgs); {
 		to, held, sum := from, []mail.MessageID(nil), int64(0)
@@ -223,10 +228,13 @@ func addBodies(ctx context.Context, mb *store.Mailbox, msgs []mail.Message, out 
 		if len(held) > 0 {
 			shown, err := mb.Display(ctx, held...)
 			if err != nil {
-				return 0, err
+				return 0, nil, err
 			}
 			for i := from; i < to; i++ {
 				d := shown[msgs[i].ID]
+				if d.Damaged {
+					out[i].BodyPending, damaged = true, append(damaged, msgs[i].ID)
+				}
 				if d.HTML {
 					out[i].Body = d.Body
 				} else if d.Body != "" {
@@ -240,19 +248,18 @@ func addBodies(ctx context.Context, mb *store.Mailbox, msgs []mail.Message, out 
 		}
 	}
 	if total <= pageBytes {
-		return len(msgs), nil
+		return len(msgs), damaged, nil
 	}
 	// Too much for one page: end it where it is full.
-	n := 0
 	total = 0
 	for n < len(out) && (n == 0 || total+len(out[n].Body) <= pageBytes) {
 		total += len(out[n].Body)
 		n++
 	}
-	return n, nil
+	return n, damaged, nil
 }
 
-func presentRaw(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, msgs []mail.Message, sel v3.Select) (any, int, error) {
+func presentRaw(c *call, mb *store.Mailbox, grant mail.AccountID, msgs []mail.Message, sel v3.Select) (any, int, error) {
 	var out []v3.RawMessage
 	total, took := int64(0), 0
 	for _, m := range msgs {
@@ -263,7 +270,7 @@ func presentRaw(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, ms
 		total += m.Size
 		var raw []byte
 		if sel.Has("raw_mime") {
-			err := open(ctx, mb, m, func(r io.ReadSeeker) (err error) {
+			err := open(c, mb, grant, m, func(r io.ReadSeeker) (err error) {
 				raw, err = io.ReadAll(r)
 				return err
 			})
@@ -283,9 +290,9 @@ func presentRaw(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, ms
 }
 
 // headers reads the header block of a held message: in its order, undecoded, unfolded.
-func headers(ctx context.Context, mb *store.Mailbox, m mail.Message) ([]v3.Header, error) {
+func headers(c *call, mb *store.Mailbox, grant mail.AccountID, m mail.Message) ([]v3.Header, error) {
 	out := []v3.Header{}
-	err := open(ctx, mb, m, func(r io.ReadSeeker) error {
+	err := open(c, mb, grant, m, func(r io.ReadSeeker) error {
 		block, err := headerBlock(io.LimitReader(r, maxHeader))
 		if err != nil {
 			return err
@@ -321,18 +328,19 @@ func headerBlock(r io.Reader) ([]byte, error) {
 }
 
 // open gives the raw bytes of a message to read; nothing happens when they are not held.
-func open(ctx context.Context, mb *store.Mailbox, m mail.Message, read func(io.ReadSeeker) error) error {
+func open(c *call, mb *store.Mailbox, grant mail.AccountID, m mail.Message, read func(io.ReadSeeker) error) error {
 	if m.Body != mail.BodyHeld {
 		return nil
 	}
+	ctx := c.r.Context()
 	ref, err := mb.RawBlob(ctx, m.ID)
 	if err != nil {
 		return err
 	}
 	r, err := mb.OpenBlob(ctx, ref.ID)
 	if err != nil {
-		return err
+		return c.sound(grant, m.ID, err)
 	}
 	defer r.Close()
-	return read(r)
+	return c.sound(grant, m.ID, read(r))
 }

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"context"
-
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/v3"
@@ -33,7 +31,7 @@ func (a *API) listThreads(c *call) error {
 	if err != nil {
 		return err
 	}
-	data, n, err := threads(ctx, mb, acct.ID, ts, q.Select)
+	data, n, err := threads(c, mb, acct.ID, ts, q.Select)
 	if err != nil {
 		return err
 	}
@@ -57,7 +55,7 @@ func (a *API) getThread(c *call) error {
 		return err
 	}
 	sel := v3.ParseSelect(c.r.URL.Query().Get("select"))
-	data, _, err := threads(c.r.Context(), mb, acct.ID, []mail.Thread{t}, sel)
+	data, _, err := threads(c, mb, acct.ID, []mail.Thread{t}, sel)
 	if err != nil {
 		return err
 	}
@@ -65,15 +63,15 @@ func (a *API) getThread(c *call) error {
 }
 
 // threads maps threads, each with its newest message. Like present it may take fewer than all.
-func threads(ctx context.Context, mb *store.Mailbox, grant mail.AccountID, ts []mail.Thread, sel v3.Select) ([]v3.Thread, int, error) {
+func threads(c *call, mb *store.Mailbox, grant mail.AccountID, ts []mail.Thread, sel v3.Select) ([]v3.Thread, int, error) {
 	latest := map[mail.MessageID]*v3.Message{}
 	n := len(ts)
 	if sel.Has("latest_draft_or_message") {
-		msgs, err := mb.Newest(ctx, ts)
+		msgs, err := mb.Newest(c.r.Context(), ts)
 		if err != nil {
 			return nil, 0, err
 		}
-		shown, took, err := present(ctx, mb, grant, msgs, v3.FieldsStandard, v3.Select{})
+		shown, took, err := present(c, mb, grant, msgs, v3.FieldsStandard, v3.Select{})
 		if err != nil {
 			return nil, 0, err
 		}

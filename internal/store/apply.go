@@ -212,6 +212,9 @@ func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
 	if err := a.addBodies(b.Bodies); err != nil {
 		return Result{}, err
 	}
+	if err := a.restore(b.Restored); err != nil {
+		return Result{}, err
+	}
 	a.quarantine(b.Quarantine)
 	a.moveCursors(b.Cursors)
 	if err := a.settle(); err != nil {

@@ -68,6 +68,9 @@ func (a *applier) loadFolders(b Batch) error {
 	for i := range b.New {
 		want[b.New[i].Folder] = true
 	}
+	for i := range b.Restored {
+		want[b.Restored[i].Folder] = true
+	}
 	for i := range b.Bodies {
 		want[b.Bodies[i].Folder] = true
 	}

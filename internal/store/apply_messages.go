@@ -332,6 +332,26 @@ func (a *applier) addBodies(list []Body) error {
 	return nil
 }
 
+// restore gives messages the bytes again that they had, in the place of stored ones that are lost or damaged.
+func (a *applier) restore(list []Body) error {
+	for i := range list {
+		b := &list[i]
+		p := a.find(b.PlacementRef)
+		if p == nil || p.removed || !p.held || !bytes.Equal(p.msg.digest, b.Digest[:]) {
+			a.drop(&facts{raw: b.Raw.ID, display: b.Display.ID})
+			continue
+		}
+		m := p.msg
+		if err := a.loadFacts([]int64{m.row}); err != nil {
+			return err
+		}
+		a.drop(m.facts)
+		m.digest, b.Bounced = nil, "" // what a report says was told
+		a.fill(m, p, &b.Content)
+	}
+	return nil
+}
+
 // addContent gives a placement the bytes found there: its message gets them, or has them, or the placement is one of
 // another message.
 func (a *applier) addContent(p *placementRow, c *Content) error {

@@ -106,6 +106,9 @@ func (a *applier) load(b Batch) error {
 	for i := range b.Bodies {
 		want(b.Bodies[i].PlacementRef)
 	}
+	for i := range b.Restored {
+		want(b.Restored[i].PlacementRef)
+	}
 	for i := range b.Quarantine {
 		want(b.Quarantine[i].PlacementRef)
 	}

@@ -77,7 +77,7 @@ func BenchmarkReadPage(b *testing.B) {
 			ids = append(ids, r.ID)
 		}
 		for b.Loop() {
-			if got, err := m.db.blobs.readAll(b.Context(), ids, 1<<30); err != nil || len(got) != 50 {
+			if got, _, err := m.db.blobs.readAll(b.Context(), ids, 1<<30); err != nil || len(got) != 50 {
 				b.Fatal(len(got), err)
 			}
 		}

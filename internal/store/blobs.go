@@ -304,9 +304,10 @@ func (b *blobStore) open(ctx context.Context, id int64) (*vault.BlobReader, erro
 	return b.reader(ctx, &r), nil
 }
 
-// readAll returns the first most bytes of each of several small blobs; ids that do not exist are missing in the answer.
-func (b *blobStore) readAll(ctx context.Context, ids []int64, most int64) (map[int64][]byte, error) {
-	out := make(map[int64][]byte, len(ids))
+// readAll returns the first most bytes of each of several small blobs. Those that do not exist are missing in the answer, and those
+// whose bytes are lost or damaged, which are in a list of their own.
+func (b *blobStore) readAll(ctx context.Context, ids []int64, most int64) (out map[int64][]byte, damaged []int64, err error) {
+	out = make(map[int64][]byte, len(ids))
 	for part := range slices.Chunk(ids, 64) {
 		args := make([]any, len(part))
 		for i, id := range part {
@@ -325,8 +326,9 @@ func (b *blobStore) readAll(ctx context.Context, ids []int64, most int64) (map[i
 				if err := rows.Scan(&r.id, &r.size, &r.chunks, &r.lengths, &first); err != nil {
 					return err
 				}
-				if err := r.check(); err != nil {
-					return err
+				if r.check() != nil {
+					damaged = append(damaged, r.id)
+					continue
 				}
 				if r.chunks > 1 || first == nil {
 					r.first = bytes.Clone(first)
@@ -337,6 +339,10 @@ func (b *blobStore) readAll(ctx context.Context, ids []int64, most int64) (map[i
 				if err == nil && int64(len(plain)) != r.size {
 					err = vault.ErrDamaged
 				}
+				if errors.Is(err, vault.ErrDamaged) {
+					damaged = append(damaged, r.id)
+					continue
+				}
 				if err != nil {
 					return fmt.Errorf("blob %d: %w", r.id, err)
 				}
@@ -345,7 +351,7 @@ func (b *blobStore) readAll(ctx context.Context, ids []int64, most int64) (map[i
 			return rows.Err()
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, r := range long {
 			buf := make([]byte, min(r.size, most))
@@ -355,13 +361,17 @@ func (b *blobStore) readAll(ctx context.Context, ids []int64, most int64) (map[i
 			} else {
 				_, err = io.ReadFull(rd, buf)
 			}
+			if errors.Is(err, vault.ErrDamaged) {
+				damaged = append(damaged, r.id)
+				continue
+			}
 			if err != nil && err != io.EOF {
-				return nil, err
+				return nil, nil, err
 			}
 			out[r.id] = buf
 		}
 	}
-	return out, nil
+	return out, damaged, nil
 }
 
 // free removes blobs that no row names any more. What a crash leaves of them, CollectGarbage finds.

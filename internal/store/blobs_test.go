@@ -76,7 +76,7 @@ func TestBlobs(t *testing.T) {
 		for _, ref := range refs[6:] {
 			ids = append(ids, ref.ID)
 		}
-		all, err := m.db.blobs.readAll(ctx, ids, 1<<30)
+		all, _, err := m.db.blobs.readAll(ctx, ids, 1<<30)
 		if err != nil || len(all) != len(ids)-1 {
 			t.Fatalf("%d blobs read, %v", len(all), err)
 		}
@@ -85,7 +85,7 @@ func TestBlobs(t *testing.T) {
 				t.Errorf("blob %d came back different from the many", i)
 			}
 		}
-		if some, err := m.db.blobs.readAll(ctx, ids, 50); err != nil || !bytes.Equal(some[refs[5].ID], items[5].Data[:50]) {
+		if some, _, err := m.db.blobs.readAll(ctx, ids, 50); err != nil || !bytes.Equal(some[refs[5].ID], items[5].Data[:50]) {
 			t.Errorf("the beginning of a blob: %v", err)
 		}
 		if _, err := m.OpenBlob(ctx, 1<<40); !mail.IsKind(err, mail.NotFound) {
@@ -185,7 +185,7 @@ func TestBlobsConcurrently(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					got, err := m.db.blobs.readAll(ctx, []int64{refs[0].ID, refs[1].ID}, 1<<30)
+					got, _, err := m.db.blobs.readAll(ctx, []int64{refs[0].ID, refs[1].ID}, 1<<30)
 					if err != nil || !bytes.Equal(got[refs[0].ID], data) || !bytes.Equal(got[refs[1].ID], data[:10]) {
 						t.Errorf("blobs came back different: %v", err)
 						return

@@ -340,7 +340,7 @@ func checkCrashed(t *testing.T, s *Store, id mail.AccountID, acked int64) int64 
 	if seq < acked || rows != seq || int64(len(refs)) != 2*seq {
 		t.Errorf("acknowledged %d, seq %d, %d changes, %d bodies", acked, seq, rows, len(refs))
 	}
-	bodies, err := m.db.blobs.readAll(ctx, refs, 1<<30)
+	bodies, _, err := m.db.blobs.readAll(ctx, refs, 1<<30)
 	if err != nil || len(bodies) != len(refs) {
 		t.Errorf("%d of %d bodies can be read: %v", len(bodies), len(refs), err)
 	}

@@ -55,6 +55,7 @@ type Batch struct {
 	Flags      []FlagUpdate   // unknown and vanished placements are ignored
 	New        []NewMessage   // copies seen for the first time; one that is stored already is ignored
 	Bodies     []Body         // bytes fetched for placements that had none. Unknown and held ones are ignored
+	Restored   []Body         // the bytes of held placements once more, for messages of which Sound tells that they are not whole. Others are ignored
 	Quarantine []Trouble      // bodies that could not be fetched. Unknown and held ones are ignored
 
 	Cursors []Cursor
@@ -198,6 +199,7 @@ type ThreadQuery struct {
 
 // Display is what to show of a message's body.
 type Display struct {
-	Body string
-	HTML bool
+	Body    string
+	HTML    bool
+	Damaged bool // what is stored of it is lost or damaged
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/vault"
 )
 
 // objects keeps the sealed bytes of blobs outside of the database, one object per blob, named <account>/<blob>.
@@ -42,6 +44,11 @@ func openObjects(raw string) (objects, error) {
 		return openS3(u)
 	}
 	return nil, mail.E(mail.Invalid, "open the blob store", "a blob URL begins with file:// or s3://", nil)
+}
+
+// missingObject is the error of an object that is not there, or not all of it.
+func missingObject(err error) error {
+	return mail.E(mail.Internal, "read a body", "a stored body is missing", fmt.Errorf("%w: %v", vault.ErrDamaged, err))
 }
 
 // fileObjects keeps objects as files, spread over directories of at most 1000 blobs.
@@ -85,12 +92,18 @@ func (o fileObjects) put(_ context.Context, name string, r io.Reader, _ int64) (
 
 func (o fileObjects) get(_ context.Context, name string, off, n int64) ([]byte, error) {
 	f, err := os.Open(o.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, missingObject(err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	b := make([]byte, n)
 	_, err = io.ReadFull(io.NewSectionReader(f, off, n), b)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = missingObject(err)
+	}
 	return b, err
 }
 

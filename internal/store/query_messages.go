@@ -5,12 +5,15 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/vault"
 )
 
 const (
@@ -499,6 +502,37 @@ func (m *Mailbox) RawBlob(ctx context.Context, id mail.MessageID) (BlobRef, erro
 	return ref, err
 }
 
+// Sound tells whether what is stored of a message's body is whole; it reads all of it.
+func (m *Mailbox) Sound(ctx context.Context, id mail.MessageID) (bool, error) {
+	var raw, display sql.NullInt64
+	err := m.db.read(ctx, func(t *tx) error {
+		row, err := rowOf(ctx, t, id)
+		if err != nil {
+			return err
+		}
+		return t.row(ctx, "SELECT raw_blob, display_blob FROM messages WHERE {a}id = ?", row).Scan(&raw, &display)
+	})
+	if err != nil {
+		return false, err
+	}
+	for _, blob := range []sql.NullInt64{raw, display} {
+		if !blob.Valid {
+			continue
+		}
+		r, err := m.OpenBlob(ctx, blob.Int64)
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+		}
+		if errors.Is(err, vault.ErrDamaged) || mail.IsKind(err, mail.NotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // maxDisplay bounds how much of a body Display returns.
 const maxDisplay = 16 << 20
 
@@ -538,7 +572,7 @@ func (m *Mailbox) Display(ctx context.Context, ids ...mail.MessageID) (map[mail.
 			refs = append(refs, b.ref)
 		}
 	}
-	bodies, err := m.db.blobs.readAll(ctx, refs, maxDisplay)
+	bodies, damaged, err := m.db.blobs.readAll(ctx, refs, maxDisplay)
 	if err != nil {
 		return nil, fmt.Errorf("read the bodies of messages: %w", err)
 	}
@@ -546,7 +580,10 @@ func (m *Mailbox) Display(ctx context.Context, ids ...mail.MessageID) (map[mail.
 	for _, b := range blobs {
 		body, ok := bodies[b.ref]
 		if b.ref != 0 && !ok {
-			continue // deleted meanwhile
+			if slices.Contains(damaged, b.ref) {
+				out[b.id] = Display{Damaged: true}
+			}
+			continue // else deleted meanwhile
 		}
 		out[b.id] = Display{HTML: b.html, Body: string(body)}
 	}

@@ -73,8 +73,8 @@ func s3Error(err error) error {
 		return err
 	}
 	r := minio.ToErrorResponse(err)
-	if r.Code == minio.NoSuchKey {
-		return mail.E(mail.Internal, "object store", "a stored body is missing in the object store", err)
+	if r.Code == minio.NoSuchKey || r.Code == minio.InvalidRange || err == io.EOF || err == io.ErrUnexpectedEOF {
+		return missingObject(err)
 	}
 	return mail.E(mail.Unavailable, "object store", "the object store does not answer as it should", err)
 }

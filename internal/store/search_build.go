@@ -379,8 +379,8 @@ func (m *Mailbox) readDocs(ctx context.Context, list []target) (docs []*searchDo
 				small = append(small, g.raw)
 			}
 		}
-		raws, err := m.db.blobs.readAll(ctx, small, smallRaw)
-		if err != nil && !errors.Is(err, vault.ErrDamaged) {
+		raws, _, err := m.db.blobs.readAll(ctx, small, smallRaw)
+		if err != nil {
 			return nil, nil, 0, err
 		}
 		read := make([]*searchDoc, len(part))

@@ -74,7 +74,7 @@ func (a *account) leaveOut(ctx context.Context, f mail.Folder) error {
 	return nil
 }
 
-// fetchContent fetches the bytes of messages that are here without.
+// fetchContent fetches the bytes of messages that are here without, and once more of those whose stored bytes are lost or damaged.
 func (a *account) fetchContent(ctx context.Context, s *session, op mail.Operation) error {
 	at, err := a.mbox.PlacementsOf(ctx, op.Messages...)
 	if err != nil {
@@ -86,7 +86,12 @@ func (a *account) fetchContent(ctx context.Context, s *session, op mail.Operatio
 		}
 		p := at[id][0]
 		if p.Held {
-			continue
+			if sound, err := a.mbox.Sound(ctx, id); err != nil {
+				return err
+			} else if sound {
+				continue
+			}
+			a.log.Warn("the stored bytes of a message are lost or damaged, and fetched once more", "op", "fetch", "message", id)
 		}
 		f, err := a.mbox.Folder(ctx, p.Folder)
 		if err != nil {
@@ -102,10 +107,21 @@ func (a *account) fetchContent(ctx context.Context, s *session, op mail.Operatio
 			return mail.E(mail.Unavailable, "", "the folder was numbered anew and is being compared; try again", nil)
 		}
 		err = a.hold(ctx, s, unit{folder: f, uids: imap.UIDs(uint32(p.UID))}, func(b []store.Body) error {
+			if p.Held {
+				return a.apply(ctx, store.Batch{Origin: mail.OriginLive, Restored: b})
+			}
 			return a.apply(ctx, store.Batch{Origin: mail.OriginLive, Bodies: b})
 		})
 		if err != nil {
 			return err
+		}
+		if !p.Held {
+			continue
+		}
+		if sound, err := a.mbox.Sound(ctx, id); err != nil {
+			return err
+		} else if !sound {
+			return mail.E(mail.Refused, "", "the mail server does not give the bytes that the message had", nil)
 		}
 	}
 	return nil
