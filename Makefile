@@ -12,7 +12,7 @@ PKGS ?= ./...
 TESTARGS ?=
 TESTTIMEOUT ?= 20m
 
-.PHONY: help build run test check fast bench soak fmt servers generated
+.PHONY: help build run test check fast fuzz bench soak fmt servers generated
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,15 @@ generated:
 
 fast: ## unit tests only, under a minute
 	$(GO) test -short ./internal/... ./cmd/...
+
+# An input that reaches new code is made smaller; without a limit that takes a minute each, in which nothing else is tried.
+fuzz: ## every fuzz target of PKGS for a minute (FUZZTIME=5m), one after the other
+	@for dir in $$($(GO) list -f '{{.Dir}}' $(PKGS)); do \
+		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(f .*/\1/p' $$dir/*_test.go 2>/dev/null); do \
+			echo "$$f in $$dir"; \
+			$(GO) test $$dir -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),1m) -fuzzminimizetime 200x || exit 1; \
+		done; \
+	done
 
 bench: servers build ## measure beside the raw floor on a private Dovecot; arguments by BENCHARGS, e.g. '-n 2000 -rounds 1', '-nochange -n 100000', '-newmail -n 2000 -requests 100', '-faults', '-events -n 2000', '-search', '-mime' or '-million'
 	@test/install.sh bench
