@@ -97,11 +97,13 @@ func b64Table() (t [256]byte) {
 var b64 = b64Table()
 
 // base64Decoder ignores what is not in the alphabet (RFC 2045 6.8) and needs no padding. After padding it starts anew,
-// as concatenated base64 texts occur.
+// as concatenated base64 texts occur; if what follows begins with something foreign, it is a footer that a mailing list
+// added in plain text.
 type base64Decoder struct {
-	acc  uint32
-	n    int // characters in acc
-	done bool
+	acc    uint32
+	n      int // characters in acc
+	padded bool
+	done   bool
 }
 
 func (d *base64Decoder) write(dst, src []byte) []byte {
@@ -110,7 +112,7 @@ func (d *base64Decoder) write(dst, src []byte) []byte {
 	}
 	i := 0
 	for i < len(src) {
-		if d.n == 0 {
+		if d.n == 0 && !d.padded {
 			// Four at a time as long as nothing unusual comes.
 			for i+4 <= len(src) {
 				a, b, c, e := b64[src[i]], b64[src[i+1]], b64[src[i+2]], b64[src[i+3]]
@@ -125,10 +127,12 @@ func (d *base64Decoder) write(dst, src []byte) []byte {
 				break
 			}
 		}
-		v := b64[src[i]]
+		c := src[i]
+		v := b64[c]
 		i++
 		switch {
 		case v < 64:
+			d.padded = false
 			d.acc = d.acc<<6 | uint32(v)
 			if d.n++; d.n == 4 {
 				dst = append(dst, byte(d.acc>>16), byte(d.acc>>8), byte(d.acc))
@@ -136,6 +140,10 @@ func (d *base64Decoder) write(dst, src []byte) []byte {
 			}
 		case v == b64Pad && d.n >= 2:
 			dst = d.flush(dst)
+			d.padded = true
+		case v == b64Bad && d.padded && c > ' ':
+			d.done = true
+			return dst
 		}
 	}
 	return dst

@@ -26,6 +26,7 @@ var structures = []struct{ name, raw, want string }{
 	{"quoted-printable", "Content-Transfer-Encoding: quoted-printable\nContent-Type: text/plain; charset=utf-8\n\na=3Db=\n c=C3=A9 \t\n=ZZ=\n", "text=\"a=b cé\\r\\n=ZZ\" html=\"\""},
 	{"base64 with garbage", "Content-Transfer-Encoding: base64\n\nSGV!s\nbG8*=\n", `text="Hello" html=""`},
 	{"base64 joined", "Content-Transfer-Encoding: base64\n\nSGVsbG8=SGVsbG8=\n", `text="HelloHello" html=""`},
+	{"base64 with a footer in plain text", "Content-Transfer-Encoding: base64\n\nSGVsbG8=\n\n-- \nThis list is about nothing\n", `text="Hello" html=""`},
 	{"base64 cut", "Content-Transfer-Encoding: base64\n\nSGVsbG", `text="Hell" html=""`},
 	{"uuencode", "Content-Transfer-Encoding: x-uuencode\n\nbegin 644 a\n%:&5L;&\\\n`\nend\n", `text="hello" html=""`},
 	{"alternative", `
