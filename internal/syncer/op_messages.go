@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
@@ -29,6 +30,7 @@ type visit struct {
 	expunge     imap.UIDSet
 	discard     imap.UIDSet                 // by way of the trash: Gmail keeps what is expunged elsewhere
 	of          map[mail.UID]mail.MessageID // whom the destructive ones are meant for
+	unkept      mail.Flags                  // which the server says to forget with the session
 	err         error
 }
 
@@ -236,6 +238,12 @@ func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit
 	if err := a.verify(ctx, s, f, v); err != nil {
 		return err
 	}
+	for _, flag := range []mail.Flags{mail.FlagSeen, mail.FlagFlagged} {
+		keeps := func(f string) bool { return strings.EqualFold(f, flag.Names()[0]) }
+		if len(sel.PermanentFlags) > 0 && !slices.ContainsFunc(sel.PermanentFlags, keeps) {
+			v.unkept |= flag // tried all the same: not every server says what it does
+		}
+	}
 	for flag, uids := range v.add {
 		if _, err := s.Store(ctx, *uids, imap.StoreAdd, flag.Names(), imap.StoreOptions{}); err != nil {
 			return err
@@ -421,7 +429,20 @@ func (a *account) expectLoss(f mail.FolderID, uids imap.UIDSet) {
 	a.expected[f] = s
 }
 
-// doubts is how often a message that is not where our copy has it is looked for again: meanwhile the copy was compared.
+// lack is what our copy does not show of a wish.
+type lack int
+
+const (
+	nothing   lack = iota
+	itsFlags       // it lies where it should
+	itsPlace       // or more
+	itsObject      // the message is gone
+)
+
+var errFlagsNotKept = mail.E(mail.Refused, "", "the mail server does not keep this flag", nil)
+
+// doubts is how often a message that is not where our copy has it is looked for again: meanwhile the copy was compared. So
+// often too is a flag set which the server takes and then does not show.
 const doubts = 4
 
 // judge ends the operations whose wishes our copy shows, after the server confirmed them, and postpones the others.
@@ -429,21 +450,27 @@ func (a *account) judge(ctx context.Context, ops []mail.Operation, g ground, wis
 	for _, op := range ops {
 		var missing, open error
 		for _, id := range op.Messages {
-			fulfilled, gone, err := a.fulfilled(ctx, g, id, wishes[id])
+			lacking, err := a.lacking(ctx, g, id, wishes[id])
 			if err != nil {
 				return err
 			}
 			switch {
-			case fulfilled:
+			case lacking == nothing:
 			case wishes[id].refused != nil:
 				missing = wishes[id].refused
-			case gone:
+			case lacking == itsObject:
 				missing = mail.E(mail.NotFound, "", "the message does not exist any more", nil)
 			default:
 				open = mail.E(mail.Unavailable, "operate", "the server said OK, but the change does not show", nil)
+				wanted := wishes[id].set | wishes[id].clear
 				for _, p := range places[id] {
-					if v := visits[p.Folder]; v != nil && v.err != nil {
+					v := visits[p.Folder]
+					if lacking == itsFlags && (op.Attempts >= doubts || v != nil && v.unkept&wanted != 0) {
+						open = errFlagsNotKept
+					}
+					if v != nil && v.err != nil {
 						open = v.err
+						break
 					}
 				}
 				if lookErr != nil {
@@ -470,31 +497,38 @@ func (a *account) judge(ctx context.Context, ops []mail.Operation, g ground, wis
 	return nil
 }
 
-// fulfilled tells whether our copy shows what was wished of a message, and whether the message is gone.
-func (a *account) fulfilled(ctx context.Context, g ground, id mail.MessageID, w *wish) (fulfilled, gone bool, err error) {
+// lacking tells what of a wish our copy does not show.
+func (a *account) lacking(ctx context.Context, g ground, id mail.MessageID, w *wish) (lack, error) {
 	places, err := a.mbox.PlacementsOf(ctx, id)
 	if err != nil {
-		return false, false, err
+		return nothing, err
 	}
 	at := places[id]
 	if len(at) == 0 && !w.remove {
 		_, err := a.mbox.Message(ctx, id)
-		if gone = mail.IsKind(err, mail.NotFound); gone {
-			err = nil
+		if mail.IsKind(err, mail.NotFound) {
+			return itsObject, nil
 		}
-		return false, gone, err // else it left a folder and is not found in another one yet
+		return itsPlace, err // it left a folder and is not found in another one yet
 	}
 	if w.remove {
-		return len(at) == 0, len(at) == 0, nil
+		if len(at) > 0 {
+			return itsPlace, nil
+		}
+		return nothing, nil
 	}
+	out := nothing
 	for _, p := range at {
 		there := w.folder == "" || p.Folder == w.folder || g.shown(p, at)
 		if w.folder != "" && g.labels.on() {
 			there = g.labels.fulfils(p, w.folder)
 		}
-		if p.Flags&w.set != w.set || p.Flags&w.clear != 0 || !there {
-			return false, false, nil
+		if !there {
+			return itsPlace, nil
+		}
+		if p.Flags&w.set != w.set || p.Flags&w.clear != 0 {
+			out = itsFlags
 		}
 	}
-	return true, false, nil
+	return out, nil
 }
