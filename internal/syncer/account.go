@@ -73,6 +73,7 @@ type account struct {
 	strangers   map[string]bool              // labels without a folder that were met
 	strange     bool                         // one was met for the first time
 	lookedFirst bool                         // the folders from which messages may have moved were looked at, see movedError
+	threadless  bool                         // the server refuses to tell threads
 	unlabelled  string                       // why labels are not used although the server has them, in words
 
 	expected   map[mail.FolderID]imap.UIDSet // messages that leave their folder because we asked for it

@@ -246,12 +246,12 @@ const headerChunk = 1000
 func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
 	o := imap.FetchOptions{
 		Flags: true, InternalDate: true, Size: true, Header: mime.HeaderFieldsForSync(),
-		ModSeq: s.Caps().Has("CONDSTORE"), Gmail: a.labels.read(f.ID), Thread: true,
+		ModSeq: s.Caps().Has("CONDSTORE"), Gmail: a.labels.read(f.ID), Thread: !a.threadless,
 	}
 	var want imap.UIDSet // bodies
 	at := map[mail.UID]int{}
 	first := len(b.New)
-	err := s.Fetch(ctx, uids, o, func(r *imap.Row) error {
+	row := func(r *imap.Row) error {
 		uid := mail.UID(r.UID)
 		if _, twice := at[uid]; twice || !uids.Contains(r.UID) {
 			return nil
@@ -275,7 +275,14 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 		at[uid] = len(b.New)
 		b.New = append(b.New, n)
 		return nil
-	})
+	}
+	err := s.Fetch(ctx, uids, o, row)
+	if e := (*imap.Error)(nil); errors.As(err, &e) && e.Status == "BAD" && s.Err() == nil && o.Thread {
+		if o.Thread = false; s.Fetch(ctx, uids, o, row) == nil {
+			a.log.Info("the server does not tell threads although it says so", "op", "list", "folder", f.ID, "err", err)
+			a.threadless, err = true, nil
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -97,26 +97,27 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 	}
 	below, _ := slices.BinarySearch(list, uint32(f.BackfillBelow))
 	list = list[:below]
-	size, lister := firstPage, (*session)(nil)
+	size := firstPage
 	if f.BackfillBelow != f.UIDNext {
-		size, lister = headerChunk, a.listerFor(ctx, s, *f, len(list))
+		size = headerChunk
 	}
 	for len(list) > 0 {
-		chunk := list[max(0, len(list)-size):]
+		chunk, left := list[max(0, len(list)-size):], len(list)
+		if size == firstPage {
+			left = 0 // at once, on the connection that is there
+		}
 		list = list[:len(list)-len(chunk)]
 		c.BackfillBelow = mail.UID(chunk[0])
 		c.HeadersDone = len(list) == 0
-		if err := a.listHeaders(ctx, s, lister, *f, imap.UIDs(chunk...), store.Batch{Origin: a.backfillOrigin(), Cursors: []store.Cursor{c}}); err != nil {
+		if err := a.listHeaders(ctx, s, *f, imap.UIDs(chunk...), left, store.Batch{Origin: a.backfillOrigin(), Cursors: []store.Cursor{c}}); err != nil {
 			return err
 		}
-		if size == firstPage {
-			if f.Role == mail.RoleInbox || f.ID == a.labels.all {
-				if err := a.firstBodies(ctx, s, *f); err != nil {
-					return err
-				}
+		if size == firstPage && (f.Role == mail.RoleInbox || f.ID == a.labels.all) {
+			if err := a.firstBodies(ctx, s, *f); err != nil {
+				return err
 			}
-			size, lister = headerChunk, a.listerFor(ctx, s, *f, len(list))
 		}
+		size = headerChunk
 		if err := a.interject(ctx); err != nil {
 			return err
 		}

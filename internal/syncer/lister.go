@@ -13,56 +13,64 @@ import (
 const (
 	// listerWorth is from how many headers of a folder on a connection that compresses them is worth while.
 	listerWorth = 500
-	// listerRest is how long none is opened after one that broke: a server that compresses wrongly does so each time.
+	// listerRest is how long none is opened after one that failed: a server that compresses wrongly does so each time.
 	listerRest = time.Hour
 )
 
-// listerFor opens the folder on a connection of its own that compresses: headers shrink to a quarter, and with them what crosses the
-// wire twice because the bodies bring them again. Bodies stay on connections that do not, where the server's compressor would be
-// the limit. It is nil where the server does not compress, there is no room, or it is not worth it.
-func (a *account) listerFor(ctx context.Context, s *session, f mail.Folder, headers int) *session {
-	if headers < listerWorth || !s.Caps().Has("COMPRESS=DEFLATE") || a.duty() > 0 || a.e.o.Now().Before(a.noLister) {
-		return nil
-	}
-	if a.lister == nil {
-		l, err := a.tryOpen(ctx, nil)
-		if err != nil || l == nil {
-			a.log.Debug("no connection for headers", "op", "list", "err", err)
-			return nil
+// listHeaders is storeHeaders of a part of the headers that are left of a folder. Where there are many, they come over a connection of
+// their own that compresses: headers shrink to a quarter, and with them what crosses the wire twice because the bodies bring them
+// again. Bodies stay on connections that do not compress, where the server's compressor would be the limit. If that connection
+// breaks, s goes on.
+func (a *account) listHeaders(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, left int, b store.Batch) error {
+	if l := a.listerFor(ctx, s, f, left); l != nil {
+		err := a.storeHeaders(ctx, l, f, uids, b, false)
+		if err == nil || l.Err() == nil || ctx.Err() != nil {
+			return err
 		}
-		if err := l.Compress(ctx); err != nil {
-			a.log.Info("the server does not compress although it says so", "op", "list", "err", err)
-			l.close()
-			a.noLister = a.e.o.Now().Add(listerRest)
+		a.listerFailed("broke", err)
+	}
+	return a.storeHeaders(ctx, s, f, uids, b, false)
+}
+
+// listerFor is the lister with the folder open. It is nil where the server does not compress, there is no room, or it is not worth it.
+func (a *account) listerFor(ctx context.Context, s *session, f mail.Folder, left int) *session {
+	open := a.lister != nil && a.lister.Err() == nil
+	switch {
+	case left < listerWorth && !(open && a.lister.selected == f.RawName && left > 0):
+		return nil
+	case !s.Caps().Has("COMPRESS=DEFLATE") || a.duty() > 0 || a.e.o.Now().Before(a.noLister):
+		return nil
+	case !open:
+		a.closeLister()
+		l, err := a.tryOpen(ctx, nil)
+		if err != nil {
+			a.listerFailed("was not opened", err)
+		}
+		if l == nil {
 			return nil
 		}
 		a.lister = l
+		if err := l.Compress(ctx); err != nil {
+			a.listerFailed("does not compress", err)
+			return nil
+		}
 	}
-	if same, err := a.openSame(ctx, a.lister, f); err != nil || !same {
+	// Whatever else is done between two parts of a folder, an operation, say, may have opened another one here.
+	same, err := a.openSame(ctx, a.lister, f)
+	if a.lister.Err() != nil {
+		a.listerFailed("broke", err)
+		return nil
+	}
+	if err != nil || !same {
 		a.log.Debug("headers come without compression", "op", "list", "folder", f.ID, "err", err)
-		a.listerBroke()
 		return nil
 	}
 	return a.lister
 }
 
-// listHeaders is storeHeaders by the lister, and by the account's own connection if that one breaks.
-func (a *account) listHeaders(ctx context.Context, s, lister *session, f mail.Folder, uids imap.UIDSet, b store.Batch) error {
-	if lister != nil && lister.Err() == nil {
-		err := a.storeHeaders(ctx, lister, f, uids, b, false)
-		if err == nil || lister.Err() == nil || ctx.Err() != nil {
-			return err
-		}
-		a.log.Info("the connection for headers broke; they come without compression", "op", "list", "folder", f.ID, "err", err)
-		a.listerBroke()
-	}
-	return a.storeHeaders(ctx, s, f, uids, b, false)
-}
-
-func (a *account) listerBroke() {
-	if a.lister.Err() != nil {
-		a.noLister = a.e.o.Now().Add(listerRest)
-	}
+func (a *account) listerFailed(how string, err error) {
+	a.log.Info("the connection for headers "+how+"; they come without compression", "op", "list", "err", err)
+	a.noLister = a.e.o.Now().Add(listerRest)
 	a.closeLister()
 }
 
@@ -82,5 +90,9 @@ func (a *account) openSame(ctx context.Context, s *session, f mail.Folder) (bool
 	if err != nil {
 		return false, fmt.Errorf("open %q: %w", f.Name, err)
 	}
-	return a.sameGeneration(ctx, s, f, sel)
+	same, err := a.sameGeneration(ctx, s, f, sel)
+	if !same {
+		s.selected = "" // ask again the next time
+	}
+	return same, err
 }

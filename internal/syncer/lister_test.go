@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/test/faultnet"
 	"github.com/posthorn/posthorn/test/realsrv"
 )
@@ -73,5 +75,67 @@ func TestCompressionThatBreaks(t *testing.T) {
 				t.Error(fmt.Sprint("still open: ", r.a.lister.Err()))
 			}
 		})
+	}
+}
+
+// TestCompressedHeadersAndOperations: an operation between two parts of a folder looks into another one, whose headers come the same way.
+// Each message is in its own folder all the same.
+func TestCompressedHeadersAndOperations(t *testing.T) {
+	t.Parallel()
+	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{Compress: true})
+	s := d.Login(t, "ann")
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	s.Append("INBOX", letter(1), nil, at)
+	for n, folder := range []string{"One", "Two"} {
+		d.CreateFolder(t, "ann", folder)
+		for i := range listed {
+			s.Append(folder, letter(10000*(n+1)+i), nil, at)
+		}
+	}
+	s.Close()
+	r := rigAt(t, d.Host, d.Port, d.Password, "ann")
+	r.a.e.o.Silence = 10 * time.Minute
+	looks := 0
+	r.a.e.reached = func(point string) {
+		if point != "after headers" {
+			return
+		}
+		if looks++; looks != 2 { // those of INBOX, then the first page of One
+			return
+		}
+		op := mail.Operation{Kind: mail.OpUpdate}
+		folders, err := r.a.mbox.Folders(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, f := range folders {
+			switch f.Name {
+			case "Two":
+				op.Folder = f.ID
+			case "INBOX":
+				list, err := r.a.mbox.Placements(t.Context(), f.ID, f.UIDValidity)
+				if err != nil || len(list) != 1 {
+					t.Error(list, err)
+					return
+				}
+				op.Messages = []mail.MessageID{list[0].Message}
+			}
+		}
+		if _, err := r.a.mbox.AddOperation(t.Context(), op); err != nil {
+			t.Error(err)
+		}
+		signal(r.a.ops)
+	}
+	r.headersOnly()
+	in := map[string]int{}
+	for place, id := range r.places() {
+		m, err := r.a.mbox.Message(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in[strings.Fields(place)[0]+" "+m.HeaderMessageID[:2]]++
+	}
+	if want := map[string]int{"One m1": listed, "Two m2": listed, "Two m1": 1}; !maps.Equal(in, want) {
+		t.Errorf("messages by folder %v", in)
 	}
 }

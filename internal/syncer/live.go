@@ -33,6 +33,7 @@ func (a *account) idle(ctx context.Context, s *session, poll time.Duration) erro
 	timer := time.NewTimer(poll)
 	defer timer.Stop()
 	for {
+		a.closeLister()
 		stop := func() error { return nil }
 		if poll >= lingerFrom {
 			stop = a.linger(ctx, s)

@@ -3,6 +3,7 @@ package syncer
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +95,28 @@ func TestThreadsOfTheProvider(t *testing.T) {
 				t.Errorf("a reply is in %s, %v; what it answers is in %s", got, err, ours[r.placed(c.all, 3)])
 			}
 		})
+	}
+}
+
+// TestThreadsThatAreRefused: a server that offers OBJECTID and does not know THREADID is asked without.
+func TestThreadsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{Answer: func(c persona.Command) string {
+		if strings.Contains(c.Args, "THREADID") {
+			return "BAD unknown item"
+		}
+		return ""
+	}})
+	r.fill("INBOX", 1, 5)
+	r.look(true)
+	r.fill("INBOX", 6, 7)
+	r.look(false)
+	r.agrees()
+	if n, err := r.a.mbox.CountTroubles(t.Context()); n > 0 || err != nil || len(r.stored()) != 7 {
+		t.Errorf("%d of 7 here, %d set aside, %v", len(r.stored()), n, err)
+	}
+	if n := r.p.Count("UID FETCH"); n > 6 {
+		t.Errorf("%d FETCH", n)
 	}
 }
 

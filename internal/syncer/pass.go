@@ -52,6 +52,7 @@ func (a *account) work(ctx context.Context, s *session) error {
 	began, moved := a.e.o.Now(), a.moved.Load()
 	defer func() { a.prove(began, moved) }() // a connection that breaks may have brought much
 	defer a.closeHelper()
+	defer a.closeLister()
 	defer a.closeWriter()
 	if err := a.serveOperations(ctx, s); err != nil { // those from before
 		return err
