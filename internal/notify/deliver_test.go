@@ -499,3 +499,29 @@ func TestChallenge(t *testing.T) {
 		t.Error("a challenge that was cancelled")
 	}
 }
+
+// What was put off while the clock was a year ahead is tried when it is right again, by the process that put it off and by the next.
+func TestTheClockWasAhead(t *testing.T) {
+	t.Parallel()
+	const year = 365 * 24 * time.Hour
+	for _, restart := range []bool{false, true} {
+		b := setup(t)
+		r := listen(t, status(500))
+		w := b.hook(r.srv.URL, "message.created")
+		b.start()
+		b.clock.add(year)
+		b.deliver(mail.OriginLive, "one", "x", false)
+		r.expect("message.created one")
+		b.settled(w.ID, 1)
+		r.become(nil)
+		b.clock.add(-year)
+		if restart {
+			b.close()
+			b.open()
+			b.reopen()
+			b.start()
+		}
+		b.deliver(mail.OriginLive, "two", "x", false)
+		r.expect("message.created one", "message.created two")
+	}
+}

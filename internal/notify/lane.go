@@ -46,7 +46,7 @@ func (n *Notifier) run(ctx context.Context, l lane, shown ahead) (next then, err
 	if err != nil && !fresh {
 		return then{}, err
 	}
-	if cur.NextAt.After(n.o.Now()) {
+	if comes(cur.NextAt, n.o.Now()) {
 		return then{at: cur.NextAt, retry: true}, nil
 	}
 	entries, cur, err := n.read(ctx, w, l, cur, fresh)

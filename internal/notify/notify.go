@@ -223,7 +223,7 @@ func (n *Notifier) serve(ctx context.Context, owner map[mail.AccountID]mail.AppI
 	hinted := n.hinted
 	n.hinted = map[mail.AccountID]struct{}{}
 	now := n.o.Now()
-	for len(n.due) > 0 && !n.due[0].at.After(now) {
+	for len(n.due) > 0 && !comes(n.due[0].at, now) {
 		t := heap.Pop(&n.due).(timer)
 		if n.dueAt[t.lane].Equal(t.at) {
 			delete(n.dueAt, t.lane)

@@ -123,7 +123,7 @@ func (n *Notifier) replayNext(ctx context.Context, webhook string) (again time.T
 	for _, r := range list {
 		switch {
 		case r.Webhook != webhook:
-		case r.NextAt.After(now):
+		case comes(r.NextAt, now):
 			if again.IsZero() || r.NextAt.Before(again) {
 				again = r.NextAt
 			}

@@ -17,6 +17,12 @@ func retryAfter() []time.Duration {
 	}
 }
 
+// comes tells whether a time at which to try again is to come. One that is farther away than any wait was written while the clock was
+// wrong.
+func comes(at, now time.Time) bool {
+	return at.After(now) && at.Sub(now) <= longestWait
+}
+
 // nextAttempt returns how long to wait after so many failed attempts, false when they were the last. chance, from 0 up to
 // 1, spreads the retries of many lanes; asked is what the endpoint wants.
 func nextAttempt(failed int, asked time.Duration, chance float64) (time.Duration, bool) {

@@ -188,7 +188,7 @@ func (m *Mailbox) PendingOperations(ctx context.Context, limit int) (due []mail.
 				return err
 			}
 			about := subjects(op)
-			if op.NextTry.UnixMilli() > now || slices.ContainsFunc(about, func(s string) bool { return waits[s] }) {
+			if wait := op.NextTry.UnixMilli() - now; wait > 0 && wait <= farthest.Milliseconds() || slices.ContainsFunc(about, func(s string) bool { return waits[s] }) {
 				for _, s := range about {
 					waits[s] = true
 				}

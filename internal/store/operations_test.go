@@ -30,6 +30,7 @@ func TestOperationsInOrder(t *testing.T) {
 			}
 			ops = append(ops, op)
 		}
+		later := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 		wait := func(n int, until time.Time) {
 			t.Helper()
 			ops[n].NextTry = until
@@ -49,12 +50,12 @@ func TestOperationsInOrder(t *testing.T) {
 			}
 		}
 		due(0, 1, 2, 3, 4)
-		wait(0, farFuture)
+		wait(0, later)
 		due(4) // the move waits for the star, and what follows for the move
 		wait(0, ops[0].CreatedAt)
-		wait(1, farFuture)
+		wait(1, later)
 		due(0, 4)
-		if list, next, err := b.PendingOperations(t.Context(), 1); err != nil || len(list) != 1 || list[0].ID != ops[0].ID || !next.Equal(farFuture) {
+		if list, next, err := b.PendingOperations(t.Context(), 1); err != nil || len(list) != 1 || list[0].ID != ops[0].ID || !next.Equal(later) {
 			t.Errorf("%v, %v, %v", list, next, err)
 		}
 	})

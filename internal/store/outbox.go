@@ -203,18 +203,30 @@ func (m *Mailbox) Sends(ctx context.Context, since time.Time, limit int) (list [
 	return list, err
 }
 
+// farthest is how long nothing is put off but what is scheduled. A later time was written while the clock was wrong.
+const farthest = 25 * time.Hour
+
 // DueSends returns the sends that have not ended and are due, in the order in which they were accepted, and when the next
 // of the others is.
 func (m *Mailbox) DueSends(ctx context.Context, limit int) (due []mail.Send, next time.Time, err error) {
 	now := m.now().UnixMilli()
 	err = m.db.read(ctx, func(t *tx) error {
-		// +id: else SQLite walks over all that are scheduled for later, in the order of their ids.
-		if err := each(ctx, t, "SELECT "+sendColumns+" FROM outbox WHERE {a}ended_at IS NULL AND next_try <= ? ORDER BY +id LIMIT ?", []any{now, limit}, func(r *sql.Rows) error {
-			s, err := scanSend(r.Scan)
-			due = append(due, s)
+		list := func(where string, args ...any) error {
+			// +id: else SQLite walks over all that are scheduled for later, in the order of their ids.
+			q := "SELECT " + sendColumns + " FROM outbox WHERE {a}ended_at IS NULL AND " + where + " ORDER BY +id LIMIT ?"
+			return each(ctx, t, q, append(args, limit), func(r *sql.Rows) error {
+				s, err := scanSend(r.Scan)
+				due = append(due, s)
+				return err
+			})
+		}
+		if err := list("next_try <= ?", now); err != nil {
 			return err
-		}); err != nil {
-			return err
+		}
+		if len(due) == 0 {
+			if err := list("next_try > ? AND state <> ?", now+farthest.Milliseconds(), string(mail.SendScheduled)); err != nil {
+				return err
+			}
 		}
 		var at sql.NullInt64
 		err := t.row(ctx, "SELECT min(next_try) FROM outbox WHERE {a}ended_at IS NULL AND next_try > ?", now).Scan(&at)

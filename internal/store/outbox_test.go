@@ -193,3 +193,37 @@ func TestOutboxAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// What was put off while the clock was a year ahead is due; what is scheduled for then is not.
+func TestPutOffByAWrongClock(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		now := time.UnixMilli(1800000000000).UTC()
+		p.o.Now = func() time.Time { return now }
+		b := newBox(t, p)
+		ctx := t.Context()
+		year := now.AddDate(1, 0, 0)
+		to := []mail.Recipient{{Email: "x@example.test"}}
+		enqueue(t, b.Mailbox, mail.Send{State: mail.SendScheduled, SendAt: year, Recipients: to})
+		for _, at := range []time.Time{year, now.Add(24 * time.Hour)} {
+			s := enqueue(t, b.Mailbox, mail.Send{State: mail.SendQueued, Recipients: to})
+			s.NextTry, s.Attempts = at, 1
+			if _, err := b.PutSend(ctx, s, 0); err != nil {
+				t.Fatal(err)
+			}
+			op, err := b.AddOperation(ctx, mail.Operation{Kind: mail.OpFolderCreate, Name: "x" + at.String()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			op.NextTry = at
+			if err := b.PutOperation(ctx, b.term, op); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if due, _, err := b.DueSends(ctx, 10); err != nil || len(due) != 1 || !due[0].NextTry.Equal(year) {
+			t.Errorf("due: %+v, %v", due, err)
+		}
+		if due, _, err := b.PendingOperations(ctx, 10); err != nil || len(due) != 1 || !due[0].NextTry.Equal(year) {
+			t.Errorf("operations: %+v, %v", due, err)
+		}
+	})
+}

@@ -39,6 +39,7 @@ type victim struct {
 	Point                     string // where it kills itself; "": it does not
 	Skip                      int    // how often it passes there before
 	Poison                    string // it kills itself when it reads a message that holds this
+	HeadersOnly               bool
 }
 
 const victimEnv = "POSTHORN_TEST_VICTIM"
@@ -62,7 +63,8 @@ func (v victim) open(ctx context.Context, log *slog.Logger, ahead time.Duration,
 			return st, nil, err
 		}
 		err = st.CreateAccount(ctx, mail.Account{ID: victimAccount, App: app.ID, Email: v.User + "@example.com", Provider: "imap",
-			Settings: mail.Settings{IMAP: mail.Endpoint{Host: v.Host, Port: v.Port, Security: mail.SecurityNone, Username: v.User}},
+			Settings: mail.Settings{IMAP: mail.Endpoint{Host: v.Host, Port: v.Port, Security: mail.SecurityNone, Username: v.User},
+				Sync: &mail.SyncPolicy{HeadersOnly: v.HeadersOnly}},
 		}, mail.Credentials{IMAPPassword: mail.NewSecret(v.Password)})
 		if err != nil {
 			return st, nil, err
@@ -127,6 +129,12 @@ func runVictim(config string) error {
 // run runs the victim until it dies, or is live and then killed, or the time is over and it is killed. It tells whether it was live.
 func (v victim) run(t *testing.T, most time.Duration, untilLive bool) (live bool) {
 	t.Helper()
+	return v.watch(t, most, untilLive, func(int) {})
+}
+
+// watch is run, and looks at the process once it is live.
+func (v victim) watch(t *testing.T, most time.Duration, untilLive bool, look func(pid int)) (live bool) {
+	t.Helper()
 	config, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +160,7 @@ func (v victim) run(t *testing.T, most time.Duration, untilLive bool) (live bool
 	for sc := bufio.NewScanner(out); sc.Scan(); {
 		if sc.Text() == string(mail.StateLive) {
 			live = true
+			look(cmd.Process.Pid)
 			if untilLive {
 				cmd.Process.Kill()
 			}
