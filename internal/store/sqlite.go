@@ -178,6 +178,11 @@ func (f *sqliteFile) abandon(writer *dbConn) {
 
 // logFailed tells whether a write or a sync of the log has failed on a connection, also one that SQLite makes nothing of.
 func logFailed(c *dbConn) (failed bool) {
+	defer func() {
+		if recover() != nil { // of a connection whose memory is exhausted; it is given up by itself
+			failed = false
+		}
+	}()
 	_ = withLog(c, func(f *walFile) error {
 		failed = f.failed
 		return nil

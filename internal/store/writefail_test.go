@@ -193,6 +193,9 @@ func TestAWriteFailsOnce(t *testing.T) {
 			if !c.fault.sync { // there are many writes: a few of each series
 				stride = 3
 			}
+			if testing.Short() {
+				stride *= 4
+			}
 			for after, quiet := 0, 0; quiet < 3; after += stride {
 				quiet++ // until a whole series is over before the fault
 				for i, step := range y.steps() {
