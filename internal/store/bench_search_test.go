@@ -138,5 +138,28 @@ func BenchmarkSearch(b *testing.B) {
 				b.ReportMetric(float64(found), "found")
 			})
 		}
+		for _, q := range []struct{ name, text string }{{"frequent word by relevance", rank(3)}, {"two words by relevance", rank(20) + " " + rank(400)}} {
+			b.Run(q.name, func(b *testing.B) {
+				parsed := parseQuery(b, q.text)
+				found := 0
+				for b.Loop() {
+					if err := m.db.read(ctx, func(t *tx) error {
+						return m.openSearch(ctx, t, parsed, func(s *search) error {
+							s.rest = s.q
+							r := &ranking{search: s}
+							if err := r.weigh(); err != nil {
+								return err
+							}
+							rows, err := r.rank(0, 1<<62, nil)
+							found = len(rows)
+							return err
+						})
+					}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(found), "found")
+			})
+		}
 	})
 }

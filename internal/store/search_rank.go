@@ -196,6 +196,7 @@ func (r *ranking) below(last scored, low, high int64) []scored {
 			heap.Fix(&top, 0)
 		}
 	}
+	// The newest first: among many equals, those after the first mostRanked are no more than looked at.
 	for i := range r.hits.segs {
 		s := &r.hits.segs[i]
 		if r.only != nil {
@@ -208,9 +209,11 @@ func (r *ranking) below(last scored, low, high int64) []scored {
 		}
 		from, _ := s.h.find(low)
 		to, _ := s.h.find(high)
-		for k, w := range s.set {
-			for ; w != 0; w &= w - 1 {
-				if at := k<<6 + bits.TrailingZeros64(w); from <= at && at < to {
+		for k, w := range slices.Backward(s.set) {
+			for w != 0 {
+				bit := bits.Len64(w) - 1
+				w &^= 1 << bit
+				if at := k<<6 + bit; from <= at && at < to {
 					consider(i, at)
 				}
 			}
