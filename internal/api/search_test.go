@@ -17,7 +17,7 @@ func TestSearch(t *testing.T) {
 		letter{raw: plain("one", "Alice <alice@example.test>", "first hello", "Just plain text.\nSecond line, 100% a+b."), at: 1700001000},
 		letter{raw: withAttachments, at: 1700002000, flags: mail.FlagSeen | mail.FlagFlagged},
 		letter{raw: plain("three", "alice@example.test", "third", "plain"), at: 1700003000, headed: true}, // its bytes are not there
-		letter{raw: plain("four", "Ann <ann@example.test>", "Grüße aus 東京都", "sent"), at: 1700004000, folder: sent, flags: mail.FlagSeen},
+		letter{raw: plain("four", "Ann <ann@example.test>", "Grüße aus 東京都", "sent\nประชุมทีมวันพรุ่งนี้ที่กรุงเทพ"), at: 1700004000, folder: sent, flags: mail.FlagSeen},
 	)
 	mb, err := m.store.Mailbox(t.Context(), m.acct.ID)
 	if err != nil {
@@ -35,6 +35,7 @@ func TestSearch(t *testing.T) {
 	for query, want := range map[string][]int{
 		"plain": {0}, "PLAIN text": {0}, "from:alice": {0}, `FROM "lice@"`: {0}, "first OR grüße": {3, 0}, "grusse": {3}, "gruse OR 東京": {3}, "is:starred": {1}, "UNSEEN": {2, 0}, `SUBJECT "ello" UNSEEN`: {0},
 		"in:sent": {3}, `in:"Sent, old" 京`: {3}, "100%": {0}, "a+b": {0}, "-plain": {3, 1}, "has:attachment": {1}, "nothing": {},
+		"กรุงเทพ": {3}, "ทีม": {3}, "body:พรุ่งนี้": {3}, "เชียงใหม่": {},
 	} {
 		var list []v3.Message
 		a := m.get(m.base+"/messages?search_query_native="+url.QueryEscape(query), &list)
