@@ -539,6 +539,32 @@ func (s *Store) eraseObjects(ctx context.Context, id mail.AccountID) error {
 // accountTables are the PostgreSQL tables with rows of one account, state last: its row says that there is more to erase.
 var accountTables = []string{"search_blocks", "search_segments", "search_state", "outbox", "operations", "units", "bounces", "tracked", "chunks", "blobs", "blob_state", "changes", "thread_keys", "thread_folders", "threads", "placements", "message_addresses", "message_metadata", "messages", "folders", "state"}
 
+// erasedBy are the columns by which the rows of an account in the large tables are erased in pieces: the database must not be silent
+// for longer than pgSilence.
+var erasedBy = map[string]string{"search_blocks": "id", "outbox": "id", "chunks": "id", "blobs": "id", "changes": "seq", "thread_keys": "key", "thread_folders": "thread_id",
+	"threads": "id", "placements": "message_id", "message_addresses": "key", "message_metadata": "message_id", "messages": "id"}
+
+// erasedAtOnce is how many rows are erased by one statement.
+const erasedAtOnce = 20_000
+
+// eraseRows erases an account's rows of a table.
+func (s *Store) eraseRows(ctx context.Context, t *tx, table string, id mail.AccountID) error {
+	if key := erasedBy[table]; key != "" {
+		q := fmt.Sprintf("DELETE FROM %[1]s WHERE account_id=? AND %[2]s <= (SELECT %[2]s FROM %[1]s WHERE account_id=? ORDER BY %[2]s LIMIT 1 OFFSET ?)", table, key)
+		for {
+			n, err := t.exec(ctx, q, string(id), string(id), s.eraseAtOnce-1)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				break
+			}
+		}
+	}
+	_, err := t.exec(ctx, "DELETE FROM "+table+" WHERE account_id=?", string(id))
+	return err
+}
+
 func (s *Store) erasePostgres(ctx context.Context, id mail.AccountID) error {
 	if err := s.eraseObjects(ctx, id); err != nil {
 		return err
@@ -551,7 +577,7 @@ func (s *Store) erasePostgres(ctx context.Context, id mail.AccountID) error {
 			}
 		}
 		for _, table := range accountTables {
-			if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE account_id=?", string(id)); err != nil {
+			if err := s.eraseRows(ctx, t, table, id); err != nil {
 				return fmt.Errorf("erase %s: %w", table, err)
 			}
 		}

@@ -185,6 +185,7 @@ func TestErase(t *testing.T) {
 	exercisePlaces(t, []string{"sqlite", "postgres", "sqlite+file", "postgres+s3"}, func(t *testing.T, p *place) {
 		ctx := t.Context()
 		s := p.open(t)
+		s.eraseAtOnce = 1
 		a, m := addAccount(t, s, "gone@example.com")
 		b, other := addAccount(t, s, "stays@example.com")
 		for _, m := range []*Mailbox{m, other} {

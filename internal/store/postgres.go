@@ -24,7 +24,7 @@ const (
 	// pgLockWait is how long a statement waits for a lock, pgConnWait a transaction for a connection.
 	pgLockWait = 10 * time.Second
 	pgConnWait = 10 * time.Second
-	// pgSilence is how long the database may say nothing to a statement. The longest are those that erase an account.
+	// pgSilence is how long the database may say nothing to a statement.
 	pgSilence = 5 * time.Minute
 )
 

@@ -43,10 +43,11 @@ type Store struct {
 	cache   *blockCache // of search indexes
 	unlock  func() error
 
-	mu        sync.Mutex
-	mailboxes map[mail.AccountID]*Mailbox
-	erased    map[mail.AccountID]bool // by this process: a handle that was being opened meanwhile is not kept
-	closed    bool
+	mu          sync.Mutex
+	mailboxes   map[mail.AccountID]*Mailbox
+	eraseAtOnce int                     // rows; erasedAtOnce, but in tests
+	erased      map[mail.AccountID]bool // by this process: a handle that was being opened meanwhile is not kept
+	closed      bool
 
 	watchers watchers
 	attempts atomic.Int64 // time of the last recorded delivery
@@ -66,7 +67,7 @@ func Open(ctx context.Context, o Options) (s *Store, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s = &Store{o: o, log: o.Log, now: o.Now, mailboxes: map[mail.AccountID]*Mailbox{}, erased: map[mail.AccountID]bool{}}
+	s = &Store{o: o, log: o.Log, now: o.Now, mailboxes: map[mail.AccountID]*Mailbox{}, eraseAtOnce: erasedAtOnce, erased: map[mail.AccountID]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
