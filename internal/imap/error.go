@@ -144,6 +144,10 @@ var loginWords = [...]string{"internal error", "system error", "server error", "
 // fullWords, in answer to a write, mean that there is no room for it (GroupWise and others without OVERQUOTA).
 var fullWords = [...]string{"storage limit", "over quota", "quota exceeded", "exceeded the quota", "mailbox is full", "mailbox full"}
 
+// refusedWords, with NO, mean that the request itself is wrong.
+var refusedWords = [...]string{"doesn't exist", "does not exist", "unknown mailbox", "no such mailbox", "mailbox already exists",
+	"nonexistent namespace", "invalid mailbox name", "permission denied"}
+
 // userWords mean that the user has to act, when the answer is to a login.
 var userWords = [...]string{
 	"web browser", "application-specific password", "invalid credentials", "authentication failed", "password",
@@ -215,7 +219,7 @@ func classify(cmd, status, code, text string) (ErrClass, time.Duration) {
 				return Permanent, 0
 			}
 		}
-		for _, w := range [...]string{"doesn't exist", "does not exist", "unknown mailbox", "no such mailbox", "mailbox already exists"} {
+		for _, w := range refusedWords {
 			if strings.Contains(low, w) {
 				return Permanent, 0
 			}

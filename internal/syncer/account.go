@@ -76,6 +76,9 @@ type account struct {
 	threadless  bool                         // the server refuses to tell threads
 	unlabelled  string                       // why labels are not used although the server has them, in words
 
+	spaces      imap.Namespaces // as the server told them; empty: it did not
+	askedSpaces bool
+
 	expected   map[mail.FolderID]imap.UIDSet // messages that leave their folder because we asked for it
 	acting     bool                          // what is found now was asked for by an application
 	opsNext    time.Time                     // when the next postponed operation is due; zero: none

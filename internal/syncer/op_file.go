@@ -58,10 +58,14 @@ func (a *account) folderFor(ctx context.Context, s *session, role mail.Role, nam
 		if s.Caps().Has("X-GM-EXT-1") { // it is hidden; a label of that name would not be it
 			return mail.Folder{}, mail.E(mail.Refused, "", "Gmail does not show this folder ("+name+") to mail programs; have it shown in IMAP in the settings of Gmail", nil)
 		}
+		full, err := a.fullName(ctx, s, name)
+		if err != nil {
+			return mail.Folder{}, err
+		}
 		if err := s.deselect(ctx); err != nil {
 			return mail.Folder{}, err
 		}
-		if _, err := s.Create(ctx, s.NameFor(name)); err != nil && !exists(err) {
+		if _, err := s.Create(ctx, s.NameFor(full)); err != nil && !exists(err) {
 			return mail.Folder{}, err
 		}
 		if _, err := a.listFolders(ctx, s); err != nil {

@@ -28,7 +28,11 @@ func (a *account) folderNamed(ctx context.Context, name string) (mail.Folder, bo
 var errFolderExists = "there is a folder of this name already"
 
 func (a *account) createFolder(ctx context.Context, s *session, op *mail.Operation) (mail.FolderID, error) {
-	if _, there, err := a.folderNamed(ctx, op.Name); err != nil {
+	name, err := a.fullName(ctx, s, op.Name)
+	if err != nil {
+		return "", err
+	}
+	if _, there, err := a.folderNamed(ctx, name); err != nil {
 		return "", err
 	} else if there && !op.Tried {
 		return "", mail.E(mail.Conflict, "", errFolderExists, nil)
@@ -38,7 +42,7 @@ func (a *account) createFolder(ctx context.Context, s *session, op *mail.Operati
 	if err := a.mbox.PutOperation(ctx, a.term, *op); err != nil {
 		return "", err
 	}
-	if _, err := s.Create(ctx, s.NameFor(op.Name)); err != nil {
+	if _, err := s.Create(ctx, s.NameFor(name)); err != nil {
 		if s.Err() != nil {
 			return "", err
 		}
@@ -49,11 +53,11 @@ func (a *account) createFolder(ctx context.Context, s *session, op *mail.Operati
 			return "", err
 		}
 	}
-	_ = s.Subscribe(ctx, s.NameFor(op.Name)) // other programs show it sooner; nothing depends on it
+	_ = s.Subscribe(ctx, s.NameFor(name)) // other programs show it sooner; nothing depends on it
 	if _, err := a.listFolders(ctx, s); err != nil {
 		return "", err
 	}
-	f, there, err := a.folderNamed(ctx, op.Name)
+	f, there, err := a.folderNamed(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -88,15 +92,19 @@ func (a *account) renameFolder(ctx context.Context, s *session, op *mail.Operati
 	if f.Role == mail.RoleInbox {
 		return mail.E(mail.Invalid, "", "INBOX cannot be renamed", nil)
 	}
-	if f.Name == op.Name {
+	name, err := a.fullName(ctx, s, op.Name)
+	if err != nil {
+		return err
+	}
+	if f.Name == name {
 		return nil
 	}
-	if _, there, err := a.folderNamed(ctx, op.Name); err != nil {
+	if _, there, err := a.folderNamed(ctx, name); err != nil {
 		return err
 	} else if there {
 		return mail.E(mail.Conflict, "", errFolderExists, nil)
 	}
-	raw := s.NameFor(op.Name)
+	raw := s.NameFor(name)
 	if err := s.deselect(ctx); err != nil {
 		return err
 	}
@@ -125,10 +133,10 @@ func (a *account) renameFolder(ctx context.Context, s *session, op *mail.Operati
 	for _, x := range all {
 		switch {
 		case x.ID == f.ID:
-			x.RawName, x.Name = raw, op.Name
+			x.RawName, x.Name = raw, name
 		case f.Delimiter != "" && strings.HasPrefix(x.RawName, f.RawName+f.Delimiter):
 			x.RawName = raw + strings.TrimPrefix(x.RawName, f.RawName)
-			x.Name = op.Name + strings.TrimPrefix(x.Name, f.Name)
+			x.Name = name + strings.TrimPrefix(x.Name, f.Name)
 		default:
 			continue
 		}

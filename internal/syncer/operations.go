@@ -14,6 +14,8 @@ const (
 	operationsAtOnce = 500
 	// operationLife is how long an operation is tried before it fails.
 	operationLife = 24 * time.Hour
+	// refusedLife is how long one about a folder is tried that the server answers with a no of which it does not tell the reason.
+	refusedLife = time.Hour
 	// writerLife is how long the connection for operations is kept without any.
 	writerLife = 5 * time.Minute
 )
@@ -204,6 +206,10 @@ func aboutMessages(k mail.OpKind) bool {
 	return k == mail.OpUpdate || k == mail.OpTrash || k == mail.OpRemove
 }
 
+func aboutFolders(k mail.OpKind) bool {
+	return k == mail.OpFolderCreate || k == mail.OpFolderRename || k == mail.OpFolderDelete
+}
+
 // end writes how an operation ended and tells whoever waits for it.
 func (a *account) end(ctx context.Context, op mail.Operation, why mail.Kind, reason string) error {
 	op.State, op.Why, op.Reason = mail.OpDone, why, reason
@@ -230,6 +236,8 @@ func (a *account) postpone(ctx context.Context, op mail.Operation, cause error) 
 		return a.end(ctx, op, mail.Refused, "the mail server refused it")
 	case mail.IsKind(cause, mail.NotFound), mail.IsKind(cause, mail.Conflict), mail.IsKind(cause, mail.Refused), mail.IsKind(cause, mail.Invalid):
 		return a.end(ctx, op, mail.KindOf(cause), cause.Error())
+	case class == imap.Transient && aboutFolders(op.Kind) && now.Sub(op.CreatedAt) > refusedLife:
+		return a.end(ctx, op, mail.Refused, "the mail server refused it for an hour and did not say why")
 	case now.Sub(op.CreatedAt) > operationLife:
 		return a.end(ctx, op, mail.Unavailable, "the mail server could not be brought to do it within a day")
 	}

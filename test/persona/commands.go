@@ -45,7 +45,7 @@ func (s *session) handle(name, args string) string {
 	case "ENABLE":
 		return s.enable(a)
 	case "NAMESPACE":
-		s.put(`* NAMESPACE (("" "/")) NIL NIL`)
+		s.put(`* NAMESPACE ((%s %s)) NIL NIL`, quote(s.p.prefix), quote(s.p.delim))
 		return "OK done"
 	case "LIST":
 		return s.list(a)
@@ -150,7 +150,7 @@ func (s *session) list(a []node) string {
 		switch p := a[1].s; {
 		case f.name == s.k.Hidden:
 			continue
-		case p == "*", p == f.name, p == "%" && !strings.Contains(f.name, "/"):
+		case p == "*", p == f.name, p == "%" && !strings.Contains(f.name, s.p.delim):
 		default:
 			continue
 		}
@@ -158,7 +158,7 @@ func (s *session) list(a []node) string {
 		if !s.caps["SPECIAL-USE"] && !noselect(f) {
 			attrs = ""
 		}
-		s.put(`* LIST (%s) "/" %s`, attrs, quote(f.name))
+		s.put(`* LIST (%s) %s %s`, attrs, quote(s.p.delim), quote(f.name))
 		if items != nil && !noselect(f) {
 			if answer := s.status(f, items); answer != "OK done" {
 				return answer
@@ -340,6 +340,9 @@ func (s *session) manage(name string, a []node) string {
 		if f != nil {
 			return "NO [ALREADYEXISTS] there is one"
 		}
+		if !strings.HasPrefix(a[0].s, s.p.prefix) {
+			return "NO Invalid mailbox name."
+		}
 		s.p.create(a[0].s, "")
 		s.dirty = true
 		return "OK done"
@@ -354,11 +357,14 @@ func (s *session) manage(name string, a []node) string {
 		if len(a) < 2 || s.p.find(a[1].s) != nil {
 			return "NO [ALREADYEXISTS] there is one"
 		}
+		if !strings.HasPrefix(a[1].s, s.p.prefix) {
+			return "NO Invalid mailbox name."
+		}
 		old := f.name
 		f.name = a[1].s
 		for _, g := range s.p.folders {
-			if rest, below := strings.CutPrefix(g.name, old+"/"); below && s.p.gmail {
-				g.name = f.name + "/" + rest
+			if rest, below := strings.CutPrefix(g.name, old+s.p.delim); below {
+				g.name = f.name + s.p.delim + rest
 			}
 		}
 		return "OK done"

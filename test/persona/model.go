@@ -19,6 +19,8 @@ type model struct {
 	validity uint32
 	ids      uint64
 	gmail    bool
+	prefix   string
+	delim    string
 }
 
 type folder struct {
@@ -68,15 +70,20 @@ type expunged struct {
 	modseq uint64
 }
 
-func newModel(gmail bool) model {
-	m := model{modseq: 1, validity: 1000, ids: 1 << 40, gmail: gmail}
-	for _, f := range [][2]string{{"INBOX", ""}, {"Sent", `\Sent`}, {"Drafts", `\Drafts`}, {"Trash", `\Trash`}, {"Junk", `\Junk`}} {
-		if gmail && f[0] != "INBOX" {
-			break
-		}
-		m.create(f[0], f[1])
+func newModel(k Knobs) model {
+	m := model{modseq: 1, validity: 1000, ids: 1 << 40, gmail: k.Gmail, prefix: k.Prefix, delim: "/"}
+	if k.Prefix != "" {
+		m.delim = k.Prefix[len(k.Prefix)-1:]
 	}
-	if gmail {
+	for _, f := range [][2]string{{"INBOX", ""}, {"Sent", `\Sent`}, {"Drafts", `\Drafts`}, {"Trash", `\Trash`}, {"Junk", `\Junk`}} {
+		switch {
+		case f[0] == "INBOX":
+			m.create(f[0], f[1])
+		case !k.Gmail:
+			m.create(k.Prefix+f[0], f[1])
+		}
+	}
+	if k.Gmail {
 		for _, f := range [][2]string{{"[Gmail]", `\Noselect`}, {allMail, `\All`}, {"[Gmail]/Sent Mail", `\Sent`}, {"[Gmail]/Drafts", `\Drafts`},
 			{"[Gmail]/Spam", `\Junk`}, {"[Gmail]/Starred", `\Flagged`}, {important, `\Important`}, {"[Gmail]/Trash", `\Trash`}} {
 			m.create(f[0], f[1])

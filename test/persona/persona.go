@@ -65,6 +65,7 @@ type Knobs struct {
 	Mute      bool   // says nothing unasked: IDLE is accepted and never tells anything
 	Unenabled bool   // ENABLE is obeyed without an untagged ENABLED
 	Life      int    // after so many commands a session is ended by BYE; 0: never
+	Prefix    string // below which all folders but INBOX lie, its last letter between the levels of names; Start takes it, Turn does not
 	Hidden    string // name of a folder that the server neither lists nor opens
 	// Gmail makes the folders labels: a message delivered lies in [Gmail]/All Mail too, and X-GM-EXT-1 tells its labels.
 	Gmail bool
@@ -115,7 +116,7 @@ func Start(tb testing.TB, k Knobs) *Server {
 	}
 	addr := ln.Addr().(*net.TCPAddr)
 	p := &Server{Host: "127.0.0.1", Port: addr.Port, Addr: addr.String(), tb: tb, ln: ln, done: make(chan struct{}),
-		knobs: k, conns: map[net.Conn]struct{}{}, changed: make(chan struct{}), logged: make(chan struct{}), model: newModel(k.Gmail)}
+		knobs: k, conns: map[net.Conn]struct{}{}, changed: make(chan struct{}), logged: make(chan struct{}), model: newModel(k)}
 	p.wg.Go(p.serve)
 	tb.Cleanup(p.Close)
 	return p

@@ -30,7 +30,7 @@ func Personas() []Persona {
 		{"strato", Knobs{Caps: Without(All, "QRESYNC", "OBJECTID", "UIDONLY", "PARTIAL"), Say: NothingFound}},
 		{"workmail", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN IDLE UIDPLUS MOVE ID UNSELECT NAMESPACE LITERAL+", UIDValidity: Flapping}},
 		{"proton", Knobs{Caps: "AUTH=PLAIN ID IDLE IMAP4rev1 MOVE UIDPLUS UNSELECT"}},
-		{"courier", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN UIDPLUS CHILDREN NAMESPACE IDLE"}},
+		{"courier", Courier()},
 		{"cyrus with a broken VANISHED", Knobs{Vanished: AllButOne}},
 	}
 }
@@ -50,6 +50,11 @@ func Yahoo() Knobs {
 // ICloud offers QRESYNC and gets it wrong; ENABLE is obeyed without a word.
 func ICloud() Knobs {
 	return Knobs{Unenabled: true, Vanished: AllButOne, Caps: "IMAP4rev1 CONDSTORE ENABLE QRESYNC NAMESPACE UIDPLUS CHILDREN UNSELECT ESEARCH SASL-IR ID IDLE LIST-STATUS AUTH=PLAIN"}
+}
+
+// Courier has all folders below INBOX.
+func Courier() Knobs {
+	return Knobs{Caps: "IMAP4rev1 AUTH=PLAIN UIDPLUS CHILDREN NAMESPACE IDLE", Prefix: "INBOX."}
 }
 
 // NetEase wants ID before SELECT, and has neither UIDNEXT nor IDLE.

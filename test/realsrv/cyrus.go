@@ -19,11 +19,12 @@ type CyrusOptions struct {
 	Password string   // that every user logs in with; default "pass"
 	CapsDrop []string // capabilities that are not advertised, such as "QRESYNC"
 	Quota    int      // KiB a user may store; 0 = 1 GiB
+	Prefixed bool     // a user's folders lie below "INBOX.", and "." is between the levels of their names
 	Extra    string   // appended to imapd.conf
 }
 
 // Cyrus is a private Cyrus IMAP server. Users are made by AddUser, which Login also does; their mailboxes appear at the first
-// login. Mail directories are nested, names have "/" between their levels, and the special folders carry their uses.
+// login. Mail directories are nested, names have "/" between their levels unless they are prefixed, and the special folders carry their uses.
 type Cyrus struct {
 	IMAP
 
@@ -146,8 +147,12 @@ func (c *Cyrus) configure() error {
 	set("tls_server_cert", c.path("ssl/cert.pem"))
 	set("tls_server_key", c.path("ssl/key.pem"))
 	set("tls_session_timeout", 0)
-	set("altnamespace", "yes")
-	set("unixhierarchysep", "yes")
+	alt := "yes"
+	if c.opts.Prefixed {
+		alt = "no"
+	}
+	set("altnamespace", alt)
+	set("unixhierarchysep", alt)
 	set("autocreate_quota", quota)
 	special := []string{"Drafts", "Sent", "Trash", "Junk", "Archive"}
 	set("autocreate_inbox_folders", strings.Join(special, "|"))
