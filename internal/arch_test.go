@@ -59,6 +59,7 @@ var borders = []struct {
 	{"net/mail", nil, "it fails on the mail that people really get; ours is mime"},
 	{"mime/multipart", []string{"api"}, "it fails on the mail that people really get; ours is mime"},
 	{"github.com/emersion/go-imap", []string{"demo"}, "the product's client is our own; this one is a server for samples and a peer in tests"},
+	{"github.com/vbauerster/mpb", nil, "bars are for a terminal: cmd draws them"},
 	{"os/exec", nil, "a server that holds mail starts no programs"},
 	{"log", nil, "logs are structured and the logger is passed in: log/slog"},
 	{"flag", nil, "flags belong to cmd"},

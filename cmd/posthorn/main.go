@@ -15,6 +15,7 @@ type cli struct {
 
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
 	Demo    demoCmd    `cmd:"" help:"Run a server with a sample mailbox and a throw-away store."`
+	Status  statusCmd  `cmd:"" help:"Print where mailboxes stand: state, freshness, and how far a first synchronisation is."`
 	Check   checkCmd   `cmd:"" help:"Verify everything about the store that can be verified without a mail server."`
 	Verify  verifyCmd  `cmd:"" help:"Compare everything stored of an account with its mailbox at the server; any difference is an error."`
 	Reindex reindexCmd `cmd:"" help:"Make the search index anew, of some accounts or of all. The server must not be running."`

@@ -15,7 +15,7 @@ import (
 type Config struct {
 	Data           string        `name:"data" env:"POSTHORN_DATA" default:"./posthorn-data" type:"path" help:"Directory for the store and the keys."`
 	Listen         string        `name:"listen" env:"POSTHORN_LISTEN" default:"127.0.0.1:8025" help:"Address of the API."`
-	AdminListen    string        `name:"admin-listen" env:"POSTHORN_ADMIN_LISTEN" default:"127.0.0.1:8026" help:"Address of /livez, /readyz, /metrics and pprof; empty turns it off."`
+	AdminListen    string        `name:"admin-listen" env:"POSTHORN_ADMIN_LISTEN" default:"127.0.0.1:8026" help:"Address of /livez, /readyz, /status, /metrics and pprof; empty turns it off."`
 	DatabaseURL    string        `name:"database-url" env:"POSTHORN_DATABASE_URL" help:"postgres://… keeps the store in PostgreSQL instead of files; see also POSTHORN_DATABASE_URL_FILE."`
 	BlobURL        string        `name:"blob-url" env:"POSTHORN_BLOB_URL" help:"s3://… or file://…: where message bytes are kept; empty keeps them beside the rest; see also POSTHORN_BLOB_URL_FILE."`
 	EgressAllow    string        `name:"egress-allow" env:"POSTHORN_EGRESS_ALLOW" help:"Comma-separated networks (CIDR) that mail connections may reach although they are private."`

@@ -173,6 +173,14 @@ func (s *Server) Verify(ctx context.Context, account string, args ...string) (st
 	return string(out), err
 }
 
+// Status runs `posthorn status` on the data of the server, which may be running or not, and returns what it printed.
+func (s *Server) Status(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, s.Path, append([]string{"status"}, args...)...)
+	cmd.Env = s.cmd.Env
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // Reindex runs `posthorn reindex` on the data of the server, which must have been stopped, and returns the time and the CPU time that
 // it took.
 func (s *Server) Reindex(ctx context.Context) (took, cpu time.Duration, err error) {
