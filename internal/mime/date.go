@@ -26,6 +26,17 @@ func parseDate(s string) (time.Time, bool) {
 	return d.time()
 }
 
+// ReceivedBy returns when the message was received last, as its newest Received field with a date that is not after now tells;
+// zero if none does.
+func (m *Message) ReceivedBy(now time.Time) time.Time {
+	for _, f := range m.Header.All("Received") {
+		if at, ok := parseDate(f[strings.LastIndexByte(f, ';')+1:]); ok && !at.After(now) {
+			return at
+		}
+	}
+	return time.Time{}
+}
+
 type dateParts struct {
 	day, month, year int
 	hour, min, sec   int

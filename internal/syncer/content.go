@@ -271,7 +271,7 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 		if !n.Strong || n.Draft { // a version of a draft becomes the message whole, or not yet
 			want.Add(r.UID)
 		}
-		a.dateAndThread(&n)
+		n.Threading = a.key.ThreadKeys(n.Head, n.FP, n.Threading.Native)
 		at[uid] = len(b.New)
 		b.New = append(b.New, n)
 		return nil
@@ -308,21 +308,26 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 			return err
 		}
 	}
+	for i := first; i < len(b.New); i++ {
+		if b.New[i].InternalDate.IsZero() {
+			b.New[i].InternalDate = date(b.New[i].Head, a.e.o.Now())
+		}
+	}
 	if err := a.apply(ctx, b); err != nil {
 		return fmt.Errorf("store %d headers: %w", len(b.New)-first, err)
 	}
 	return nil
 }
 
-// dateAndThread fills in what follows from Head: the date if the server gave none, and the threading keys.
-func (a *account) dateAndThread(n *store.NewMessage) {
-	if n.InternalDate.IsZero() {
-		n.InternalDate = n.Head.Date
-		if n.InternalDate.IsZero() {
-			n.InternalDate = a.e.o.Now().Truncate(time.Second)
-		}
+// date tells when a message was received of which the server does not: another synchronisation should come to the same.
+func date(m *mime.Message, now time.Time) time.Time {
+	switch received := m.ReceivedBy(now); {
+	case !m.Date.IsZero():
+		return m.Date
+	case !received.IsZero():
+		return received
 	}
-	n.Threading = a.key.ThreadKeys(n.Head, n.FP, n.Threading.Native)
+	return now.Truncate(time.Second)
 }
 
 // addContents fetches the bytes of some rows. A message without a usable Message-ID is identified by all of its bytes;
