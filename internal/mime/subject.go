@@ -16,8 +16,9 @@ type Subject struct {
 
 const maxSubject = 2000 // bytes of a subject that are looked at
 
-// BaseSubject extracts the base subject (RFC 5256 2.1), and goes beyond it: prefixes in about thirty languages,
-// counters such as "Re[2]:", [tags] anywhere, "(was: …)". Its results are hashed into stored keys and must not change.
+// BaseSubject extracts the base subject (RFC 5256 2.1), and goes beyond it: prefixes in about forty languages,
+// counters such as "Re[2]:", [tags] anywhere, "(was: …)". Its results are hashed into stored keys and must not change from one
+// release to the next.
 func BaseSubject(s string) Subject {
 	if len(s) > maxSubject {
 		s = strings.ToValidUTF8(s[:maxSubject], "")
@@ -228,22 +229,32 @@ func isReplyPrefix(p string) bool {
 		"sv", "vs", "vb", "vl", "videres", "fs", // Scandinavian, Finnish, Icelandic
 		"rif", "r", "i", "inoltra", // Italian
 		"rv", "reenv", "rta", // Spanish
-		"res", "enc", // Portuguese
-		"ref", "réf", "rép", "tr", // French
-		"odp", "pd", // Polish
+		"res", "resp", "enc", // Portuguese
+		"ref", "réf", "ré", "rép", "tr", // French
+		"odp", "pd", // Polish, Czech, Slovak
+		"předáno",                        // Czech
+		"odg", "prosl", "proslj", "posr", // Croatian, Bosnian, Serbian, Slovene
+		"одг", "просл", "препр", // Serbian, Macedonian
+		"răs",        // Romanian
+		"ats", "prs", // Lithuanian
+		"pārs",       // Latvian; its reply is that of the Welsh
 		"ynt", "ilt", // Turkish
 		"bls", "trs", // Indonesian
-		"atb",              // Welsh
+		"atb", "yml", // Welsh
 		"továbbítás", "vá", // Hungarian
-		"απ", "σχετ", "πρθ", // Greek
+		"απ", "απάντηση", "σχετ", "πρθ", "προώθ", "προώθηση", // Greek
 		"ответ", "отв", "на", "пересл", "fwd.", "re.", // Russian
+		"від", "відп", "пер", // Ukrainian
+		"адк",        // Belarusian
+		"отг", "прп", // Bulgarian
 		"回复", "回覆", "答复", "答覆", "转发", "轉寄", "轉發", // Chinese
 		"返信", "転送", // Japanese
 		"답장", "회신", "전달", // Korean
-		"השב", "הועבר", // Hebrew
-		"رد", "إعادة توجيه", // Arabic
-		"trả lời", "chuyển tiếp", // Vietnamese
-		"ตอบ", "ส่งต่อ": // Thai
+		"השב", "תשובה", "הועבר", // Hebrew
+		"رد", "الرد", "إعادة توجيه", // Arabic
+		"پاسخ",                               // Persian
+		"trả lời", "chuyển tiếp", "tl", "ct", // Vietnamese
+		"ตอบ", "ตอบกลับ", "ส่งต่อ": // Thai
 		return true
 	}
 	return false

@@ -66,6 +66,53 @@ func TestBaseSubject(t *testing.T) {
 	}
 }
 
+// TestBaseSubjectInManyLanguages has the prefixes of mail programs in each language, and words that only look like them.
+func TestBaseSubjectInManyLanguages(t *testing.T) {
+	t.Parallel()
+	for _, c := range [][3]string{
+		{"hr, sr, sl", "Odg: Proslj: Bok", "bok"},
+		{"sr Cyrillic", "Одг: Просл: Здраво", "здраво"},
+		{"lt", "Ats: Prs: Labas", "labas"},
+		{"lv", "Atb: Pārs: Sveiki", "sveiki"},
+		{"ro", "Răs: Salut", "salut"},
+		{"uk", "Відп: Пер: Вітаю", "вітаю"},
+		{"bg", "Отг: Прп: Здравей", "здравей"},
+		{"be", "Адк: Прывітанне", "прывітанне"},
+		{"cs", "Předáno: Ahoj", "ahoj"},
+		{"pt", "Resp: Enc: Oi", "oi"},
+		{"it", "Rif: Inoltra: Ciao", "ciao"},
+		{"fr", "RÉ : TR : Bonjour", "bonjour"},
+		{"es", "RV: Rta: Hola", "hola"},
+		{"th", "ตอบกลับ: ส่งต่อ: สวัสดี", "สวัสดี"},
+		{"el", "Απάντηση: Προώθ: ΑΠ: Γεια", "γεια"},
+		{"he", "תשובה: הועבר: השב: שלום", "שלום"},
+		{"ar", "الرد: رد: إعادة توجيه: مرحبا", "مرحبا"},
+		{"fa", "پاسخ: سلام", "سلام"},
+		{"vi", "TL: CT: Chào", "chào"},
+		{"tr", "YNT: İLT: Merhaba", "merhaba"},
+		{"cy", "ATB: YML: Helo", "helo"},
+		{"nl", "Antw: Doorst: Hallo", "hallo"},
+		{"hu", "Vá: Továbbítás: Szia", "szia"},
+		{"fi", "VS: VL: Moi", "moi"},
+		{"is", "SV: FS: Halló", "halló"},
+		{"pl", "PD: Odp: Cześć", "cześć"},
+		{"id", "BLS: TRS: Halo", "halo"},
+		{"ja", "返信: 転送: 件名", "件名"},
+		{"ko", "회신: 전달: 안녕", "안녕"},
+		{"zh", "答复: 转发: 你好", "你好"},
+		{"ru", "Отв: Пересл: Привет", "привет"},
+	} {
+		if got := BaseSubject(c[1]); got != (Subject{Base: c[2], Reply: true}) {
+			t.Errorf("%s: %q -> %+v, want %q", c[0], c[1], got, c[2])
+		}
+	}
+	for _, s := range []string{"tl;dr: read this", "ct scan: results", "ats", "prs to review", "rasmus: hello", "odgovor na pitanje", "отгул: завтра", "період: травень", "رده: x"} {
+		if got := BaseSubject(s); got.Base != s || got.Reply {
+			t.Errorf("%q -> %+v", s, got)
+		}
+	}
+}
+
 func TestSeries(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]bool{
