@@ -146,7 +146,7 @@ var fullWords = [...]string{"storage limit", "over quota", "quota exceeded", "ex
 
 // refusedWords, with NO, mean that the request itself is wrong.
 var refusedWords = [...]string{"doesn't exist", "does not exist", "unknown mailbox", "no such mailbox", "mailbox already exists",
-	"nonexistent namespace", "invalid mailbox name", "permission denied"}
+	"nonexistent namespace", "invalid mailbox name", "name is reserved", "permission denied"}
 
 // userWords mean that the user has to act, when the answer is to a login.
 var userWords = [...]string{

@@ -180,6 +180,7 @@ func TestClassify(t *testing.T) {
 		{"CREATE", "NO", "", "Client tried to access nonexistent namespace. (Mailbox name should probably be prefixed with: INBOX.)", Permanent, 0},
 		{"CREATE", "NO", "", "Invalid mailbox name", Permanent, 0},
 		{"RENAME", "NO", "", "Permission denied", Permanent, 0},
+		{"CREATE", "NO", "", "Folder name is reserved", Permanent, 0},
 		{"CREATE", "NO", "", "Cannot create this folder", Transient, 0},
 		{"SELECT", "NO", "INUSE", "locked", Transient, 0},
 		{"FETCH", "NO", "SERVERBUG", "Internal error occurred. Refer to server log for more information.", Transient, 0},

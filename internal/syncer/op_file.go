@@ -78,17 +78,24 @@ func (a *account) folderFor(ctx context.Context, s *session, role mail.Role, nam
 // holds tells whether the message of a send lies in a folder. Servers' searches miss messages, so that ours is asked too,
 // after it was brought up to date; unless the folder has not been read so far.
 func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mail.Send) (bool, error) {
-	id := send.Summary.HeaderMessageID
+	id, since := send.Summary.HeaderMessageID, send.CreatedAt.Add(-24*time.Hour)
 	if _, err := s.examine(ctx, f); err != nil {
 		return false, err
 	}
 	if !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
-		found, err := s.Search(ctx, `HEADER MESSAGE-ID "<`+id+`>"`)
-		if err == nil && !found.Empty() {
-			return true, nil
-		}
-		if err != nil && s.Err() != nil {
-			return false, err
+		for _, criteria := range []string{
+			`HEADER MESSAGE-ID "<` + id + `>"`,
+			// Exchange gives what is submitted another Message-ID and keeps ours there, as other clients report. Bounded, as servers
+			// have no index of it.
+			since.UTC().Format(`SINCE 2-Jan-2006`) + ` HEADER X-MICROSOFT-ORIGINAL-MESSAGE-ID "<` + id + `>"`,
+		} {
+			found, err := s.Search(ctx, criteria)
+			if err == nil && !found.Empty() {
+				return true, nil
+			}
+			if err != nil && s.Err() != nil {
+				return false, err
+			}
 		}
 	}
 	home, err := a.home(ctx, f)
@@ -100,7 +107,7 @@ func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mai
 			return false, err
 		}
 	}
-	return a.mbox.HasHeaderID(ctx, f.ID, id, send.CreatedAt.Add(-24*time.Hour))
+	return a.mbox.HasHeaderID(ctx, f.ID, id, since)
 }
 
 func (a *account) appendSend(ctx context.Context, s *session, f mail.Folder, send mail.Send) error {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // chosen are the messages that a set names, with their sequence numbers, in ascending order.
@@ -315,6 +316,12 @@ func (s *session) matches(a []node, seq int, m *placed) (ok bool, bad string) {
 			hit, a = n.has(m.uid), a[1:]
 		case key == "X-GM-MSGID" && len(a) > 0 && s.caps["X-GM-EXT-1"]:
 			hit, a = a[0].s == strconv.FormatUint(m.msg.id, 10), a[1:]
+		case key == "SINCE" && len(a) > 0:
+			day, err := time.Parse("2-Jan-2006", a[0].s)
+			if err != nil {
+				return false, "BAD malformed date"
+			}
+			hit, a = !m.msg.date.Before(day), a[1:]
 		case key == "HEADER" && len(a) > 1:
 			h := header(m.msg.raw, []node{a[0]})
 			hit = bytes.Contains(bytes.ToLower(h), bytes.ToLower([]byte(a[1].s)))
