@@ -77,7 +77,7 @@ const stalest = 20
 var (
 	descAccounts    = prometheus.NewDesc("posthorn_accounts", "Accounts by sync state.", []string{"state"}, nil)
 	descFreshness   = prometheus.NewDesc("posthorn_accounts_freshness_seconds", "Accounts by the seconds since they were last proven equal to the server; those that never were count as +Inf.", nil, nil)
-	descStalest     = prometheus.NewDesc("posthorn_account_freshness_seconds", "Seconds since an account was last proven equal to the server, of the stalest ones that ever were.", []string{"account"}, nil)
+	descStalest     = prometheus.NewDesc("posthorn_account_freshness_seconds", "Seconds since an account was last proven equal to the server, or since it was connected if it never was; of the stalest ones.", []string{"account"}, nil)
 	descConnections = prometheus.NewDesc("posthorn_imap_connections", "Open IMAP connections.", []string{"provider"}, nil)
 	descLogins      = prometheus.NewDesc("posthorn_imap_logins_total", "IMAP logins.", []string{"provider", "ok"}, nil)
 	descBytes       = prometheus.NewDesc("posthorn_imap_bytes_total", "Bytes moved on IMAP connections.", []string{"provider", "direction"}, nil)
@@ -123,6 +123,7 @@ func (s accountStates) Collect(ch chan<- prometheus.Metric) {
 		}
 		count[st.State]++
 		if st.FreshAt.IsZero() {
+			ages = append(ages, age{string(acct.ID), time.Since(acct.CreatedAt).Seconds()})
 			continue
 		}
 		a := age{string(acct.ID), time.Since(st.FreshAt).Seconds()}
