@@ -34,9 +34,10 @@ type account struct {
 	ledger  ledger
 	moved   atomic.Int64 // messages that were stored, headers or bodies
 	day     day
-	aside   atomic.Int64  // what is in quarantine
-	news    chan struct{} // signals: the server has told something, see heard
-	ops     chan struct{} // signals: operations wait
+	slow    atomic.Pointer[imap.Error] // the server asked us to slow down; nil: it did not
+	aside   atomic.Int64               // what is in quarantine
+	news    chan struct{}              // signals: the server has told something, see heard
+	ops     chan struct{}              // signals: operations wait
 
 	waitersMu sync.Mutex
 	waiters   map[string]chan struct{} // of callers of Do, by operation
@@ -62,7 +63,7 @@ type account struct {
 	lastAudit time.Time
 	losses    map[mail.FolderID]loss // suspicious losses that wait for confirmation
 	parked    map[mail.FolderID]parking
-	hidden    map[mail.FolderID]int // messages that the policy leaves out
+	hidden    map[mail.FolderID]*leftOut // messages that the policy leaves out
 	ladder    *ladder
 
 	labels      labelling                    // as the last list of folders made it
@@ -114,7 +115,7 @@ func newAccount(e *Engine, id mail.AccountID, cancel context.CancelFunc) *accoun
 		e: e, id: id, log: e.o.Log.With("account", id), cancel: cancel,
 		stopped: make(chan struct{}), again: make(chan struct{}, 1),
 		status: status{now: e.o.Now}, units: units{kept: map[place]store.Unit{}, strikes: map[place]int{}, last: map[place]bool{}}, ladder: newLadder(),
-		losses: map[mail.FolderID]loss{}, parked: map[mail.FolderID]parking{}, hidden: map[mail.FolderID]int{}, strikes: map[store.PlacementRef]int{}, refusals: map[store.PlacementRef]int{},
+		losses: map[mail.FolderID]loss{}, parked: map[mail.FolderID]parking{}, hidden: map[mail.FolderID]*leftOut{}, strikes: map[store.PlacementRef]int{}, refusals: map[store.PlacementRef]int{},
 		expected: map[mail.FolderID]imap.UIDSet{}, waiters: map[string]chan struct{}{},
 		news: make(chan struct{}, 1), ops: make(chan struct{}, 1),
 	}
@@ -205,6 +206,7 @@ func (a *account) round(ctx context.Context) error {
 	if err := a.takeUp(ctx); err != nil {
 		return err
 	}
+	a.slow.Store(nil)
 	s, err := a.open(ctx)
 	if err != nil {
 		return err

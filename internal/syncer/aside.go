@@ -285,13 +285,9 @@ func (a *account) unblameAll(ctx context.Context, u unit) error {
 // these are found and set aside, the others stored. b is applied with the last of them, which are the oldest.
 func (a *account) storeHeaders(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
 	aside := a.asideOf(f)
-	old, err := a.outside(ctx, s, f)
-	if err != nil {
-		return fmt.Errorf("ask what is too old: %w", err)
-	}
 	var list []uint32
 	for uid := range uids.All {
-		if !aside.Contains(uid) && !old.Contains(uid) {
+		if !aside.Contains(uid) {
 			list = append(list, uid)
 		}
 	}

@@ -244,6 +244,13 @@ const headerChunk = 1000
 // storeChunk fetches what lists, identity and threads need of the given messages of the open folder and applies it
 // together with b. Messages that their headers do not identify are fetched whole first; with whole set, all new ones are.
 func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
+	uids, err := a.within(ctx, s, f, uids)
+	if err != nil {
+		return fmt.Errorf("ask when messages were received: %w", err)
+	}
+	if uids.Empty() {
+		return a.apply(ctx, b)
+	}
 	o := imap.FetchOptions{
 		Flags: true, InternalDate: true, Size: true, Header: mime.HeaderFieldsForSync(),
 		ModSeq: s.Caps().Has("CONDSTORE"), Gmail: a.labels.read(f.ID), Thread: !a.threadless,
@@ -276,7 +283,7 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 		b.New = append(b.New, n)
 		return nil
 	}
-	err := s.Fetch(ctx, uids, o, row)
+	err = s.Fetch(ctx, uids, o, row)
 	if e := (*imap.Error)(nil); errors.As(err, &e) && e.Status == "BAD" && s.Err() == nil && o.Thread {
 		if o.Thread = false; s.Fetch(ctx, uids, o, row) == nil {
 			a.log.Info("the server does not tell threads although it says so", "op", "list", "folder", f.ID, "err", err)

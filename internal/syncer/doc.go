@@ -63,7 +63,8 @@
 // turns up in another folder, it has moved. Only when Options.Grace has passed, and a complete pass over all folders that
 // began after the marking has found it nowhere, is it removed (store.Mailbox.Sweep); what an application had removed does not
 // wait. Losing more than max(20, 5 %) of a folder, or a folder, or as much by a new UIDVALIDITY, must be seen again in another
-// session, a minute later, before it is believed.
+// session, a minute later, before it is believed. What leaves the view of a folder that shows its newest messages only is no
+// removal (view.go).
 //
 // # What is wanted
 //

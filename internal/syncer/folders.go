@@ -19,6 +19,7 @@ type look struct {
 	Status *imap.StatusData
 	aside  int // messages that are set aside: at the server and not here
 	hidden int // messages that the policy leaves out
+	out    int // messages that are here and that the server does not show, see view
 }
 
 // same tells whether STATUS proves that the stored folder has every message and every flag of the server's.
@@ -33,8 +34,8 @@ func (l look) counted() bool {
 	const need = imap.HasMessages | imap.HasUIDNext | imap.HasUIDValidity
 	st := l.Status
 	return l.HeadersDone && st != nil && st.Has&need == need &&
-		st.UIDValidity == uint32(l.UIDValidity) && st.UIDNext == uint32(l.UIDNext) && int(st.Messages) == l.Total+l.aside+l.hidden &&
-		(st.Has&imap.HasUnseen == 0 || l.aside+l.hidden > 0 || int(st.Unseen) == l.Unread) &&
+		st.UIDValidity == uint32(l.UIDValidity) && st.UIDNext == uint32(l.UIDNext) && int(st.Messages) == l.Total+l.aside+l.hidden-l.out &&
+		(st.Has&imap.HasUnseen == 0 || l.aside+l.hidden+l.out > 0 || int(st.Unseen) == l.Unread) &&
 		(st.Has&imap.HasHighestModSeq == 0 || l.HighestModSeq == 0 || st.HighestModSeq == uint64(l.HighestModSeq))
 }
 
@@ -122,7 +123,8 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 				}
 				continue
 			}
-			out = append(out, look{Folder: f, Status: st, aside: a.asideOf(f).Len(), hidden: a.hidden[f.ID]})
+			v, _ := a.viewOf(f)
+			out = append(out, look{Folder: f, Status: st, aside: a.asideOf(f).Len(), hidden: a.left(f).old.Len(), out: v.Out})
 		}
 	}
 	slices.SortStableFunc(out, func(x, y look) int { return rank(x.Role) - rank(y.Role) })

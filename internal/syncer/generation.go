@@ -109,6 +109,8 @@ func (a *account) renumbered(ctx context.Context, f mail.Folder, v mail.UIDValid
 // renewed is renumbered where UIDVALIDITY stays what it is.
 func (a *account) renewed(ctx context.Context, f mail.Folder) (mail.Folder, error) {
 	a.ladder.kept.Resets[f.ID] = resetting{a.e.o.Now(), f.Total}
+	delete(a.hidden, f.ID)
+	delete(a.ladder.kept.Views, f.ID)
 	if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Renewed: []mail.FolderID{f.ID}}); err != nil {
 		return f, fmt.Errorf("store that the folder is another: %w", err)
 	}

@@ -90,7 +90,7 @@ type folderLook struct {
 // lookAt decides how a folder is to be compared. A session that can do more than the last one reuses none of the cursors
 // from before: who knows what the server did meanwhile.
 func (a *account) lookAt(s *session, f mail.Folder, full bool) *folderLook {
-	l := &folderLook{a: a, s: s, folder: f, step: a.stepOf(s), full: full || a.labelsDue && f.ID == a.labels.all}
+	l := &folderLook{a: a, s: s, folder: f, step: a.stepOf(s), full: full || a.labelsDue && f.ID == a.labels.all || a.unlimitedSeems(f.ID)}
 	last, known := a.ladder.last[f.ID]
 	if !known && a.ladder.kept.Window {
 		last = byWindow
@@ -154,6 +154,15 @@ func (l *folderLook) compare(ctx context.Context) (folderResult, error) {
 	}
 	remote.Flags = l.rows
 	st := diff(remote, f.ID, local)
+	left := a.left(f)
+	switch {
+	case remote.Complete:
+		left.there(remote.UIDs, local)
+		st.Vanished = l.goneOf(remote.UIDs, st.Vanished)
+	case l.agreed:
+		left.old = left.old.Without(l.gone)
+	}
+	st.Fetch = st.Fetch.Without(left.old)
 	if !remote.Complete && l.agreed {
 		for _, p := range local { // the counts have agreed that these are gone
 			if l.gone.Contains(uint32(p.UID)) {
@@ -326,7 +335,9 @@ func (l *folderLook) since(ctx context.Context, remote *remoteFolder) ([]mail.Pl
 			gone++
 		}
 	}
-	if l.agreed = f.Total-gone+l.fresh(local) == int(sel.Exists); l.agreed {
+	fresh := l.fresh(local)
+	l.agreed = f.Total-gone+fresh+a.left(f).old.Without(l.gone).Len() == int(sel.Exists) && !l.mayBeOut(gone, fresh)
+	if l.agreed {
 		return local, nil
 	}
 	claimed := l.gone
@@ -355,11 +366,12 @@ func (l *folderLook) stored(ctx context.Context, uids imap.UIDSet) ([]mail.Place
 	return l.a.mbox.PlacementsAt(ctx, f.ID, f.UIDValidity, at)
 }
 
-// fresh counts the messages that the server told about and that we do not hold. Those that arrived after the folder was opened
+// fresh counts the messages that the server told about and that we do not hold, without those that the policy leaves out. Those that arrived after the folder was opened
 // are among them and not in EXISTS: then the UIDs decide.
 func (l *folderLook) fresh(local []mail.Placement) (n int) {
+	left := l.a.left(l.folder)
 	for _, r := range l.rows {
-		if _, known := find(local, r.UID); !known {
+		if _, known := find(local, r.UID); !known && !left.old.Contains(uint32(r.UID)) {
 			n++
 		}
 	}
@@ -399,7 +411,7 @@ func (l *folderLook) window(ctx context.Context, remote *remoteFolder) ([]mail.P
 	if err != nil {
 		return nil, fmt.Errorf("compare the newest flags: %w", err)
 	}
-	l.agreed = f.Total+l.fresh(local) == int(sel.Exists)
+	l.agreed = f.Total+l.fresh(local)+a.left(f).old.Len() == int(sel.Exists) && !l.mayBeOut(0, 0)
 	if l.agreed && !slices.ContainsFunc(local, func(p mail.Placement) bool { return !l.seen.Contains(uint32(p.UID)) }) {
 		return local, nil
 	}
@@ -436,7 +448,7 @@ func (a *account) recount(ctx context.Context, s *session, l look, full bool) (v
 
 // due tells whether a folder is to be visited although its STATUS agrees with what is stored.
 func (a *account) due(s *session, f mail.FolderID) bool {
-	if _, again := a.ladder.kept.Overlap[f]; again {
+	if _, again := a.ladder.kept.Overlap[f]; again || a.unlimitedSeems(f) {
 		return true
 	}
 	return (a.stepOf(s) == byWindow || a.ladder.last[f] == byWindow) && a.flagsDue(f)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/provider"
 	"github.com/posthorn/posthorn/test/persona"
 )
 
@@ -148,4 +150,55 @@ func TestWindow(t *testing.T) {
 	if got := r.changes(); !slices.Equal(got, []string{"message.deleted m7"}) {
 		t.Errorf("changes %q", got)
 	}
+}
+
+// TestTheProfileForbidsQResync: where a provider is known to get QRESYNC wrong (iCloud) it is never enabled, whatever is offered.
+func TestTheProfileForbidsQResync(t *testing.T) {
+	t.Parallel()
+	for name, k := range map[string]persona.Knobs{"iCloud": persona.ICloud(), "everything": {}} {
+		for _, forbidden := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", forbidden: ", forbidden), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, k)
+				r.a.e.o.Profile = func(mail.Account) provider.Profile {
+					return provider.Profile{Limits: provider.Limits{NoQResync: forbidden}}
+				}
+				r.fill("INBOX", 1, 5)
+				r.begin()
+				r.fill("INBOX", 6, 6)
+				r.p.Expunge("INBOX", 2)
+				r.login()
+				r.look(false)
+				r.p.Flag("INBOX", 3, `\Seen`)
+				r.login()
+				r.look(false)
+				r.wait(5 * time.Minute)
+				r.look(true)
+				r.agrees()
+				if n := r.p.Count("ENABLE QRESYNC"); (n == 0) != forbidden {
+					t.Errorf("QRESYNC was enabled %d times", n)
+				}
+				for _, l := range r.p.Log() {
+					if forbidden && strings.Contains(l, "(QRESYNC ") {
+						t.Errorf("used: %s", l)
+					}
+				}
+				if step := r.a.stepOf(r.s); forbidden && step != byModSeq {
+					t.Errorf("compared by %s", step)
+				}
+			})
+		}
+	}
+	if p, ok := profileOf("icloud"); !ok || !p.Limits.NoQResync {
+		t.Error("iCloud's profile does not say so")
+	}
+}
+
+func profileOf(key string) (provider.Profile, bool) {
+	for _, p := range provider.Profiles() {
+		if p.Key == key {
+			return p, true
+		}
+	}
+	return provider.Profile{}, false
 }

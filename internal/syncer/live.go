@@ -53,6 +53,9 @@ func (a *account) idle(ctx context.Context, s *session, poll time.Duration) erro
 				return err
 			}
 		case newsCame:
+			if err := a.slowDown(); err != nil {
+				return err
+			}
 			everywhere, err := a.hear(ctx, s)
 			if err != nil || everywhere {
 				return err

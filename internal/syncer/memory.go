@@ -19,6 +19,7 @@ type kept struct {
 	Window   bool                          `json:"window,omitempty"`     // the last look at a folder was without CONDSTORE
 	Flips    map[mail.FolderID][]time.Time `json:"flips,omitempty"`      // when UIDVALIDITY was another
 	Overlap  map[mail.FolderID]mail.ModSeq `json:"overlap,omitempty"`    // from where to ask once more
+	Views    map[mail.FolderID]view        `json:"views,omitempty"`      // folders that do not show all of their messages
 	Resets   map[mail.FolderID]resetting   `json:"resets,omitempty"`     // folders whose generation has just changed
 }
 
@@ -64,6 +65,9 @@ func (k *kept) make() {
 	}
 	if k.Overlap == nil {
 		k.Overlap = map[mail.FolderID]mail.ModSeq{}
+	}
+	if k.Views == nil {
+		k.Views = map[mail.FolderID]view{}
 	}
 	if k.Resets == nil {
 		k.Resets = map[mail.FolderID]resetting{}

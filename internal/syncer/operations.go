@@ -83,13 +83,16 @@ func (a *account) announce(id string) {
 }
 
 // interject carries out operations that wait, between two steps of longer work, and ends it when the connection was used long
-// enough. While others are being carried out they
+// enough, or the server wants less of us. While others are being carried out they
 // wait on: those pending would be begun a second time.
 func (a *account) interject(ctx context.Context) error {
 	if a.acting {
 		return nil
 	}
 	if err := a.onDuty(); err != nil {
+		return err
+	}
+	if err := a.slowDown(); err != nil {
 		return err
 	}
 	select {

@@ -111,8 +111,14 @@ func (a *account) work(ctx context.Context, s *session) error {
 			continue
 		}
 		a.closeHelper()
-		if err := a.caughtUp(ctx); err != nil {
-			return err
+		slow := a.slowDown()
+		if slow == nil || a.initial() {
+			if err := a.caughtUp(ctx); err != nil {
+				return err
+			}
+		}
+		if slow != nil {
+			return slow
 		}
 		if err := a.idle(ctx, s, a.pause(cost)); err != nil {
 			return err
@@ -128,6 +134,10 @@ func (a *account) caughtUp(ctx context.Context) error {
 	if a.enterOverBudget(ctx) {
 		return nil
 	}
+	limited, err := a.limited(ctx)
+	if err != nil {
+		return err
+	}
 	b := store.Batch{Origin: mail.OriginLive}
 	if a.initial() {
 		b.Origin, b.Done = mail.OriginInitial, true
@@ -139,6 +149,8 @@ func (a *account) caughtUp(ctx context.Context) error {
 	case a.flapsAnywhere():
 		a.enter(ctx, b, mail.StateDegraded, "The server numbers the messages of a folder anew again and again (UIDVALIDITY); they are told apart by what they are, which takes longer.",
 			"Nothing: mail is still kept up to date. The provider could mend it.")
+	case limited != "":
+		a.enter(ctx, b, mail.StateDegraded, limited, liftLimit)
 	default:
 		action := ""
 		if a.unlabelled != "" {
@@ -149,7 +161,6 @@ func (a *account) caughtUp(ctx context.Context) error {
 	if err := a.survived(ctx); err != nil {
 		return err
 	}
-	var err error
 	if a.synced, err = a.mbox.Synced(ctx); err != nil {
 		return err
 	}
@@ -179,7 +190,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 			}
 			continue
 		}
-		if l.HeadersDone && l.Status != nil && l.Status.Has&imap.HasMessages != 0 && l.Status.Messages == 0 && l.counted() {
+		if l.HeadersDone && l.Status != nil && l.Status.Has&imap.HasMessages != 0 && l.Status.Messages == 0 && l.counted() && !a.unlimitedSeems(l.ID) {
 			a.proofs.proven(l.ID, began, true)
 			continue
 		}
@@ -188,11 +199,6 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 			return fmt.Errorf("sync %q: %w", l.Name, err)
 		}
 		a.polled(r.found, r.found && l.Role == mail.RoleInbox && !a.notice.waits())
-		if _, hides := a.hidden[l.ID]; hides && s.selected == l.RawName { // how many may have changed
-			if _, err := a.outside(ctx, s, l.Folder); err != nil {
-				return fmt.Errorf("sync %q: %w", l.Name, err)
-			}
-		}
 		now, err := a.mbox.Folder(ctx, l.ID) // its generation may be another than it was
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
@@ -18,37 +19,64 @@ func (a *account) policy() mail.SyncPolicy {
 	return mail.SyncPolicy{}
 }
 
-// outside returns the messages of the open folder that the policy leaves out and that are not here: those that were received
-// before its first day. A server that does not search by date has all synchronised.
-func (a *account) outside(ctx context.Context, s *session, f mail.Folder) (imap.UIDSet, error) {
+// leftOut are messages of a folder, of one generation, that were received before the first day of the policy.
+type leftOut struct {
+	uidValidity mail.UIDValidity
+	first       time.Time   // zero: nothing is left out
+	dated       imap.UIDSet // those whose date the server has told
+	old         imap.UIDSet // those of them that are left out
+}
+
+// left returns what is known to be left out of a folder as it is stored now.
+func (a *account) left(f mail.Folder) *leftOut {
 	first := a.policy().FirstDay(a.acct.CreatedAt)
-	if first.IsZero() {
-		return imap.UIDSet{}, nil
+	l := a.hidden[f.ID]
+	if l == nil || l.uidValidity != f.UIDValidity || !l.first.Equal(first) {
+		l = &leftOut{uidValidity: f.UIDValidity, first: first}
+		a.hidden[f.ID] = l
 	}
-	old, err := s.Search(ctx, "BEFORE "+first.Format("2-Jan-2006"))
-	if err != nil {
-		if s.Err() != nil || ctx.Err() != nil {
-			return imap.UIDSet{}, err
-		}
-		a.log.Warn("the server does not search by date: all of the folder is synchronised", "op", "policy", "folder", f.ID, "err", err)
-		return imap.UIDSet{}, nil
+	return l
+}
+
+// there forgets those that are not in the folder any more, or are here: what is here stays, whatever the policy was when it came.
+func (l *leftOut) there(uids imap.UIDSet, local []mail.Placement) {
+	l.dated, l.old = l.dated.And(uids), l.old.And(uids)
+	if l.old.Empty() {
+		return
 	}
-	if old.Empty() {
-		a.hidden[f.ID] = 0
-		return old, nil
-	}
-	here, err := a.mbox.Placements(ctx, f.ID, f.UIDValidity) // what is here stays, whatever the policy was when it came
-	if err != nil {
-		return imap.UIDSet{}, err
-	}
-	var out imap.UIDSet
-	for uid := range old.All {
-		if _, known := find(here, mail.UID(uid)); !known {
-			out.Add(uid)
+	var here imap.UIDSet
+	for _, p := range local {
+		if l.old.Contains(uint32(p.UID)) {
+			here.Add(uint32(p.UID))
 		}
 	}
-	a.hidden[f.ID] = out.Len()
-	return out, nil
+	l.old = l.old.Without(here)
+}
+
+// within returns those of the messages of the open folder that the policy does not leave out. INTERNALDATE decides, of which each
+// message is asked once: many servers are wrong about searches by date. A message of which
+// it tells no date is within.
+func (a *account) within(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet) (imap.UIDSet, error) {
+	l := a.left(f)
+	if l.first.IsZero() {
+		return uids, nil
+	}
+	if ask := uids.Without(l.dated); !ask.Empty() {
+		err := s.Fetch(ctx, ask, imap.FetchOptions{InternalDate: true}, func(r *imap.Row) error {
+			if !r.HasInternalDate || !ask.Contains(r.UID) {
+				return nil
+			}
+			l.dated.Add(r.UID)
+			if r.InternalDate.Before(l.first) {
+				l.old.Add(r.UID)
+			}
+			return nil
+		})
+		if err != nil && (ask.Len() > 1 || s.Err() != nil || imap.ClassOf(err) == imap.TransientAccount) {
+			return uids, err
+		}
+	}
+	return uids.Without(l.old), nil
 }
 
 // leaveOut takes a folder out of the copy that the policy does not want any more.
@@ -56,6 +84,7 @@ func (a *account) leaveOut(ctx context.Context, f mail.Folder) error {
 	if f.Total == 0 {
 		return nil
 	}
+	delete(a.ladder.kept.Views, f.ID)
 	list, err := a.mbox.Placements(ctx, f.ID, f.UIDValidity)
 	if err != nil {
 		return err
@@ -139,7 +168,10 @@ func (a *account) held(c store.Counts) int64 {
 func (a *account) wantedTotal(looks []look) (n int64) {
 	for _, l := range looks {
 		if l.Status != nil {
-			n += int64(l.Status.Messages) - int64(a.hidden[l.ID])
+			n += int64(l.Status.Messages) + int64(a.ladder.kept.Views[l.ID].Out)
+			if left := a.hidden[l.ID]; left != nil {
+				n -= int64(left.old.Len())
+			}
 		}
 	}
 	return n

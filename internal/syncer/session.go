@@ -104,6 +104,13 @@ func (a *account) login(ctx context.Context, free func(), onUnilateral func(imap
 	if a.e.o.TLS != nil {
 		conf = a.e.o.TLS.Clone()
 	}
+	hear := func(u imap.Unilateral) {
+		if u.Kind == imap.KindThrottled {
+			a.askedToSlow(u)
+		} else if onUnilateral != nil {
+			onUnilateral(u)
+		}
+	}
 	profile := a.e.o.Profile(a.acct)
 	count := a.e.usage.of(profile.Key)
 	count.connections.Add(1)
@@ -113,7 +120,7 @@ func (a *account) login(ctx context.Context, free func(), onUnilateral func(imap
 	})
 	c, err := imap.Dial(ctx, imap.Options{
 		Addr: net.JoinHostPort(to.Host, strconv.Itoa(to.Port)), ServerName: to.Host,
-		Security: security(to.Security), TLS: conf, DialContext: a.meter(count, a.e.o.Guard.DialFor(to.Security)), OnUnilateral: onUnilateral,
+		Security: security(to.Security), TLS: conf, DialContext: a.meter(count, a.e.o.Guard.DialFor(to.Security)), OnUnilateral: hear,
 		Idle: a.e.o.Silence, IdleRenew: a.e.o.IdleRenew, Limits: imap.Limits{Command: profile.Limits.CommandBytes}, Trace: a.e.o.Trace(a.id),
 	})
 	if err != nil {

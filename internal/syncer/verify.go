@@ -170,10 +170,7 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 	}
 	v.out.Folders++
 	v.out.Messages += len(copies)
-	old, err := v.a.outside(ctx, v.s, f)
-	if err != nil {
-		return err
-	}
+	first := v.a.policy().FirstDay(v.a.acct.CreatedAt)
 	labels, err := v.labels(ctx, f)
 	if err != nil {
 		return err
@@ -190,7 +187,7 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 				if l := v.a.labelsOf(r, f.ID); l.Known && !slices.Equal(l.Folders, labels[c.UID]) {
 					v.differ(f.Name, c.UID, "labels are %q at the server and %q here", v.labelNames(l.Folders), v.labelNames(labels[c.UID]))
 				}
-			} else if !old.Contains(r.UID) {
+			} else if first.IsZero() || !r.HasInternalDate || !r.InternalDate.Before(first) {
 				v.differ(f.Name, mail.UID(r.UID), "the message is at the server and not here")
 			}
 			return nil
@@ -203,8 +200,13 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 		v.differ(f.Name, 0, "the server counts %d messages and lists %d", sel.Exists, n)
 	}
 	var held imap.UIDSet
+	view, _ := v.a.viewOf(f)
+	if view.Out > 0 {
+		v.differ(f.Name, 0, "the server seems to show the newest %d messages only; %d older ones are here", view.Most, view.Out)
+	}
 	for _, c := range copies {
 		switch {
+		case c.UID < view.Below && !there.Contains(uint32(c.UID)):
 		case !there.Contains(uint32(c.UID)):
 			v.differ(f.Name, c.UID, "the message is here and not at the server")
 		case c.Trouble != "" && !c.Held:

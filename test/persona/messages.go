@@ -218,7 +218,7 @@ func header(raw []byte, names []node) []byte {
 	return out.Bytes()
 }
 
-// search knows ALL, sets, flags, HEADER, X-GM-MSGID and NOT.
+// search knows ALL, sets, flags, HEADER, SUBJECT, FROM, BEFORE, ON, SINCE, X-GM-MSGID and NOT.
 func (s *session) search(a []node, byUID bool) string {
 	if s.uidonly && !byUID {
 		return "BAD [UIDREQUIRED] sequence numbers are off"
@@ -239,6 +239,9 @@ func (s *session) search(a []node, byUID bool) string {
 		ok, bad := s.matches(a, i+1, m)
 		if bad != "" {
 			return bad
+		}
+		if s.k.Found != nil {
+			s.hooked(func() { ok = s.k.Found(s.cmd, uid, ok) })
 		}
 		if ok {
 			seqs = append(seqs, i+1)
@@ -316,12 +319,16 @@ func (s *session) matches(a []node, seq int, m *placed) (ok bool, bad string) {
 			hit, a = n.has(m.uid), a[1:]
 		case key == "X-GM-MSGID" && len(a) > 0 && s.caps["X-GM-EXT-1"]:
 			hit, a = a[0].s == strconv.FormatUint(m.msg.id, 10), a[1:]
-		case key == "SINCE" && len(a) > 0:
+		case (key == "SUBJECT" || key == "FROM") && len(a) > 0:
+			h := header(m.msg.raw, []node{{s: key}})
+			hit, a = bytes.Contains(bytes.ToLower(h), bytes.ToLower([]byte(a[0].s))), a[1:]
+		case (key == "BEFORE" || key == "ON" || key == "SINCE") && len(a) > 0:
 			day, err := time.Parse("2-Jan-2006", a[0].s)
 			if err != nil {
 				return false, "BAD malformed date"
 			}
-			hit, a = !m.msg.date.Before(day), a[1:]
+			at := m.msg.date.Truncate(24 * time.Hour)
+			hit, a = map[string]bool{"BEFORE": at.Before(day), "ON": at.Equal(day), "SINCE": !at.Before(day)}[key], a[1:]
 		case key == "HEADER" && len(a) > 1:
 			h := header(m.msg.raw, []node{a[0]})
 			hit = bytes.Contains(bytes.ToLower(h), bytes.ToLower([]byte(a[1].s)))

@@ -326,6 +326,15 @@ func (p *Server) DeliverAt(folder string, uid uint32, raw []byte, flags ...strin
 	})
 }
 
+// Received makes a message have been received at another time. No MODSEQ tells of it.
+func (p *Server) Received(folder string, uid uint32, at time.Time) {
+	p.change(func() {
+		if m, _ := p.must(folder).find(uid); m != nil {
+			m.msg.date = at.UTC()
+		}
+	})
+}
+
 // Flag replaces the flags of a message.
 func (p *Server) Flag(folder string, uid uint32, flags ...string) {
 	p.change(func() {

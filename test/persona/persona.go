@@ -60,6 +60,8 @@ type Knobs struct {
 	Vanished func(c Command, gone []uint32) string
 	// Hide tells that a message is left out of the answer to a FETCH whose items are those.
 	Hide func(c Command, uid uint32) bool
+	// Found tells whether SEARCH names a message; hit is the truth.
+	Found func(c Command, uid uint32, hit bool) bool
 
 	Limited   int    // only so many, the newest, are shown of a folder to whoever has not enabled UIDONLY; 0: all
 	Mute      bool   // says nothing unasked: IDLE is accepted and never tells anything

@@ -111,6 +111,14 @@ func Decimals(_ Command, line string) string {
 	return line[:end] + ".0" + line[end:]
 }
 
+// Throttled asks, with each success, to be left alone (Gmail).
+func Throttled(c Command, line string) string {
+	if _, answer, _ := strings.Cut(line, " "); strings.HasPrefix(answer, "OK") && line[0] != '*' && c.Name != "LOGIN" && c.Name != "AUTHENTICATE" {
+		return line + " [THROTTLED]"
+	}
+	return line
+}
+
 // NothingFound answers every ESEARCH with nothing (STRATO).
 func NothingFound(c Command, line string) string {
 	if rest, ok := strings.CutPrefix(line, "* ESEARCH "); ok {

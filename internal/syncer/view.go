@@ -1,0 +1,154 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/posthorn/posthorn/internal/imap"
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
+)
+
+// view is what is known of a folder of which the server shows the newest messages only (Gmail's limit on the size of folders):
+// each arrival pushes the oldest message out of view, which is no deletion. What is out of view stays as it was last seen.
+//
+// On the wire both look the same. The lowest UIDs of a folder are out of view, and not gone, when as many messages or more have
+// come as are missing, and the folder is as large as before or has a round number of messages; or when very many are missing at
+// once and a round number is left (the limit is new). Anything else that is missing is gone.
+//
+// What was taken for a limit was none when another session agrees that the folder has grown beyond it without showing older
+// messages again, or, if the limit was seen once only and was no round number, that the folder has shrunk. Then what is out of
+// view is gone.
+type view struct {
+	UIDValidity mail.UIDValidity `json:"uidvalidity"`
+	Most        int              `json:"most"`  // messages that were shown when it was last full
+	Below       mail.UID         `json:"below"` // stored messages below it are out of view
+	Out         int              `json:"out"`   // so many are
+	Sure        bool             `json:"sure"`  // it was full at a round number, or twice
+}
+
+const (
+	leastView = 100 // no folder is limited to less
+	roundView = 100 // a multiple of it is a round number
+)
+
+func round(shown int) bool { return shown >= leastView && shown%roundView == 0 }
+
+// viewOf returns the view of a folder in its present generation; ok is false if nothing of it is out of view.
+func (a *account) viewOf(f mail.Folder) (v view, ok bool) {
+	v, ok = a.ladder.kept.Views[f.ID]
+	if ok && v.UIDValidity != f.UIDValidity {
+		delete(a.ladder.kept.Views, f.ID)
+		return view{}, false
+	}
+	return v, ok
+}
+
+// unlimited marks, in account.losses, folders that seem not to be limited after all; folder ids never hold a blank.
+const unlimited = "view "
+
+// unlimitedSeems tells whether that waits for another session to confirm it.
+func (a *account) unlimitedSeems(f mail.FolderID) bool {
+	_, noted := a.losses[unlimited+f]
+	return noted
+}
+
+// mayBeOut tells whether so many missing and new messages may be a view that has moved on, so that the UIDs are to be asked for.
+func (l *folderLook) mayBeOut(gone, arrived int) bool {
+	if _, limited := l.a.viewOf(l.folder); limited {
+		return true
+	}
+	shown := int(l.sel.Exists)
+	return gone > 0 && shown >= leastView && (arrived >= gone || round(shown))
+}
+
+// goneOf returns those of the missing messages that are not merely out of view, after a complete look.
+func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []store.PlacementRef {
+	a, f := l.a, l.folder
+	v, limited := a.viewOf(f)
+	shown, arrived, lowest := there.Len(), 0, f.UIDNext
+	for i, r := range there.Ranges() {
+		if i == 0 {
+			lowest = mail.UID(r.Start)
+		}
+		if first := max(r.Start, uint32(f.UIDNext)); first <= r.Stop {
+			arrived += int(r.Stop-first) + 1
+		}
+	}
+	var out, low, gone []store.PlacementRef
+	for _, m := range missing {
+		switch {
+		case m.UID >= lowest:
+			gone = append(gone, m)
+		case limited && m.UID < v.Below:
+			out = append(out, m)
+		case a.expected[f.ID].Contains(uint32(m.UID)):
+			gone = append(gone, m)
+		default:
+			low = append(low, m)
+		}
+	}
+	full := arrived == len(low)+len(gone)
+	if limited {
+		full = shown == v.Most
+	}
+	switch {
+	case len(low) > 0 && shown >= leastView &&
+		(arrived >= len(low) && (full || round(shown)) || round(shown) && suspicious(len(low), f.Total)):
+		if !limited {
+			a.log.Warn("the oldest messages of a folder left its view as new ones came; they are kept", "op", "guard", "folder", f.ID, "shown", shown, "out", len(low))
+		}
+		v = view{UIDValidity: f.UIDValidity, Most: shown, Below: lowest, Sure: limited || round(shown)}
+		out = append(out, low...)
+		delete(a.losses, unlimited+f.ID)
+	case !limited:
+		return missing
+	default:
+		gone = append(gone, low...)
+		switch {
+		case lowest < v.Below: // older ones are back
+			v.Below, v.Most = lowest, shown
+			delete(a.losses, unlimited+f.ID)
+		case shown > v.Most || shown < v.Most && !v.Sure:
+			if a.believe(unlimited + f.ID) {
+				a.log.Info("a folder is not limited after all", "op", "guard", "folder", f.ID, "gone", len(out))
+				gone, out = append(gone, out...), nil
+			}
+		default:
+			delete(a.losses, unlimited+f.ID)
+		}
+	}
+	if v.Out = len(out); v.Out == 0 {
+		delete(a.ladder.kept.Views, f.ID)
+		delete(a.losses, unlimited+f.ID)
+		return gone
+	}
+	a.ladder.kept.Views[f.ID] = v
+	return gone
+}
+
+// limited says, in words, which folder does not show all of its messages; "": none that we know.
+func (a *account) limited(ctx context.Context) (string, error) {
+	if len(a.ladder.kept.Views) == 0 {
+		return "", nil
+	}
+	folders, err := a.mbox.Folders(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, f := range byRank(folders) {
+		if v, ok := a.viewOf(f); ok {
+			return fmt.Sprintf("The server seems to show the newest %d messages of %q only. Older ones are kept here as they were last seen; what happens to them is not shown.", v.Most, f.Name), nil
+		}
+	}
+	for id := range a.ladder.kept.Views {
+		if !slices.ContainsFunc(folders, func(f mail.Folder) bool { return f.ID == id }) {
+			delete(a.ladder.kept.Views, id)
+		}
+	}
+	return "", nil
+}
+
+// liftLimit is what people can do about it.
+const liftLimit = "Lift the limit on the size of folders (at Gmail under Settings, Forwarding and POP/IMAP). If there is none and old mail is removed by a rule, connect the mailbox anew."
