@@ -41,47 +41,42 @@ func (m *Mailbox) foldersWhere(ctx context.Context, where string, args ...any) (
 const mailPlacementColumns = `p.folder_id, p.uidvalidity, p.uid, m.public, p.flags, p.keywords, p.modseq, p.held`
 
 func (m *Mailbox) placements(ctx context.Context, t *tx, q string, args ...any) ([]mail.Placement, error) {
-	type row struct {
-		mail.Placement
-		folder int64
-	}
-	var rows []row
-	var nums []int64
+	var list []mail.Placement
+	var folders, nums []int64 // of each, and each once in a row
 	err := each(ctx, t, q, args, func(r *sql.Rows) error {
-		var p row
+		var p mail.Placement
+		var folder int64
 		var public sql.RawBytes
 		var keywords sql.NullString
 		var modseq int64
-		if err := r.Scan(&p.folder, &p.UIDValidity, &p.UID, &public, &p.Flags, &keywords, &modseq, &p.Held); err != nil {
+		if err := r.Scan(&folder, &p.UIDValidity, &p.UID, &public, &p.Flags, &keywords, &modseq, &p.Held); err != nil {
 			return err
 		}
 		p.ModSeq, p.Message = mail.ModSeq(modseq), publicID(public).id()
 		var err error
 		p.Keywords, err = parseList[string](keywords)
-		if n := len(rows); n == 0 || rows[n-1].folder != p.folder {
-			nums = append(nums, p.folder)
+		if n := len(folders); n == 0 || folders[n-1] != folder {
+			nums = append(nums, folder)
 		}
-		rows = append(rows, p)
+		list, folders = append(list, p), append(folders, folder)
 		return err
 	})
-	if err != nil || len(rows) == 0 {
+	if err != nil || len(list) == 0 {
 		return nil, err
 	}
 	names, err := m.names.all(ctx, t, sortedSet(nums)...)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]mail.Placement, len(rows))
-	for i, p := range rows {
-		list[i] = p.Placement
-		list[i].Folder = names[p.folder]
+	for i, folder := range folders {
+		list[i].Folder = names[folder]
 	}
-	for i := 0; i < len(rows); { // those of one folder's generation follow each other
+	for i := 0; i < len(list); { // those of one folder's generation follow each other
 		j := i + 1
-		for j < len(rows) && rows[j].folder == rows[i].folder && rows[j].UIDValidity == rows[i].UIDValidity && rows[j].UID > rows[j-1].UID {
+		for j < len(list) && folders[j] == folders[i] && list[j].UIDValidity == list[i].UIDValidity && list[j].UID > list[j-1].UID {
 			j++
 		}
-		if err := m.readLabels(ctx, t, rows[i].folder, list[i:j]); err != nil {
+		if err := m.readLabels(ctx, t, folders[i], list[i:j]); err != nil {
 			return nil, err
 		}
 		i = j

@@ -56,10 +56,10 @@ func diff(remote remoteFolder, folder mail.FolderID, local []mail.Placement) ste
 			s.Fetch.Add(uint32(r.UID))
 			continue
 		}
-		if r.Unknown {
-			r.Flags, r.Keywords = p.Flags, p.Keywords
-		}
-		if p.Flags != r.Flags || !sameWords(p.Keywords, r.Keywords) || r.Labels.Known && !slices.Equal(p.Labels, r.Labels.Folders) {
+		if r.differs(p) {
+			if r.Unknown {
+				r.Flags, r.Keywords = p.Flags, p.Keywords
+			}
 			s.Flags = append(s.Flags, store.FlagUpdate{
 				PlacementRef: store.PlacementRef{Folder: folder, UIDValidity: remote.UIDValidity, UID: r.UID},
 				Flags:        r.Flags, Keywords: r.Keywords, ModSeq: r.ModSeq, Labels: r.Labels,
@@ -67,6 +67,11 @@ func diff(remote remoteFolder, folder mail.FolderID, local []mail.Placement) ste
 		}
 	}
 	return s
+}
+
+// differs tells whether the server says something else of a message than what is stored.
+func (r *remoteFlags) differs(p mail.Placement) bool {
+	return !r.Unknown && (p.Flags != r.Flags || !sameWords(p.Keywords, r.Keywords)) || r.Labels.Known && !slices.Equal(p.Labels, r.Labels.Folders)
 }
 
 func find(local []mail.Placement, uid mail.UID) (mail.Placement, bool) {

@@ -80,11 +80,12 @@ type folderLook struct {
 	full   bool // every UID and flag
 	sel    *imap.Selected
 
-	rows   []remoteFlags // what the server told, each UID once
-	seen   imap.UIDSet   // of rows
-	gone   imap.UIDSet   // what it says is gone
-	all    bool          // every flag was compared
-	agreed bool          // what we hold, without gone and with what is new, is as much as the folder has
+	known  []mail.Placement // all that is stored of the folder, when all is compared; else nil
+	rows   []remoteFlags    // what the server told and is not just as in known, each UID once
+	seen   imap.UIDSet      // of rows
+	gone   imap.UIDSet      // what it says is gone
+	all    bool             // every flag was compared
+	agreed bool             // what we hold, without gone and with what is new, is as much as the folder has
 }
 
 // lookAt decides how a folder is to be compared. A session that can do more than the last one reuses none of the cursors
@@ -124,7 +125,10 @@ func (l *folderLook) take(r *imap.Row) error {
 	}
 	l.seen.Add(r.UID)
 	flags, keywords := mail.ParseFlags(r.Flags)
-	l.rows = append(l.rows, remoteFlags{UID: mail.UID(r.UID), Flags: flags, Keywords: keywords, ModSeq: mail.ModSeq(r.ModSeq), Unknown: !r.HasFlags, Labels: l.a.labelsOf(r, l.folder.ID)})
+	row := remoteFlags{UID: mail.UID(r.UID), Flags: flags, Keywords: keywords, ModSeq: mail.ModSeq(r.ModSeq), Unknown: !r.HasFlags, Labels: l.a.labelsOf(r, l.folder.ID)}
+	if p, known := find(l.known, row.UID); !known || row.differs(p) {
+		l.rows = append(l.rows, row)
+	}
 	return nil
 }
 
@@ -282,7 +286,11 @@ func (l *folderLook) again(modseq bool) {
 func (l *folderLook) everything(ctx context.Context, remote *remoteFolder) ([]mail.Placement, error) {
 	l.forget()
 	a, f := l.a, l.folder
-	err := l.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, ModSeq: l.step > byWindow, Gmail: l.labels()}, l.take)
+	var err error
+	if l.known, err = a.mbox.Placements(ctx, f.ID, f.UIDValidity); err != nil {
+		return nil, err
+	}
+	err = l.s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true, ModSeq: l.step > byWindow, Gmail: l.labels()}, l.take)
 	if err != nil {
 		return nil, fmt.Errorf("compare all flags: %w", err)
 	}
@@ -290,7 +298,7 @@ func (l *folderLook) everything(ctx context.Context, remote *remoteFolder) ([]ma
 	a.ladder.flagsAt[f.ID] = a.e.o.Now()
 	if l.seen.Len() == int(l.sel.Exists) {
 		remote.UIDs, remote.Complete = l.seen, true
-		return a.mbox.Placements(ctx, f.ID, f.UIDValidity)
+		return l.known, nil
 	}
 	return l.byUIDs(ctx, remote)
 }
@@ -303,6 +311,9 @@ func (l *folderLook) byUIDs(ctx context.Context, remote *remoteFolder) ([]mail.P
 	}
 	uids.AddSet(l.seen)
 	remote.UIDs, remote.Complete = uids, uids.Len() >= int(l.sel.Exists)
+	if l.known != nil {
+		return l.known, nil
+	}
 	return l.a.mbox.Placements(ctx, l.folder.ID, l.folder.UIDValidity)
 }
 

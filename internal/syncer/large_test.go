@@ -24,7 +24,7 @@ func TestALargeFolder(t *testing.T) {
 	t.Parallel()
 	const (
 		most  = 1000     // messages whose headers are asked for at once
-		each  = 700      // bytes of memory for each message
+		each  = 400      // bytes of memory for each message
 		other = 48 << 20 // and for everything else, garbage included
 	)
 	count := *large
