@@ -37,7 +37,7 @@ func TestChaos(t *testing.T) {
 		b.proxy = faultnet.Start(t, d.Addr, "")
 		boxes[i] = b
 		b.connect(t, s, d)
-		b.proxy.Turn(t, faults(r))
+		b.proxy.Turn(t, faultnet.Random(r, 400))
 	}
 	var first, last process
 	steps := 0
@@ -79,7 +79,7 @@ func TestChaos(t *testing.T) {
 	if last.panics > 0 {
 		t.Errorf("%v panics", last.panics)
 	}
-	check(t, s)
+	binary.Check(t, s)
 }
 
 // chaosBox is one mailbox, which the server reaches through a proxy.
@@ -97,25 +97,6 @@ func (b *chaosBox) connect(t *testing.T, s *binary.Server, d *realsrv.Dovecot) {
 		t.Fatal(err)
 	}
 	b.grant = g.ID
-}
-
-// faults are rules for the first connections of a mailbox: most of them break somewhere.
-func faults(r *rand.Rand) string {
-	var rules strings.Builder
-	for conn := 1; conn < 400; conn++ {
-		at := 200 + r.IntN(40_000)
-		switch r.IntN(8) {
-		case 0, 1, 2:
-			fmt.Fprintf(&rules, "conn %d: cut server after %d\n", conn, at)
-		case 3:
-			fmt.Fprintf(&rules, "conn %d: cut client after %d\n", conn, 50+r.IntN(2000))
-		case 4:
-			fmt.Fprintf(&rules, "conn %d: stall server after %d\n", conn, at)
-		case 5:
-			fmt.Fprintf(&rules, "conn %d: delay server %dms\n", conn, 1+r.IntN(50))
-		}
-	}
-	return rules.String()
 }
 
 // process is how big the server process is.

@@ -121,7 +121,7 @@ func TestConnectLeavesNothing(t *testing.T) {
 	if grants, err := s.Grants(t.Context()); err != nil || len(grants) != 0 {
 		t.Fatalf("grants %+v %v", grants, err)
 	}
-	check(t, s)
+	binary.Check(t, s)
 
 	id := ""
 	for _, c := range []struct{ addr, security string }{{d.Addr, "none"}, {d.Addr, "starttls"}, {d.TLSAddr, "tls"}} {
@@ -152,5 +152,5 @@ func TestConnectLeavesNothing(t *testing.T) {
 	if grants, err := s.Grants(t.Context()); err != nil || len(grants) != 0 {
 		t.Errorf("grants %+v %v", grants, err)
 	}
-	check(t, s)
+	binary.Check(t, s)
 }

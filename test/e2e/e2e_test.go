@@ -2,13 +2,9 @@ package e2e
 
 import (
 	"context"
-
-	"encoding/base64"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
-
 	"testing"
 	"time"
 
@@ -25,18 +21,7 @@ var program string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	dir, err := os.MkdirTemp("", "posthorn-e2e-")
-	if err == nil {
-		program, err = binary.Build(context.Background(), dir)
-	}
-	code := 1
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		code = m.Run()
-	}
-	os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(binary.Main(m, &program))
 }
 
 // within bounds a step of a story; the bound is generous, for slow machines.
@@ -54,18 +39,7 @@ func serve(t *testing.T, o binary.Options) *binary.Server {
 	if o.Dir == "" {
 		o.Dir = filepath.Join(t.TempDir(), "data")
 	}
-	again := o.Log != "" // a server that was killed: its log goes on
-	s, err := binary.Start(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		s.Kill()
-		if t.Failed() && !again {
-			t.Logf("the log of posthorn:\n%s", s.LogTail())
-		}
-	})
-	return s
+	return binary.Serve(t, o)
 }
 
 // stores runs a story on both databases.
@@ -98,23 +72,4 @@ func connect(t *testing.T, s *binary.Server, d *realsrv.Dovecot, user string) bi
 		t.Fatal(err)
 	}
 	return g
-}
-
-// check runs `posthorn check`, which must find nothing.
-func check(t *testing.T, s *binary.Server) {
-	t.Helper()
-	out, err := s.Check(within(t, 2*time.Minute))
-	if err != nil {
-		t.Errorf("posthorn check: %v\n%s", err, out)
-	}
-}
-
-// raw decodes raw_mime.
-func raw(t *testing.T, m binary.Message) []byte {
-	t.Helper()
-	b, err := base64.RawURLEncoding.DecodeString(m.RawMIME)
-	if err != nil {
-		t.Fatalf("raw_mime of %s: %v", m.ID, err)
-	}
-	return b
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,107 +15,6 @@ import (
 	"github.com/posthorn/posthorn/test/binary"
 	"github.com/posthorn/posthorn/test/realsrv"
 )
-
-// event is a notification.
-type event struct {
-	ID, Type, Source string
-	Data             struct {
-		Object struct {
-			binary.Message
-			Object   string
-			Name     string
-			MergedID string `json:"merged_id"`
-		}
-	}
-}
-
-// feed reads all events of a grant, from the place of a cursor on.
-func feed(t *testing.T, s *binary.Server, grant, query string) (all []event, cursor string) {
-	t.Helper()
-	for more := true; more; {
-		var page struct {
-			Data       []event
-			NextCursor string `json:"next_cursor"`
-			HasMore    bool   `json:"has_more"`
-		}
-		if err := s.Get(t.Context(), "/v3/grants/"+grant+"/events?limit=500&"+query, &page); err != nil {
-			t.Fatal(err)
-		}
-		all, cursor, more = append(all, page.Data...), page.NextCursor, page.HasMore
-		query = "cursor=" + cursor
-	}
-	return all, cursor
-}
-
-// fold makes of all events of a grant what its mailbox must be, as lines.
-func fold(all []event) []string {
-	messages, folders, merged := map[string]binary.Message{}, map[string]string{}, map[string]string{}
-	for _, e := range all {
-		o := e.Data.Object
-		switch strings.TrimSuffix(e.Type, ".truncated") {
-		case "message.created", "message.updated":
-			messages[o.ID] = o.Message
-		case "message.deleted":
-			delete(messages, o.ID)
-		case "folder.created", "folder.updated":
-			folders[o.ID] = o.Name
-		case "folder.deleted":
-			delete(folders, o.ID)
-		case "thread.merged":
-			merged[o.MergedID] = o.ID
-		}
-	}
-	var list []binary.Message
-	for _, m := range messages {
-		for into, ok := merged[m.ThreadID]; ok; into, ok = merged[m.ThreadID] {
-			m.ThreadID = into
-		}
-		list = append(list, m)
-	}
-	return lines(list, folders)
-}
-
-func lines(messages []binary.Message, folders map[string]string) (out []string) {
-	for _, m := range messages {
-		slices.Sort(m.Folders)
-		out = append(out, fmt.Sprintf("message %s %s %q %v %v %v %q %q", m.ID, m.ThreadID, m.Subject, m.Unread, m.Starred, m.Folders, m.Snippet, m.Body))
-	}
-	for id, name := range folders {
-		out = append(out, "folder "+id+" "+name)
-	}
-	slices.Sort(out)
-	return out
-}
-
-// folds checks that the events of a grant, read from the first on, make the mailbox that the API lists.
-func folds(t *testing.T, s *binary.Server, grant string) {
-	t.Helper()
-	all, _ := feed(t, s, grant, "cursor=earliest")
-	list, err := s.Messages(t.Context(), grant, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names, err := s.Folders(t.Context(), grant)
-	if err != nil {
-		t.Fatal(err)
-	}
-	folders := map[string]string{}
-	for _, f := range names {
-		folders[f.ID] = f.Name
-	}
-	got, want := fold(all), lines(list, folders)
-	for _, l := range got {
-		if !slices.Contains(want, l) {
-			t.Errorf("only by the events: %s", l)
-		}
-	}
-	for _, l := range want {
-		if !slices.Contains(got, l) {
-			t.Errorf("not by the events: %s", l)
-		}
-	}
-	t.Logf("%d events make %d messages and %d folders", len(all), len(list), len(folders))
-}
 
 // endpoint receives webhooks and remembers them.
 type endpoint struct {
@@ -135,7 +33,7 @@ func receive(t *testing.T) *endpoint {
 			io.WriteString(w, c)
 			return
 		}
-		var n event
+		var n binary.Event
 		if err := json.NewDecoder(r.Body).Decode(&n); err != nil {
 			return // cut off by a kill: not delivered
 		}
@@ -188,7 +86,7 @@ func killWhileDelivering(t *testing.T, empty func() binary.Options) {
 	s := serve(t, empty())
 	g := connect(t, s, d, "mira")
 	e := receive(t)
-	_, start := feed(t, s, g.ID, "cursor=latest")
+	_, start := binary.Feed(t, s, g.ID, "cursor=latest")
 	if err := s.Do(t.Context(), "POST", "/v3/webhooks", map[string]any{"trigger_types": []string{"message.created", "message.deleted"}, "webhook_url": e.URL}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +113,7 @@ func killWhileDelivering(t *testing.T, empty func() binary.Options) {
 		now, err := s.Grant(t.Context(), g.ID)
 		return err == nil && binary.Live(now)
 	})
-	all, _ := feed(t, s, g.ID, "history=false&types=message.created,message.deleted&cursor="+start)
+	all, _ := binary.Feed(t, s, g.ID, "history=false&types=message.created,message.deleted&cursor="+start)
 	var log []string
 	for _, x := range all {
 		if x.Type == "message.created" {
@@ -235,10 +133,10 @@ func killWhileDelivering(t *testing.T, empty func() binary.Options) {
 	e.mu.Lock()
 	t.Logf("%d requests delivered %d events", e.count, len(e.order))
 	e.mu.Unlock()
-	folds(t, s, g.ID)
-	equal(t, s, g.ID, d, "mira")
+	binary.Folds(t, s, g.ID)
+	binary.Equal(t, s, g.ID, d, "mira")
 	s.Kill()
-	check(t, s)
+	binary.Check(t, s)
 }
 
 // TestEventsMakeTheMailbox: whatever happens to mail, the events tell it.
@@ -259,7 +157,7 @@ func TestEventsMakeTheMailbox(t *testing.T) {
 			change(session, r, folders, i+1)
 		}
 		session.Close()
-		converge(t, s, g.ID, d, "mira", 2*time.Minute)
-		folds(t, s, g.ID)
+		binary.Converge(t, s, g.ID, d, "mira", 2*time.Minute)
+		binary.Folds(t, s, g.ID)
 	})
 }

@@ -44,7 +44,7 @@ func killDuringSync(t *testing.T, empty func() binary.Options) {
 				unfinished++
 			}
 			s.Kill()
-			check(t, s)
+			binary.Check(t, s)
 			s = serve(t, s.Options)
 		}
 		t.Logf("%d of %d kills hit an unfinished sync", unfinished, kills)
@@ -54,13 +54,13 @@ func killDuringSync(t *testing.T, empty func() binary.Options) {
 		if _, err := s.Await(within(t, 3*time.Minute), g.ID, binary.Live); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, s, g.ID, d, "mira@example.com")
+		binary.Equal(t, s, g.ID, d, "mira@example.com")
 		// The search index was killed with it. It has caught up when all can be found, and posthorn check compares it with the mail.
 		if _, err := s.Await(within(t, time.Minute), g.ID, func(g binary.Grant) bool { return g.Sync.Search.Total > 0 && g.Sync.Search.Done == g.Sync.Search.Total }); err != nil {
 			t.Fatal(err)
 		}
 		s.Kill()
-		check(t, s)
+		binary.Check(t, s)
 	}
 }
 
@@ -86,8 +86,8 @@ func killWhileMailChanges(t *testing.T, empty func() binary.Options) {
 		s := serve(t, empty())
 		g := connect(t, s, d, "mira")
 		ids := map[[32]byte]string{}
-		for _, m := range everything(t, s, g.ID) {
-			ids[m.sum] = m.ID
+		for _, m := range binary.Everything(t, s, g.ID) {
+			ids[m.Sum] = m.ID
 		}
 		step := 0
 		for range kills {
@@ -101,15 +101,15 @@ func killWhileMailChanges(t *testing.T, empty func() binary.Options) {
 				t.Fatal(t.Context().Err())
 			}
 			s.Kill()
-			check(t, s)
+			binary.Check(t, s)
 			change(session, r, folders, -step) // while nobody looks
 			s = serve(t, s.Options)
 		}
 		session.Close()
-		converge(t, s, g.ID, d, "mira", 2*time.Minute)
-		check(t, s)
-		for _, m := range everything(t, s, g.ID) {
-			if was := ids[m.sum]; was != "" && was != m.ID {
+		binary.Converge(t, s, g.ID, d, "mira", 2*time.Minute)
+		binary.Check(t, s)
+		for _, m := range binary.Everything(t, s, g.ID) {
+			if was := ids[m.Sum]; was != "" && was != m.ID {
 				t.Errorf("%s became %s", was, m.ID)
 			}
 		}
@@ -161,7 +161,7 @@ func TestKillDuringConnect(t *testing.T) {
 		s.Kill()
 		promised := <-answered == nil
 		s = serve(t, s.Options) // which removes what an unfinished connect left
-		check(t, s)
+		binary.Check(t, s)
 		grants, err := s.Grants(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -173,7 +173,7 @@ func TestKillDuringConnect(t *testing.T) {
 			if _, err := s.Await(within(t, time.Minute), g.ID, binary.Live); err != nil {
 				t.Fatal(err)
 			}
-			equal(t, s, g.ID, d, "mira")
+			binary.Equal(t, s, g.ID, d, "mira")
 		}
 		s.Kill()
 	}

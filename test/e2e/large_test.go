@@ -159,7 +159,7 @@ func TestLargeAttachments(t *testing.T) {
 				t.Errorf("%d %q %v", resp.StatusCode, end, err)
 			}
 			m.s.Kill()
-			check(t, m.s)
+			binary.Check(t, m.s)
 		})
 	}
 }

@@ -114,8 +114,8 @@ func TestLive(t *testing.T) {
 				}
 				return err != nil
 			})
-			equal(t, s, g.ID, d, "mira")
-			check(t, s)
+			binary.Equal(t, s, g.ID, d, "mira")
+			binary.Check(t, s)
 		})
 	}
 }
@@ -137,7 +137,7 @@ func TestLiveAfterOutage(t *testing.T) {
 		}
 		return !binary.Live(now) && now.Sync.Reason != ""
 	})
-	if all := everything(t, s, g.ID); len(all) != 100 {
+	if all := binary.Everything(t, s, g.ID); len(all) != 100 {
 		t.Errorf("%d messages while the server is away", len(all))
 	}
 	if err := d.Resume(); err != nil {
@@ -156,6 +156,6 @@ func TestLiveAfterOutage(t *testing.T) {
 		now, err := s.Grant(t.Context(), g.ID)
 		return err == nil && binary.Live(now) && len(list) == 96
 	})
-	equal(t, s, g.ID, d, "mira")
-	check(t, s)
+	binary.Equal(t, s, g.ID, d, "mira")
+	binary.Check(t, s)
 }

@@ -95,7 +95,7 @@ func TestNothingLeaks(t *testing.T) {
 				t.Errorf("the error repeats the password: %v", err)
 			}
 			g := connect(t, s, d, user)
-			if all := everything(t, s, g.ID); len(all) != 3 {
+			if all := binary.Everything(t, s, g.ID); len(all) != 3 {
 				t.Errorf("%d messages", len(all))
 			}
 			var one map[string]any

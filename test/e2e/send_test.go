@@ -267,7 +267,7 @@ func TestSend(t *testing.T) {
 		t.Error(err)
 	}
 	m.s.Kill()
-	check(t, m.s)
+	binary.Check(t, m.s)
 	m.o.up(t, addr)
 	m.s = serve(t, m.s.Options)
 	await(t, "what waited is in Sent", time.Minute, func() bool {
@@ -280,7 +280,7 @@ func TestSend(t *testing.T) {
 	}
 	m.o.mu.Unlock()
 	m.s.Kill()
-	check(t, m.s)
+	binary.Check(t, m.s)
 }
 
 // TestKillDuringSend kills the process in every state of a send: nothing that was accepted is lost, nothing goes out twice,
@@ -331,7 +331,7 @@ func TestKillDuringSend(t *testing.T) {
 			})
 		}
 		m.s.Kill()
-		check(t, m.s)
+		binary.Check(t, m.s)
 		m.s = serve(t, m.s.Options)
 	}
 	fates := m.fates()
@@ -374,5 +374,5 @@ func TestKillDuringSend(t *testing.T) {
 	}
 	t.Logf("%d kills: %v", number, count)
 	m.s.Kill()
-	check(t, m.s)
+	binary.Check(t, m.s)
 }

@@ -49,11 +49,11 @@ func TestEveryByteArrives(t *testing.T) {
 			if g.Email != "mira@example.com" || g.GrantStatus != "valid" {
 				t.Errorf("grant %+v", g)
 			}
-			equal(t, s, g.ID, d, "mira@example.com")
+			binary.Equal(t, s, g.ID, d, "mira@example.com")
 			if err := s.Stop(within(t, 30*time.Second)); err != nil {
 				t.Errorf("stop: %v", err)
 			}
-			check(t, s)
+			binary.Check(t, s)
 		})
 	}
 }
@@ -64,8 +64,8 @@ func TestEveryByteArrivesInPostgres(t *testing.T) {
 	fill(t, d, "mira@example.com", 300)
 	s := serve(t, binary.Options{Env: []string{"POSTHORN_DATABASE_URL=" + realsrv.StartPostgres(t).URL(t)}})
 	g := connect(t, s, d, "mira@example.com")
-	equal(t, s, g.ID, d, "mira@example.com")
-	check(t, s)
+	binary.Equal(t, s, g.ID, d, "mira@example.com")
+	binary.Check(t, s)
 	if err := s.Stop(within(t, 30*time.Second)); err != nil {
 		t.Errorf("stop: %v", err)
 	}
@@ -82,15 +82,15 @@ func TestCopiesAreOneMessage(t *testing.T) {
 	d.Append(t, "mira", "INBOX", other, nil, time.Time{})
 	s := serve(t, binary.Options{})
 	g := connect(t, s, d, "mira")
-	all := everything(t, s, g.ID)
+	all := binary.Everything(t, s, g.ID)
 	if len(all) != 2 {
 		t.Fatalf("%d messages, want 2: %+v", len(all), all)
 	}
-	i := slices.IndexFunc(all, func(h held) bool { return h.sum == sha256.Sum256(one) })
-	if i < 0 || !slices.Equal(all[i].folders, []string{"Archive", "INBOX"}) {
+	i := slices.IndexFunc(all, func(h binary.Held) bool { return h.Sum == sha256.Sum256(one) })
+	if i < 0 || !slices.Equal(all[i].Names, []string{"Archive", "INBOX"}) {
 		t.Errorf("%+v", all)
 	}
-	equal(t, s, g.ID, d, "mira")
+	binary.Equal(t, s, g.ID, d, "mira")
 }
 
 func TestEmptyMailbox(t *testing.T) {
@@ -98,7 +98,7 @@ func TestEmptyMailbox(t *testing.T) {
 	d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
 	s := serve(t, binary.Options{})
 	g := connect(t, s, d, "nobody@example.com")
-	if all := everything(t, s, g.ID); len(all) != 0 {
+	if all := binary.Everything(t, s, g.ID); len(all) != 0 {
 		t.Errorf("%+v", all)
 	}
 	folders, err := s.Folders(t.Context(), g.ID)
@@ -108,7 +108,7 @@ func TestEmptyMailbox(t *testing.T) {
 	if !slices.ContainsFunc(folders, func(f binary.Folder) bool { return f.Name == "INBOX" && f.TotalCount == 0 }) {
 		t.Errorf("%+v", folders)
 	}
-	check(t, s)
+	binary.Check(t, s)
 }
 
 func TestThousandsOfFolders(t *testing.T) {
@@ -152,8 +152,8 @@ func TestThousandsOfFolders(t *testing.T) {
 	}
 	s := serve(t, binary.Options{})
 	g := connect(t, s, d, "mira")
-	equal(t, s, g.ID, d, "mira")
-	check(t, s)
+	binary.Equal(t, s, g.ID, d, "mira")
+	binary.Check(t, s)
 }
 
 func TestOddMessages(t *testing.T) {
@@ -176,8 +176,8 @@ func TestOddMessages(t *testing.T) {
 	}
 	s := serve(t, binary.Options{})
 	g := connect(t, s, d, "mira")
-	equal(t, s, g.ID, d, "mira")
-	check(t, s)
+	binary.Equal(t, s, g.ID, d, "mira")
+	binary.Check(t, s)
 }
 
 func TestHugeMessage(t *testing.T) {
@@ -204,8 +204,8 @@ func TestHugeMessage(t *testing.T) {
 	if rss := s.PeakRSS(); rss > 512<<20 {
 		t.Errorf("peak memory %d MiB", rss>>20)
 	}
-	equal(t, s, g.ID, d, "mira")
-	check(t, s)
+	binary.Equal(t, s, g.ID, d, "mira")
+	binary.Check(t, s)
 }
 
 func TestRestartKeepsIDs(t *testing.T) {
@@ -214,7 +214,7 @@ func TestRestartKeepsIDs(t *testing.T) {
 	fill(t, d, "mira", 100)
 	s := serve(t, binary.Options{})
 	g := connect(t, s, d, "mira")
-	before := everything(t, s, g.ID)
+	before := binary.Everything(t, s, g.ID)
 	if err := s.Stop(within(t, 30*time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestRestartKeepsIDs(t *testing.T) {
 	if _, err := again.Await(within(t, time.Minute), g.ID, binary.Live); err != nil {
 		t.Fatal(err)
 	}
-	after := everything(t, again, g.ID)
+	after := binary.Everything(t, again, g.ID)
 	if len(before) != len(after) {
 		t.Fatalf("%d messages before, %d after", len(before), len(after))
 	}
@@ -235,12 +235,12 @@ func TestRestartKeepsIDs(t *testing.T) {
 	// A new store of the same mailbox gives the same ids.
 	fresh := serve(t, binary.Options{})
 	g2 := connect(t, fresh, d, "mira")
-	ids := map[[32]byte]held{}
-	for _, m := range everything(t, fresh, g2.ID) {
-		ids[m.sum] = m
+	ids := map[[32]byte]binary.Held{}
+	for _, m := range binary.Everything(t, fresh, g2.ID) {
+		ids[m.Sum] = m
 	}
 	for _, m := range before {
-		if o := ids[m.sum]; o.ID != m.ID || o.ThreadID != m.ThreadID {
+		if o := ids[m.Sum]; o.ID != m.ID || o.ThreadID != m.ThreadID {
 			t.Errorf("%s/%s is %s/%s in a new store", m.ID, m.ThreadID, o.ID, o.ThreadID)
 		}
 	}

@@ -17,7 +17,7 @@ func TestVerify(t *testing.T) {
 		fill(t, d, "mira@example.com", 60)
 		s := serve(t, empty())
 		g := connect(t, s, d, "mira@example.com")
-		equal(t, s, g.ID, d, "mira@example.com")
+		binary.Equal(t, s, g.ID, d, "mira@example.com")
 		out, err := s.Verify(within(t, time.Minute), "mira@example.com", "--bytes", "--wait=1s")
 		if err != nil || !strings.HasPrefix(out, "equal: ") || !strings.Contains(out, " 60 messages") {
 			t.Fatalf("beside the server: %v\n%s", err, out)

@@ -354,7 +354,7 @@ func TestKillDuringWrite(t *testing.T) {
 			await(t, fmt.Sprintf("%s, killed when %s", k.name, k.moment), time.Minute, func() bool { return k.applied(w, n) })
 		}
 	}
-	converge(t, w.s, w.id(), w.d, "mira@example.com", 2*time.Minute)
+	binary.Converge(t, w.s, w.id(), w.d, "mira@example.com", 2*time.Minute)
 	// Every message, folder and draft is there as often as it should be.
 	var subjects []string
 	session := w.d.Login(t, "mira@example.com")
@@ -398,7 +398,7 @@ func TestKillDuringWrite(t *testing.T) {
 	}
 	t.Logf("%d kills: %v", len(kills), count)
 	w.s.Kill()
-	check(t, w.s)
+	binary.Check(t, w.s)
 }
 
 // TestWritesOutlastAnOutage: while the mail server is away reads go on, and writes are taken and wait; then they land in order.
@@ -437,7 +437,7 @@ func TestWritesOutlastAnOutage(t *testing.T) {
 	put("PUT", "/messages/"+first.ID, map[string]any{"starred": false, "unread": false})
 	put("POST", "/drafts", draftOf(7, "written offline"))
 	w.s.Kill()
-	check(t, w.s)
+	binary.Check(t, w.s)
 	w.s = serve(t, w.s.Options)
 	w.tap.up(t, addr)
 	await(t, "all writes landed", 2*time.Minute, func() bool {
@@ -463,5 +463,5 @@ func TestWritesOutlastAnOutage(t *testing.T) {
 	if m := w.message(0); m.Starred || m.Unread || draftBody(w, 7) != "written offline" {
 		t.Errorf("%+v, draft %q", m, draftBody(w, 7))
 	}
-	converge(t, w.s, w.id(), w.d, "mira@example.com", time.Minute)
+	binary.Converge(t, w.s, w.id(), w.d, "mira@example.com", time.Minute)
 }

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -251,6 +252,25 @@ func (p *Proxy) wait(d time.Duration) bool {
 	case <-p.done:
 		return false
 	}
+}
+
+// Random returns rules for the first connections: most of them break somewhere, and none is garbled.
+func Random(r *rand.Rand, conns int) string {
+	var rules strings.Builder
+	for conn := 1; conn < conns; conn++ {
+		at := 200 + r.IntN(40_000)
+		switch r.IntN(8) {
+		case 0, 1, 2:
+			fmt.Fprintf(&rules, "conn %d: cut server after %d\n", conn, at)
+		case 3:
+			fmt.Fprintf(&rules, "conn %d: cut client after %d\n", conn, 50+r.IntN(2000))
+		case 4:
+			fmt.Fprintf(&rules, "conn %d: stall server after %d\n", conn, at)
+		case 5:
+			fmt.Fprintf(&rules, "conn %d: delay server %dms\n", conn, 1+r.IntN(50))
+		}
+	}
+	return rules.String()
 }
 
 type rule struct {

@@ -1,4 +1,4 @@
-package e2e
+package binary
 
 import (
 	"crypto/sha256"
@@ -8,29 +8,28 @@ import (
 	"testing"
 	"time"
 
-	"github.com/posthorn/posthorn/test/binary"
 	"github.com/posthorn/posthorn/test/realsrv"
 )
 
-// held is a message as the API shows it.
-type held struct {
-	binary.Message
-	sum     [32]byte
-	folders []string // names, sorted
+// Held is a message as the API shows it.
+type Held struct {
+	Message
+	Sum   [32]byte // of its bytes
+	Names []string // of its folders, sorted
 }
 
-// everything reads all messages by the API, with the digests of their bytes.
-func everything(t *testing.T, s *binary.Server, grant string) []held {
+// Everything reads all messages by the API, with the digests of their bytes.
+func Everything(t testing.TB, s *Server, grant string) []Held {
 	t.Helper()
-	all, faults := read(t, s, grant)
+	all, faults := Read(t, s, grant)
 	for _, f := range faults {
 		t.Error(f)
 	}
 	return all
 }
 
-// read is everything, with what does not fit together in the answers. While mail changes, two lists may differ.
-func read(t *testing.T, s *binary.Server, grant string) (all []held, faults []string) {
+// Read is [Everything], with what does not fit together in the answers. While mail changes, two lists may differ.
+func Read(t testing.TB, s *Server, grant string) (all []Held, faults []string) {
 	t.Helper()
 	fault := func(format string, v ...any) { faults = append(faults, fmt.Sprintf(format, v...)) }
 	ctx := within(t, 3*time.Minute)
@@ -60,18 +59,18 @@ func read(t *testing.T, s *binary.Server, grant string) (all []held, faults []st
 			fault("%s is listed twice", m.ID)
 		}
 		seen[m.ID] = true
-		h := held{Message: m}
+		h := Held{Message: m}
 		var ok bool
-		if h.sum, ok = sums[m.ID]; !ok {
+		if h.Sum, ok = sums[m.ID]; !ok {
 			fault("%s is not in the raw list", m.ID)
 		}
 		for _, f := range m.Folders {
 			if names[f] == "" {
 				fault("%s is in the unknown folder %s", m.ID, f)
 			}
-			h.folders = append(h.folders, names[f])
+			h.Names = append(h.Names, names[f])
 		}
-		slices.Sort(h.folders)
+		slices.Sort(h.Names)
 		all = append(all, h)
 	}
 	if len(raws) != len(list) {
@@ -80,10 +79,10 @@ func read(t *testing.T, s *binary.Server, grant string) (all []held, faults []st
 	return all, faults
 }
 
-// equal fails the test when the API does not show what the server holds.
-func equal(t *testing.T, s *binary.Server, grant string, d *realsrv.Dovecot, user string) {
+// Equal fails the test when the API does not show what the server holds.
+func Equal(t testing.TB, s *Server, grant string, d *realsrv.Dovecot, user string) {
 	t.Helper()
-	for i, f := range differences(t, s, grant, d, user) {
+	for i, f := range Differences(t, s, grant, d, user) {
 		if i == 20 {
 			t.Error("and so on")
 			break
@@ -92,14 +91,14 @@ func equal(t *testing.T, s *binary.Server, grant string, d *realsrv.Dovecot, use
 	}
 }
 
-// converge waits until the API shows what the server holds.
-func converge(t *testing.T, s *binary.Server, grant string, d *realsrv.Dovecot, user string, bound time.Duration) {
+// Converge waits until the API shows what the server holds.
+func Converge(t testing.TB, s *Server, grant string, d *realsrv.Dovecot, user string, bound time.Duration) {
 	t.Helper()
 	start := time.Now()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		faults := differences(t, s, grant, d, user)
+		faults := Differences(t, s, grant, d, user)
 		if len(faults) == 0 {
 			t.Logf("equal after %v", time.Since(start).Round(time.Millisecond))
 			return
@@ -111,9 +110,9 @@ func converge(t *testing.T, s *binary.Server, grant string, d *realsrv.Dovecot, 
 	}
 }
 
-// differences compares what the API shows with what the server holds: the same folders, the same bytes in the same folders
+// Differences compares what the API shows with what the server holds: the same folders, the same bytes in the same folders
 // with the same flags, every message once.
-func differences(t *testing.T, s *binary.Server, grant string, d *realsrv.Dovecot, user string) (faults []string) {
+func Differences(t testing.TB, s *Server, grant string, d *realsrv.Dovecot, user string) (faults []string) {
 	t.Helper()
 	fault := func(format string, v ...any) { faults = append(faults, fmt.Sprintf(format, v...)) }
 	session := d.Login(t, user)
@@ -129,7 +128,7 @@ func differences(t *testing.T, s *binary.Server, grant string, d *realsrv.Doveco
 		t.Fatal(err)
 	}
 	for _, name := range there {
-		if !slices.ContainsFunc(folders, func(f binary.Folder) bool { return f.Name == name }) {
+		if !slices.ContainsFunc(folders, func(f Folder) bool { return f.Name == name }) {
 			fault("folder %q is missing", name)
 		}
 	}
@@ -164,24 +163,24 @@ func differences(t *testing.T, s *binary.Server, grant string, d *realsrv.Doveco
 		}
 	}
 
-	local, odd := read(t, s, grant)
+	local, odd := Read(t, s, grant)
 	faults = append(faults, odd...)
 	got := map[[32]byte]string{}
 	for _, m := range local {
-		if other, ok := got[m.sum]; ok {
+		if other, ok := got[m.Sum]; ok {
 			fault("%s and %s have the same bytes", other, m.ID)
 		}
-		got[m.sum] = m.ID
-		remote := copies[m.sum]
+		got[m.Sum] = m.ID
+		remote := copies[m.Sum]
 		if len(remote) == 0 {
-			fault("%s (%v) is not at the server", m.ID, m.folders)
+			fault("%s (%v) is not at the server", m.ID, m.Names)
 			continue
 		}
-		for _, f := range m.folders {
-			if want[place{f, m.sum}] == 0 {
+		for _, f := range m.Names {
+			if want[place{f, m.Sum}] == 0 {
 				fault("%s is in %q here but not at the server", m.ID, f)
 			}
-			delete(want, place{f, m.sum})
+			delete(want, place{f, m.Sum})
 		}
 		if len(remote) == 1 {
 			if seen := slices.Contains(remote[0].Flags, `\Seen`); seen == m.Unread {
