@@ -129,7 +129,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	guard := provider.Guard{Allow: allow, Ports: provider.MailPorts()}
 	m := newMetrics(a)
 	a.traces = newTraces(c.Data, c.Trace)
-	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Trace: a.traces.of, Grace: c.MoveGrace, Events: m.events()})
+	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Trace: a.traces.of, Grace: c.MoveGrace, Confirm: c.ConfirmLoss, Events: m.events()})
 	a.sender = sender.New(sender.Options{Store: a.store, Operator: a.engine, Guard: guard, TLS: tlsConfig, Log: log, Events: m.sendEvents()})
 	a.notify = notify.New(notify.Options{Store: a.store, Guard: provider.Guard{Allow: allow}, TLS: tlsConfig, Log: log, Keep: c.EventRetention, Panic: m.deliveryPanics.Inc})
 	a.index = indexer.New(indexer.Options{Store: a.store, Log: log, Panic: m.indexPanics.Inc})

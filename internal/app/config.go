@@ -22,6 +22,7 @@ type Config struct {
 	TLSCA          string        `name:"tls-ca" env:"POSTHORN_TLS_CA" help:"PEM file with certificate authorities to trust beside the system's."`
 	EventRetention time.Duration `name:"event-retention" env:"POSTHORN_EVENT_RETENTION" default:"720h" help:"How long events can be read and replayed, and deliveries are listed; at least 96h, so that a webhook can be away for a weekend."`
 	MoveGrace      time.Duration `name:"move-grace" env:"POSTHORN_MOVE_GRACE" default:"2m" help:"How long a message that has left a folder is looked for in the others before it counts as deleted; some programs move mail by deleting it first."`
+	ConfirmLoss    time.Duration `name:"confirm-loss" env:"POSTHORN_CONFIRM_LOSS" default:"1m" help:"How long a folder, or a large part of one, must be missing, in two sessions, before it counts as deleted; mail servers lose sight of mail that they have."`
 	PublicURL      string        `name:"public-url" env:"POSTHORN_PUBLIC_URL" help:"Where browsers and readers of tracked mail reach this server, such as https://mail.example.com; needed behind a proxy that speaks TLS."`
 	RateKey        int           `name:"rate-key" env:"POSTHORN_RATE_KEY" default:"20000" help:"Requests a second with one API key or access token, with bursts of twice as many; 0 is no limit."`
 	RateGrant      int           `name:"rate-grant" env:"POSTHORN_RATE_GRANT" default:"10000" help:"Requests a second about one grant; 0 is no limit."`

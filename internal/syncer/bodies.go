@@ -60,6 +60,8 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 	broken := make(chan struct{}) // closed when the first connection is
 	var brokenBy error
 	var helperBroke atomic.Bool
+	var refusedMu sync.Mutex
+	refused := map[mail.FolderID]refusal{}
 	var wg sync.WaitGroup
 	for i, s := range sessions {
 		wg.Go(func() {
@@ -70,8 +72,14 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 			}()
 			for u := range todo {
 				err := a.holdUnit(work, s, u, ready)
+				var no *refusedError
 				switch {
 				case err == nil:
+					continue
+				case errors.As(err, &no) && s.Err() == nil && work.Err() == nil:
+					refusedMu.Lock()
+					refused[u.folder.ID] = refusal{u.folder, no.err}
+					refusedMu.Unlock()
 					continue
 				case s.Err() == nil || work.Err() != nil:
 					stop(err)
@@ -134,7 +142,18 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 	if err := cmp.Or(brokenBy, context.Cause(work)); err != nil {
 		return true, fmt.Errorf("fetch bodies: %w", err)
 	}
+	for _, r := range refused {
+		if err := a.cannotOpen(ctx, s, r.folder, r.err); err != nil {
+			return true, err
+		}
+	}
 	return progress > 0 || helperBroke.Load(), nil
+}
+
+// refusal is a folder that the server does not open.
+type refusal struct {
+	folder mail.Folder
+	err    error
 }
 
 // gather returns the next list, and what follows it within linger, until there are enough; false when ready is closed.
@@ -178,7 +197,7 @@ func (a *account) unheldUnits(ctx context.Context) ([]unit, int, error) {
 	total := 0
 	asked := map[mail.MessageID]bool{}
 	for _, f := range byRank(folders) {
-		if !f.Selectable || f.Total == 0 {
+		if !f.Selectable || f.Total == 0 || f.RawName == "" || a.e.o.Now().Before(a.parked[f.ID].until) {
 			continue
 		}
 		missing, err := a.mbox.Unheld(ctx, f.ID, 20*unitMessages)

@@ -15,6 +15,7 @@ import (
 type folderResult struct {
 	found    bool // something was other than stored
 	vanished int  // messages marked as vanished
+	renamed  bool // it has another name than it was asked for by, or none, and was not looked at; all folders were listed
 	proven   bool // every UID and flag of the folder was compared, or CONDSTORE and the counts vouch for them
 }
 
@@ -56,6 +57,9 @@ func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, 
 	if err != nil {
 		return folderResult{}, err
 	}
+	if f.RawName == "" { // another folder has its name
+		return folderResult{renamed: true}, nil
+	}
 	l := a.lookAt(s, f, full)
 	s.began = a.e.o.Now()
 	sel, err := s.open(ctx, f, l.resync())
@@ -64,6 +68,21 @@ func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, 
 	}
 	if err := a.opened(ctx, f.ID); err != nil {
 		return folderResult{}, err
+	}
+	if a.numberedAnew(s, f, sel) { // or another folder has its name by now
+		if _, err := a.listFolders(ctx, s); err != nil {
+			return folderResult{}, err
+		}
+		now, err := a.mbox.Folder(ctx, f.ID)
+		if err != nil {
+			return folderResult{}, err
+		}
+		if now.RawName != f.RawName {
+			return folderResult{found: true, renamed: true}, nil
+		}
+		if sel, err = s.open(ctx, f, l.resync()); err != nil {
+			return folderResult{}, a.cannotOpen(ctx, s, f, err)
+		}
 	}
 	if l.folder, err = a.generation(ctx, s, f, sel); err != nil {
 		return folderResult{}, err

@@ -178,7 +178,8 @@ func folderKey(raw string) string {
 }
 
 // diffFolders compares a LIST answer with the stored folders. It returns the folders to write, new or changed, and the
-// stored ones that the list no longer has. A list with an unreadable line misses nothing. mint makes a folder's id from
+// stored ones that the list no longer has. A list with an unreadable line misses nothing. A stored folder whose name has become that of
+// another one is left without a name at the server. mint makes a folder's id from
 // what is lasting about it: the server's MAILBOXID (RFC 8474), else its name. MAILBOXIDs count only if every folder with a
 // STATUS has one, and each another: a server that is wrong about one (Cyrus 3.6) is right about none. renamed tells which stored
 // folders are found under other names without them.
@@ -261,11 +262,16 @@ func diffFolders(mint func(seed string) string, listed []imap.Mailbox, stored []
 			changed = append(changed, next[i])
 		}
 	}
-	if complete {
-		for _, f := range stored {
-			if !used[f.ID] {
-				gone = append(gone, f.ID)
-			}
+	for _, f := range stored {
+		if used[f.ID] {
+			continue
+		}
+		if seen[folderKey(f.RawName)] { // it is another folder's now: nothing is to be looked up under it
+			f.RawName = ""
+			changed = append(changed, f)
+		}
+		if complete {
+			gone = append(gone, f.ID)
 		}
 	}
 	return changed, gone
@@ -307,7 +313,7 @@ func (a *account) believeFolderLoss(ctx context.Context, s *session, gone []mail
 			continue
 		}
 		at := slices.IndexFunc(stored, func(f mail.Folder) bool { return f.ID == id })
-		if stored[at].Selectable {
+		if stored[at].Selectable && stored[at].RawName != "" {
 			_, err := s.Status(ctx, stored[at].RawName, imap.StatusMessages)
 			if s.Err() != nil {
 				return nil, err

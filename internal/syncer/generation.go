@@ -94,6 +94,12 @@ func (a *account) generation(ctx context.Context, s *session, f mail.Folder, sel
 	return a.renewed(ctx, f)
 }
 
+// numberedAnew tells whether the open folder has another UIDVALIDITY than the stored one, which is to be believed.
+func (a *account) numberedAnew(s *session, f mail.Folder, sel *imap.Selected) bool {
+	v := mail.UIDValidity(sel.UIDValidity)
+	return v != 0 && f.UIDValidity != 0 && v != f.UIDValidity && s.accepted[f.ID] != uint32(v) && !a.flaps(f.ID)
+}
+
 // renumbered begins a new generation of a folder.
 func (a *account) renumbered(ctx context.Context, f mail.Folder, v mail.UIDValidity) (mail.Folder, error) {
 	if f.UIDValidity != 0 {

@@ -81,6 +81,12 @@ func (a *account) closeLister() {
 	}
 }
 
+// refusedError is that the server did not open a folder. If the session goes on, so do the others.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
 // openSame opens a folder, and tells whether its UIDs are those of the stored rows.
 func (a *account) openSame(ctx context.Context, s *session, f mail.Folder) (bool, error) {
 	if s.selected == f.RawName {
@@ -88,7 +94,7 @@ func (a *account) openSame(ctx context.Context, s *session, f mail.Folder) (bool
 	}
 	sel, err := s.examine(ctx, f)
 	if err != nil {
-		return false, fmt.Errorf("open %q: %w", f.Name, err)
+		return false, &refusedError{fmt.Errorf("open %q: %w", f.Name, err)}
 	}
 	same, err := a.sameGeneration(ctx, s, f, sel)
 	if !same {

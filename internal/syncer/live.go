@@ -127,7 +127,7 @@ func (a *account) hear(ctx context.Context, s *session) (everywhere bool, err er
 				a.e.o.Events.Told(a.id, took)
 			}
 		}
-		everywhere = everywhere || r.vanished > 0
+		everywhere = everywhere || r.vanished > 0 || r.renamed
 	}
 	a.e.o.Events.Heard(a.id)
 	return everywhere || a.strange || len(told) > 0, nil // a folder that we do not know

@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -55,7 +56,7 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 	}
 	ground := a.groundOf(s, folders)
 	visits := ground.plan(wishes, order, places)
-	removing := false
+	removing, astray := false, false
 	var touched []mail.FolderID // those that messages leave before those where they arrive
 	for _, f := range byRank(folders) {
 		v := visits[f.ID]
@@ -68,6 +69,7 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 			v.err = s.Err()
 		}
 		touched = append(touched, f.ID)
+		astray = astray || errors.Is(v.err, errAstray)
 		removing = removing || !v.expunge.Empty() || !v.discard.Empty()
 	}
 	for _, f := range folders {
@@ -76,6 +78,11 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 		}
 	}
 	look := func() error {
+		if astray {
+			if _, err := a.listFolders(ctx, s); err != nil {
+				return err
+			}
+		}
 		for _, id := range touched {
 			f, err := a.mbox.Folder(ctx, id)
 			if err != nil {
@@ -224,10 +231,13 @@ func put[K comparable](m map[K]*imap.UIDSet, k K, uid mail.UID) {
 
 // visit does in one folder what is to be done there.
 func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit, folders []mail.Folder) error {
+	if f.RawName == "" {
+		return errAstray
+	}
 	s.selected = ""
 	sel, err := s.Select(ctx, f.RawName, imap.SelectOptions{CondStore: s.Caps().Has("CONDSTORE")})
 	if err != nil {
-		return err
+		return orAstray(err)
 	}
 	s.selected = f.RawName
 	if same, err := a.sameGeneration(ctx, s, f, sel); err != nil {
@@ -269,13 +279,16 @@ func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit
 		if at < 0 {
 			return mail.E(mail.NotFound, "", "the folder to move to does not exist any more", nil)
 		}
+		if folders[at].RawName == "" {
+			return errAstray
+		}
 		if s.Caps().Has("MOVE") {
 			if _, err := s.Move(ctx, *uids, folders[at].RawName); err != nil {
-				return err
+				return orAstray(err)
 			}
 		} else {
 			if _, err := s.Copy(ctx, *uids, folders[at].RawName); err != nil {
-				return err
+				return orAstray(err)
 			}
 			v.expunge.AddSet(*uids)
 		}
@@ -291,6 +304,18 @@ func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit
 		return nil
 	}
 	return a.discard(ctx, s, f, v.discard, folders)
+}
+
+// errAstray is that the server has no folder of the name that we have for it.
+var errAstray = mail.E(mail.Unavailable, "operate", "a folder was renamed or deleted; the folders are being compared anew", nil)
+
+// orAstray makes of the refusal of a folder's name errAstray. Whether the folder exists no more, the list of folders must tell.
+func orAstray(err error) error {
+	var e *imap.Error
+	if errors.As(err, &e) && e.Status == "NO" && (missing(err) || e.Code == "TRYCREATE") {
+		return errAstray
+	}
+	return err
 }
 
 // discard removes messages of the open folder for good where that can only be done in the trash: they are moved there, and

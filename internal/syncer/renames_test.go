@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +201,133 @@ func TestAFolderThatCannotBeOpened(t *testing.T) {
 			r.wait(time.Hour)
 			r.look(false)
 			r.agrees()
+		})
+	}
+}
+
+// TestALostFolderWhoseNameIsTaken: two folders swap their names, and one of them has changed too much to be known again. That the
+// server has a folder of its name is no reason to keep it.
+func TestALostFolderWhoseNameIsTaken(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{Caps: persona.Without(persona.All, "OBJECTID")})
+	r.p.Create("A")
+	r.p.Create("B")
+	r.fill("A", 1, 10)
+	r.fill("B", 11, 20)
+	r.begin()
+	before, ids := r.folderIDs(), r.ids()
+	r.p.Rename("A", "tmp")
+	r.p.Rename("B", "A")
+	r.p.Rename("tmp", "B")
+	for uid := range uint32(5) {
+		r.p.Expunge("B", uid+1)
+	}
+	for range 4 {
+		r.login()
+		r.look(false)
+		r.wait(5 * time.Minute)
+	}
+	r.agrees()
+	after := r.folderIDs()
+	if after["A"] != before["B"] || after["B"] == before["A"] || after["B"] == before["B"] || len(after) != len(before) {
+		t.Errorf("folders were %v and are %v", before, after)
+	}
+	if list, err := r.a.mbox.Folders(t.Context()); err != nil || len(list) != len(before) {
+		t.Errorf("%d folders, want %d: %v %v", len(list), len(before), list, err)
+	}
+	gone := 0
+	for _, c := range r.changes() {
+		if strings.Contains(c, "A and A") {
+			t.Errorf("%s", c)
+		}
+		if strings.HasPrefix(c, "message.deleted") {
+			gone++
+		}
+	}
+	if gone != 5 {
+		t.Errorf("%d messages were told as deleted, want 5", gone)
+	}
+	for name, id := range r.ids() {
+		if ids[name] != id {
+			t.Errorf("%s has another id", name)
+		}
+	}
+}
+
+// TestAFolderGoesBeforeItsBodies: bodies are fetched, and their folder is not there any more. The other folders get theirs.
+func TestAFolderGoesBeforeItsBodies(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.p.Create("Gone")
+	r.p.Create("Work")
+	r.fill("Gone", 1, 3)
+	r.fill("Work", 4, 6)
+	r.login()
+	if err := r.a.pass(t.Context(), r.s, false); err != nil {
+		t.Fatal(err)
+	}
+	r.p.Delete("Gone")
+	if _, err := r.a.bodies(t.Context(), r.s, time.Hour); err != nil {
+		t.Error(err)
+	}
+	for place, state := range r.state() {
+		if strings.HasPrefix(place, "Work") && strings.HasSuffix(state, "(no body)") {
+			t.Errorf("%s: %s", place, state)
+		}
+	}
+	for range 3 {
+		r.login()
+		r.look(false)
+		r.wait(5 * time.Minute)
+	}
+	r.agrees()
+}
+
+// TestOperationsFindRenamedFolders: two folders swap their names, and messages in one are to be changed before the folders are listed
+// again, by moving them to the other.
+func TestOperationsFindRenamedFolders(t *testing.T) {
+	t.Parallel()
+	for name, rename := range map[string]func(p *persona.Server){
+		"swapped":   func(p *persona.Server) { p.Rename("A", "tmp"); p.Rename("B", "A"); p.Rename("tmp", "B") },
+		"renamed":   func(p *persona.Server) { p.Rename("A", "C"); p.Rename("B", "D") },
+		"the one":   func(p *persona.Server) { p.Rename("A", "C") },
+		"the other": func(p *persona.Server) { p.Rename("B", "D") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{Caps: persona.Without(persona.All, "OBJECTID")})
+			r.p.Create("A")
+			r.p.Create("B")
+			r.fill("A", 1, 20)
+			r.fill("B", 21, 40)
+			r.begin()
+			before, moved := r.folderIDs(), r.ids()["m7"]
+			rename(r.p)
+			op, err := r.a.mbox.AddOperation(t.Context(), mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{moved}, Set: mail.FlagFlagged, Folder: before["B"]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				if err := r.a.serveOperations(t.Context(), r.s); err != nil {
+					t.Fatal(err)
+				}
+				r.wait(time.Minute)
+			}
+			if op, err = r.a.mbox.Operation(t.Context(), op.ID); err != nil || op.State != mail.OpDone {
+				t.Errorf("%+v, %v", op, err)
+			}
+			r.look(false)
+			r.agrees()
+			after := r.folderIDs()
+			for _, old := range []string{"A", "B"} {
+				if !slices.Contains(slices.Collect(maps.Values(after)), before[old]) {
+					t.Errorf("%s was %s, and folders are %v", old, before[old], after)
+				}
+			}
+			places, err := r.a.mbox.PlacementsOf(t.Context(), moved)
+			if err != nil || len(places[moved]) != 1 || places[moved][0].Folder != before["B"] {
+				t.Errorf("%+v, %v", places[moved], err)
+			}
 		})
 	}
 }

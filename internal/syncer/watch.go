@@ -275,6 +275,9 @@ func (a *account) pause(cost time.Duration) time.Duration {
 	if a.waiting {
 		poll = min(poll, max(a.e.o.Grace, a.e.o.Poll))
 	}
+	for _, l := range a.losses { // to be believed, or not, as soon as it may be
+		poll = min(poll, max(l.since.Add(a.e.o.Confirm).Sub(a.e.o.Now()), time.Second))
+	}
 	return poll
 }
 
