@@ -98,7 +98,8 @@ func (d *deflateConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write sends b in stored blocks (RFC 1951 3.2.4). Each ends on a byte, so nothing is left to flush.
+// Write sends b in stored blocks (RFC 1951 3.2.4), with an empty one behind as all that flush send it: some readers, Go's among
+// them, hand out a block only when the next one begins.
 func (d *deflateConn) Write(b []byte) (int, error) {
 	d.buf = d.buf[:0]
 	for rest := b; len(rest) > 0; {
@@ -109,6 +110,7 @@ func (d *deflateConn) Write(b []byte) (int, error) {
 		d.buf = append(d.buf, rest[:n]...)
 		rest = rest[n:]
 	}
+	d.buf = append(d.buf, 0, 0, 0, 0xff, 0xff)
 	if _, err := d.Conn.Write(d.buf); err != nil {
 		return 0, err
 	}

@@ -18,24 +18,24 @@ type quirk struct {
 
 // elsewhere are quirks that do not concern a client that hands on what it is told, or that other tests are about.
 var elsewhere = map[string]string{
-	"Y2":  "deletions never follow from a search: for the syncer",
+	"Y2":  "nothing is told as gone by a search: TestKnobs of the syncer",
 	"Y11": "TestCommandLimit",
 	"Y13": "TestDeadlines, silence",
 	"Y16": "roles of folders: for the syncer",
 	"I1":  "roles of folders", "I2": "roles of folders",
-	"I6": "ANNOTATE is never used",
+	"I6": "ANNOTATE is never used: TestKnobs of the syncer",
 	"I7": "moves: for the syncer", "I8": "spelling of login names", "I9": "copies in Sent: for the sender",
 	"G5": "a window on a folder: TestMessagesOutOfViewAreKept of the syncer", "G6": "labels again: for the syncer", "G7": "overlap of MODSEQ: for the syncer",
 	"G11": "what deleting means: for the syncer", "G13": "roles of folders",
-	"M4": "stopping after refusals: for the syncer", "M5": "scanning without CONDSTORE: for the syncer",
-	"M12": "recognising what was sent", "M13": "recognising what was sent", "M14": "identity of messages",
+	"M4": "sessions that end after refusals: TestKnobsThatRemember of the syncer", "M5": "scanning without CONDSTORE: for the syncer",
+	"M12": "recognising what was sent", "M13": "the copy in Sent is recognised by its Message-ID, whoever its recipients are now; not expressed by the persona, which sends nothing", "M14": "identity of messages",
 	"M16": "messages without headers", "M17": "case of folder names", "M19": "advice to users",
 	"C3": "search is local", "C6": "no search by date, see TestOldMailIsToldByItsDate of the syncer", "C7": "advice to users",
-	"R4": "XLIST is never used", "R5": "as C6", "R10": "parents of folders", "R13": "UIDVALIDITY that flaps: for the syncer",
+	"R4": "XLIST is never used: TestKnobs of the syncer", "R5": "as C6", "R10": "TestFoldersBelowAPrefix of the syncer", "R13": "UIDVALIDITY that flaps: for the syncer",
 	"R23": "nothing known",
-	"S2":  "parking folders: for the syncer", "S4": "UIDVALIDITY changes: for the syncer", "S5": "moves to itself: for the syncer",
-	"S6": "guard against deletions: for the syncer", "S15": "search is local", "S18": "APPENDUID is checked by who uses it",
-	"S19": "identity of messages", "S22": "TestCommandLimit", "S23": "TestIdleLiveness",
+	"S2":  "parking folders: for the syncer", "S4": "UIDVALIDITY changes: for the syncer", "S5": "an alias that is listed is a folder like others, one that is not is never named; not expressed by the persona",
+	"S6": "guard against deletions: for the syncer", "S15": "search is local", "S18": "APPENDUID and \\HasNoChildren are used for nothing: TestPersonas (mailenable) of the syncer",
+	"S19": "other white space: TestKnobsThatRemember of the syncer; a message whose bytes differ each time is another one when it moves", "S22": "TestCommandLimit", "S23": "TestIdleLiveness",
 }
 
 // ids of the catalogue: letter and highest number.

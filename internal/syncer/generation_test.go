@@ -27,11 +27,12 @@ func (r *rig) agrees() {
 	r.t.Helper()
 	here := map[string]string{}
 	for k, v := range r.state() {
-		f := strings.Fields(k)
-		if strings.EqualFold(f[0], "INBOX") {
-			f[0] = "INBOX"
+		f := strings.Split(k, " ") // a name may have blanks
+		name := strings.Join(f[:len(f)-2], " ")
+		if strings.EqualFold(name, "INBOX") {
+			name = "INBOX"
 		}
-		here[f[0]+" "+f[len(f)-1]] = v
+		here[name+" "+f[len(f)-1]] = v
 	}
 	there := map[string]int{}
 	for _, m := range r.p.Everything() {

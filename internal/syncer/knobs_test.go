@@ -59,15 +59,61 @@ func TestKnobs(t *testing.T) {
 		"SEARCH is refused":               {Answer: refuse("NO [SERVERBUG] no", "UID SEARCH")},
 		"SEARCH is unknown":               {Answer: refuse("BAD what?", "UID SEARCH")},
 		"ID is refused":                   {Answer: refuse("BAD no", "ID")},
-		"NAMESPACE is refused":            {Answer: refuse("NO no", "NAMESPACE")},
-		"STATUS fails now and then":       {Answer: persona.First(3, "NO [UNAVAILABLE] later", "STATUS", "LIST")},
-		"LIST fails with RETURN":          {Answer: extended("BAD no RETURN")},
-		"LIST is empty with RETURN":       {Answer: extended("OK nothing")},
+		"LIST fails with RETURN":          {Answer: persona.Extended("BAD no RETURN")},
+		"LIST is empty with RETURN":       {Answer: persona.Extended("OK nothing")},
+		"SEARCH NOT finds nothing":        {Found: persona.NothingNot},
+		"SEARCH by date finds everything": {Found: persona.EveryDate},
+		"STATUS is empty":                 {Say: persona.EmptyStatus},
+		"sets must ascend":                {Ascending: true},
+		"parents without children":        {Say: persona.NoChildren},
+		"names without quotes":            {Say: persona.BareNames},
+		"a star among the flags":          {Say: persona.StarredFlags},
+		"BYE again and again":             {Life: 60, Say: persona.ManyGoodbyes},
+		"ANNOTATE is offered and refused": {Caps: "ANNOTATE-EXPERIMENT-1"},
+		"XLIST is offered and wrong":      {Caps: "XLIST", Answer: refuse(persona.Cut, "XLIST")},
+		"the third login is refused":      {Conns: 2},
 	} {
-		for which, caps := range map[string]string{"QRESYNC": persona.All, "CONDSTORE": persona.Without(persona.All, "QRESYNC"), "basic": persona.Basic} {
+		for which, caps := range ladderSteps {
 			t.Run(name+", "+which, func(t *testing.T) {
 				t.Parallel()
 				k := k
+				k.Caps = strings.TrimSpace(caps + " " + k.Caps)
+				knobStory(t, k)
+			})
+		}
+	}
+}
+
+// TestKnobsThatRemember is TestKnobs with lies that a server tells once, or another time otherwise.
+func TestKnobsThatRemember(t *testing.T) {
+	t.Parallel()
+	for name, knobs := range map[string]func() persona.Knobs{
+		"a body is left out":       func() persona.Knobs { return persona.Knobs{Say: persona.NoBodyAtFirst()} },
+		"a UID is left out":        func() persona.Knobs { return persona.Knobs{Say: persona.NoUIDAtFirst()} },
+		"headers differ each time": func() persona.Knobs { return persona.Knobs{Bytes: persona.Rewritten()} },
+		"BYE after two refusals": func() persona.Knobs {
+			return persona.Knobs{Errors: 2, Answer: persona.First(5, "BAD Command Argument Error. 12", "UID FETCH", "STATUS")}
+		},
+		"STATUS fails now and then": func() persona.Knobs {
+			return persona.Knobs{Answer: persona.First(3, "NO [UNAVAILABLE] later", "STATUS", "LIST")}
+		},
+		"unavailable now and then": func() persona.Knobs { return persona.Knobs{Say: persona.Unavailable(3)} },
+		"logged in, not connected": func() persona.Knobs {
+			return persona.Knobs{Answer: persona.First(3, "BAD User is authenticated but not connected.", "EXAMINE")}
+		},
+		"throttled in words": func() persona.Knobs {
+			return persona.Knobs{Answer: persona.First(3, "BAD Request is throttled. Suggested Backoff Time: 9 milliseconds", "UID FETCH")}
+		},
+		"bandwidth is used up": func() persona.Knobs {
+			return persona.Knobs{Answer: persona.First(3, "NO [OVERQUOTA] Account exceeded command or bandwidth limits. (Failure)", "UID FETCH")}
+		},
+		"ID is asked for (NetEase)": persona.NetEase,
+		"everything by search (QQ)": persona.QQ,
+	} {
+		for which, caps := range ladderSteps {
+			t.Run(name+", "+which, func(t *testing.T) {
+				t.Parallel()
+				k := knobs()
 				k.Caps = caps
 				knobStory(t, k)
 			})
@@ -75,20 +121,27 @@ func TestKnobs(t *testing.T) {
 	}
 }
 
+// ladderSteps are the capabilities for each step of the ladder.
+var ladderSteps = map[string]string{"QRESYNC": persona.All, "CONDSTORE": persona.Without(persona.All, "QRESYNC"), "basic": persona.Basic + " ID"}
+
 func knobStory(t *testing.T, k persona.Knobs) {
 	r := newRig(t, k)
 	r.p.Create("Work")
+	r.p.Create("Work/Deep")
+	r.p.Create("Say \"hi\"\tnow")
 	for i := 1; i <= 6; i++ {
 		r.p.Deliver("INBOX", letter(i), `\Seen`)
 	}
 	r.p.Deliver("Work", letter(10), `\Seen`)
+	r.p.Deliver("Work/Deep", letter(11), `\Seen`)
+	r.p.Deliver("Say \"hi\"\tnow", letter(12), `\Seen`)
 	look := func(full bool) {
 		t.Helper()
 		for try := 0; ; try++ { // as the account does: after a refusal, again in another session
 			if r.s == nil || r.s.Err() != nil {
 				r.login()
 			}
-			err := r.a.pass(t.Context(), r.s, full)
+			err := r.tryLook(full)
 			if err == nil {
 				break
 			}
@@ -96,7 +149,6 @@ func knobStory(t *testing.T, k persona.Knobs) {
 				t.Fatal(err)
 			}
 		}
-		r.look(full)
 	}
 	look(true)
 	r.changes()
@@ -122,16 +174,6 @@ func knobStory(t *testing.T, k persona.Knobs) {
 
 func refuse(answer string, names ...string) func(persona.Command) string {
 	return persona.First(1<<30, answer, names...)
-}
-
-// extended answers LIST ... RETURN.
-func extended(answer string) func(persona.Command) string {
-	return func(c persona.Command) string {
-		if c.Name == "LIST" && strings.Contains(c.Args, "RETURN") {
-			return answer
-		}
-		return ""
-	}
 }
 
 func twice(_ persona.Command, line string) string {

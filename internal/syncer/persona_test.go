@@ -3,9 +3,12 @@ package syncer_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/provider"
 	"github.com/posthorn/posthorn/internal/syncer"
 	"github.com/posthorn/posthorn/test/persona"
 )
@@ -51,25 +54,37 @@ func TestPersonas(t *testing.T) {
 		t.Run(who.Name, func(t *testing.T) {
 			t.Parallel()
 			p := persona.Start(t, who.Knobs)
-			personaStory(t, p, who.Knobs.UIDValidity != nil, who.Knobs.Gmail)
+			n := 60
+			compressed := strings.Contains(who.Knobs.Caps, "COMPRESS=DEFLATE")
+			if compressed { // it is worth it for many only
+				n = 600
+			}
+			personaStory(t, p, n, who.Knobs.UIDValidity != nil, who.Knobs.Gmail)
+			if compressed && p.Count("COMPRESS") == 0 {
+				t.Error("nothing was compressed")
+			}
 		})
 	}
 }
 
-func personaStory(t *testing.T, p *persona.Server, flaps, labels bool) {
+func personaStory(t *testing.T, p *persona.Server, n int, flaps, labels bool) {
 	p.Create("Work")
-	for i := range 60 {
+	for i := range n {
 		p.Deliver("INBOX", message(i))
 	}
-	p.Deliver("Work", message(100), `\Seen`, "$Label1")
+	p.Deliver("Work", message(1100), `\Seen`, "$Label1")
 	p.Copy("INBOX", 3, "Work")
 
-	b := setupPersona(t, p, nil)
+	b := setupPersona(t, p, func(o *syncer.Options) {
+		o.Profile = func(mail.Account) provider.Profile {
+			return provider.Profile{Limits: provider.Limits{Cooldown: 10 * time.Millisecond}}
+		}
+	})
 	b.flaps = flaps
 	b.live()
 	b.equal()
 
-	p.Deliver("INBOX", message(200))
+	p.Deliver("INBOX", message(1200))
 	b.equal()
 	p.Flag("INBOX", 7, `\Flagged`)
 	from, at := "INBOX", "Work"
@@ -86,9 +101,14 @@ func personaStory(t *testing.T, p *persona.Server, flaps, labels bool) {
 	if got := b.messageAt(at, mail.UID(to)); got != moved {
 		t.Errorf("the moved message was %s and is %s", moved, got)
 	}
+	b.do(mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{b.messageAt(from, 12)}, Folder: b.folder("Work").ID})
+	b.do(b.saving(1))
+	b.equal()
 	b.engine.Close()
-	p.Deliver("Work", message(300))
+	p.Deliver("Work", message(1300))
 	b.start()
-	b.live()
+	if !flaps { // then it is degraded
+		b.live()
+	}
 	b.equal()
 }

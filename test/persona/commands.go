@@ -244,6 +244,8 @@ func (s *session) open(a []node, readOnly bool) string {
 	if len(a) > 1 {
 		for i, n := range a[1].list {
 			switch strings.ToUpper(n.s) {
+			case "ANNOTATE":
+				return "BAD no ANNOTATE, whatever was said"
 			case "CONDSTORE":
 				if !s.caps["CONDSTORE"] {
 					return "BAD no CONDSTORE"

@@ -16,7 +16,7 @@ func (s *session) chosen(set string, byUID bool) (out []int, ok bool) {
 		last = s.view[last-1]
 	}
 	n, ok := parseNumbers(set, max(last, 1))
-	if !ok {
+	if !ok || s.k.Ascending && !n.ascend() {
 		return nil, false
 	}
 	for i, uid := range s.view {
@@ -140,6 +140,10 @@ func (s *session) unknownItem(name string) string {
 // row says what is asked of one message.
 func (s *session) row(seq int, m *placed, items []string) {
 	var out []string
+	raw := m.msg.raw
+	if s.k.Bytes != nil {
+		s.hooked(func() { raw = s.k.Bytes(s.cmd, m.uid, raw) })
+	}
 	for _, it := range items {
 		switch up := strings.ToUpper(it); {
 		case up == "UID":
@@ -151,7 +155,7 @@ func (s *session) row(seq int, m *placed, items []string) {
 		case up == "INTERNALDATE":
 			out = append(out, `INTERNALDATE "`+m.msg.date.Format("02-Jan-2006 15:04:05 -0700")+`"`)
 		case up == "RFC822.SIZE":
-			out = append(out, fmt.Sprintf("RFC822.SIZE %d", len(m.msg.raw)))
+			out = append(out, fmt.Sprintf("RFC822.SIZE %d", len(raw)))
 		case up == "MODSEQ":
 			out = append(out, fmt.Sprintf("MODSEQ (%d)", m.modseq))
 		case up == "EMAILID":
@@ -165,18 +169,18 @@ func (s *session) row(seq int, m *placed, items []string) {
 		case up == "X-GM-LABELS":
 			out = append(out, "X-GM-LABELS ("+strings.Join(s.labels(m.msg), " ")+")")
 		case up == "BODY.PEEK[HEADER]":
-			out = append(out, literal("BODY[HEADER]", header(m.msg.raw, nil)))
+			out = append(out, literal("BODY[HEADER]", header(raw, nil)))
 		case strings.HasPrefix(up, "BODY.PEEK[HEADER.FIELDS "):
 			names := parse(strings.TrimSuffix(it[len("BODY.PEEK[HEADER.FIELDS "):], "]"))
-			out = append(out, literal("BODY"+it[len("BODY.PEEK"):], header(m.msg.raw, names[0].list)))
+			out = append(out, literal("BODY"+it[len("BODY.PEEK"):], header(raw, names[0].list)))
 		case strings.HasPrefix(up, "BODY.PEEK[]<"):
 			from, n, _ := strings.Cut(strings.TrimSuffix(it[len("BODY.PEEK[]<"):], ">"), ".")
 			at, _ := strconv.Atoi(from)
 			size, _ := strconv.Atoi(n)
-			at = min(at, len(m.msg.raw))
-			out = append(out, literal("BODY[]<"+from+">", m.msg.raw[at:min(at+size, len(m.msg.raw))]))
+			at = min(at, len(raw))
+			out = append(out, literal("BODY[]<"+from+">", raw[at:min(at+size, len(raw))]))
 		case up == "BODY.PEEK[]":
-			out = append(out, literal("BODY[]", m.msg.raw))
+			out = append(out, literal("BODY[]", raw))
 		}
 	}
 	if s.uidonly {

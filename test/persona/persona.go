@@ -63,6 +63,12 @@ type Knobs struct {
 	// Found tells whether SEARCH names a message; hit is the truth.
 	Found func(c Command, uid uint32, hit bool) bool
 
+	// Bytes returns what FETCH gives of a message in place of the truth.
+	Bytes func(c Command, uid uint32, raw []byte) []byte
+
+	Ascending bool   // sets that do not ascend are refused
+	Errors    int    // after so many commands answered by NO or BAD a session is ended by BYE; 0: never
+	Conns     int    // how many connections there may be; a login on a further one is refused. 0: any number
 	Limited   int    // only so many, the newest, are shown of a folder to whoever has not enabled UIDONLY; 0: all
 	Mute      bool   // says nothing unasked: IDLE is accepted and never tells anything
 	Unenabled bool   // ENABLE is obeyed without an untagged ENABLED

@@ -1,10 +1,7 @@
 package persona
 
 import (
-	"fmt"
-	"slices"
-	"strings"
-	"sync/atomic"
+	"math"
 )
 
 // Persona is a provider as it behaves, to the sync.
@@ -16,21 +13,39 @@ type Persona struct {
 // Personas returns those that differ in what a sync meets. They are made of what was reported of the providers by others;
 // nothing here was probed.
 func Personas() []Persona {
+	gmail := Gmail()
+	gmail.Caps += " COMPRESS=DEFLATE"
+	gmail.Conns = 15
+	gmail.Answer = First(1, "NO [OVERQUOTA] Account exceeded command or bandwidth limits. (Failure)", "UID FETCH")
+	gmail.Say = Now(300, Throttled)
+	yahoo := Yahoo()
+	yahoo.Found = NothingNot
+	yahoo.Answer = First(2, "NO [LIMIT] UID FETCH Rate limit hit.", "UID FETCH")
+	icloud := ICloud()
+	icloud.Caps += " ANNOTATE-EXPERIMENT-1"
+	netease := NetEase()
+	netease.Say = EmptyStatus
 	return []Persona{
 		{"plain", Knobs{Caps: Basic}},
 		{"everything", Knobs{}},
-		{"gmail", Gmail()},
-		{"yahoo", Yahoo()},
-		{"icloud", ICloud()},
-		{"exchange", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+", Say: Trailing}},
-		{"gmx", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN CHILDREN ENABLE ID IDLE LIST-EXTENDED LIST-STATUS LITERAL- MOVE NAMESPACE SASL-IR SPECIAL-USE UIDPLUS UNSELECT"}},
-		{"yandex", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN CHILDREN UNSELECT LITERAL+ NAMESPACE UIDPLUS ENABLE ID IDLE MOVE"}},
+		{"gmail", gmail},
+		{"yahoo", yahoo},
+		{"icloud", icloud},
+		{"exchange", Exchange()},
+		{"outlook", Outlook()},
+		{"gmx", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN CHILDREN ENABLE ID IDLE LIST-EXTENDED LIST-STATUS LITERAL- MOVE NAMESPACE SASL-IR SPECIAL-USE UIDPLUS UNSELECT",
+			Answer: First(math.MaxInt64, "BAD expected a list of fields that we know", "ID")}},
+		{"yandex", Yandex()},
 		{"mailru", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN ID UIDPLUS UNSELECT MOVE LIST-STATUS SASL-IR", Say: Decimals}},
-		{"163", NetEase()},
-		{"strato", Knobs{Caps: Without(All, "QRESYNC", "OBJECTID", "UIDONLY", "PARTIAL"), Say: NothingFound}},
+		{"163", netease},
+		{"qq", QQ()},
+		{"zoho", Zoho()},
+		{"strato", Knobs{Caps: Without(All, "QRESYNC", "OBJECTID", "UIDONLY", "PARTIAL"), Say: NothingFound, Answer: Extended("OK nothing")}},
 		{"workmail", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN IDLE UIDPLUS MOVE ID UNSELECT NAMESPACE LITERAL+", UIDValidity: Flapping}},
-		{"proton", Knobs{Caps: "AUTH=PLAIN ID IDLE IMAP4rev1 MOVE UIDPLUS UNSELECT"}},
+		{"proton", Knobs{Caps: "AUTH=PLAIN ID IDLE IMAP4rev1 MOVE UIDPLUS UNSELECT LIST-EXTENDED SPECIAL-USE", Answer: Extended("BAD [Error offset=9]: expected CR")}},
 		{"courier", Courier()},
+		{"mailenable", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN CHILDREN UIDPLUS IDLE", Say: Each(WrongAppendUID, NoChildren)}},
+		{"dbmail", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN ID UIDPLUS IDLE UNSELECT", Bytes: Rewritten()}},
 		{"cyrus with a broken VANISHED", Knobs{Vanished: AllButOne}},
 	}
 }
@@ -52,9 +67,9 @@ func ICloud() Knobs {
 	return Knobs{Unenabled: true, Vanished: AllButOne, Caps: "IMAP4rev1 CONDSTORE ENABLE QRESYNC NAMESPACE UIDPLUS CHILDREN UNSELECT ESEARCH SASL-IR ID IDLE LIST-STATUS AUTH=PLAIN"}
 }
 
-// Courier has all folders below INBOX.
+// Courier has all folders below INBOX, bears few connections from one address, and tells of a message 0.
 func Courier() Knobs {
-	return Knobs{Caps: "IMAP4rev1 AUTH=PLAIN UIDPLUS CHILDREN NAMESPACE IDLE", Prefix: "INBOX."}
+	return Knobs{Caps: "IMAP4rev1 AUTH=PLAIN UIDPLUS CHILDREN NAMESPACE IDLE", Prefix: "INBOX.", Conns: 4, Say: Each(ZeroFetch, FlagsBeforeIdle)}
 }
 
 // NetEase wants ID before SELECT, and has neither UIDNEXT nor IDLE.
@@ -73,57 +88,48 @@ func NetEase() Knobs {
 	return k
 }
 
-// First returns an Answer to the first n commands with one of these names; the others are carried out.
-func First(n int, answer string, names ...string) func(Command) string {
-	var done atomic.Int64
-	return func(c Command) string {
-		if !slices.Contains(names, c.Name) || done.Add(1) > int64(n) {
-			return ""
-		}
-		return answer
+// Exchange accepts a login and then says for a while that it is not connected, throttles in words, writes folder names as they are,
+// hangs up on clients that make many mistakes, and tells COPYUID in its own way.
+func Exchange() Knobs {
+	return Knobs{
+		Caps:   "IMAP4rev1 AUTH=PLAIN SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+",
+		Errors: 10,
+		Answer: Any(First(2, "BAD User is authenticated but not connected.", "SELECT", "EXAMINE"),
+			First(1, "BAD Request is throttled. Suggested Backoff Time: 40 milliseconds", "UID FETCH")),
+		Say: Each(Trailing, BareNames, StrayCopyUID),
 	}
 }
 
-// Flapping is a UIDValidity that every session sees differently (Amazon WorkMail).
-func Flapping(c Command, v uint32) string { return fmt.Sprint(v + uint32(c.Session)*1000) }
-
-// AllButOne is a Vanished that names what is there as gone (Cyrus and iCloud, seen by several clients).
-func AllButOne(Command, []uint32) string { return "1:4000,4002" }
-
-// Trailing writes a blank behind each STATUS and LIST line (Exchange).
-func Trailing(_ Command, line string) string {
-	if strings.HasPrefix(line, "* STATUS") || strings.HasPrefix(line, "* LIST") {
-		return line + " "
-	}
-	return line
+// Outlook is the consumers' one: as Exchange, with lines outside of the protocol, and without sets in COPYUID.
+func Outlook() Knobs {
+	k := Exchange()
+	k.Caps = "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
+	k.Say = Each(Trailing, BareNames, ShortCopyUID, Unavailable(1))
+	return k
 }
 
-// Decimals writes sizes with a point (Mail.ru).
-func Decimals(_ Command, line string) string {
-	at := strings.Index(line, "RFC822.SIZE ")
-	if at < 0 {
-		return line
+// Yandex hangs up in IDLE, says goodbye many times, leaves bodies out the first time, and is wrong about dates.
+func Yandex() Knobs {
+	return Knobs{
+		Caps:   "IMAP4rev1 AUTH=PLAIN CHILDREN UNSELECT LITERAL+ NAMESPACE XLIST UIDPLUS ENABLE ID IDLE MOVE",
+		Answer: First(3, Cut, "IDLE"),
+		Say:    Each(ManyGoodbyes, NoBodyAtFirst()),
+		Found:  EveryDate,
 	}
-	end := at + len("RFC822.SIZE ")
-	for end < len(line) && line[end] >= '0' && line[end] <= '9' {
-		end++
-	}
-	return line[:end] + ".0" + line[end:]
 }
 
-// Throttled asks, with each success, to be left alone (Gmail).
-func Throttled(c Command, line string) string {
-	if _, answer, _ := strings.Cut(line, " "); strings.HasPrefix(answer, "OK") && line[0] != '*' && c.Name != "LOGIN" && c.Name != "AUTHENTICATE" {
-		return line + " [THROTTLED]"
-	}
-	return line
+// QQ wants ID before SELECT and ascending sets, and finds everything by text and by date.
+func QQ() Knobs {
+	k := NetEase()
+	k.Caps, k.UIDNext = "IMAP4 IMAP4rev1 AUTH=PLAIN XLIST MOVE IDLE NAMESPACE CHILDREN ID UIDPLUS", nil
+	k.Ascending, k.Found = true, EveryDate
+	return k
 }
 
-// NothingFound answers every ESEARCH with nothing (STRATO).
-func NothingFound(c Command, line string) string {
-	if rest, ok := strings.CutPrefix(line, "* ESEARCH "); ok {
-		tag, _, _ := strings.Cut(rest, ")")
-		return "* ESEARCH " + tag + ") UID"
+// Zoho has MODSEQs below zero, a star among the flags, and loses a UID now and then.
+func Zoho() Knobs {
+	return Knobs{
+		Caps: "IMAP4rev1 UNSELECT CHILDREN XLIST NAMESPACE IDLE MOVE ID AUTH=PLAIN SASL-IR UIDPLUS ESEARCH LIST-EXTENDED LIST-STATUS WITHIN SPECIAL-USE CONDSTORE",
+		Say:  Each(NegativeModSeq, StarredFlags, NoUIDAtFirst()),
 	}
-	return line
 }

@@ -2,7 +2,9 @@ package persona
 
 import (
 	"bufio"
+	"compress/flate"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -17,8 +19,10 @@ type session struct {
 	c     net.Conn
 	n     int
 	lines chan string
-	w     sync.Mutex // of the connection's writing side
-	k     Knobs      // as they were when the command came
+	w     sync.Mutex    // of the connection's writing side
+	out   *flate.Writer // nil: not compressed
+	packs chan bool     // tells the reader whether what follows COMPRESS is compressed
+	k     Knobs         // as they were when the command came
 	cmd   Command
 	tag   string
 	buf   []string // what the command has said so far
@@ -27,6 +31,7 @@ type session struct {
 	caps     map[string]bool
 	in       bool // logged in
 	ordered  int  // commands so far
+	errors   int  // of them, answered by NO or BAD
 	cur      *folder
 	readOnly bool
 	view     []uint32 // the UIDs the client knows of, by sequence number
@@ -37,7 +42,7 @@ type session struct {
 }
 
 func newSession(p *Server, c net.Conn, n int) *session {
-	return &session{p: p, c: c, n: n, lines: make(chan string)}
+	return &session{p: p, c: c, n: n, lines: make(chan string), packs: make(chan bool)}
 }
 
 func (s *session) run() {
@@ -58,6 +63,16 @@ func (s *session) run() {
 			case s.lines <- l:
 			case <-stop:
 				return
+			}
+			if _, cmd, _ := strings.Cut(l, " "); strings.EqualFold(cmd, "COMPRESS DEFLATE") {
+				select {
+				case packed := <-s.packs:
+					if packed {
+						r = bufio.NewReader(flate.NewReader(r))
+					}
+				case <-stop:
+					return
+				}
 			}
 		}
 	})
@@ -139,10 +154,18 @@ func (s *session) readLine(r *bufio.Reader) (string, error) {
 }
 
 func (s *session) write(line string) error {
+	return s.send(line + "\r\n")
+}
+
+func (s *session) send(text string) error {
 	s.w.Lock()
 	defer s.w.Unlock()
-	_, err := io.WriteString(s.c, line+"\r\n")
-	return err
+	if s.out == nil {
+		_, err := io.WriteString(s.c, text)
+		return err
+	}
+	_, err := io.WriteString(s.out, text)
+	return errors.Join(err, s.out.Flush())
 }
 
 // reply is write for the goroutine that carries out commands.
@@ -163,9 +186,7 @@ func (s *session) say(line string) {
 		return
 	}
 	if part, cut := strings.CutSuffix(line, Cut); cut {
-		s.w.Lock()
-		_, _ = io.WriteString(s.c, part) // the connection ends either way
-		s.w.Unlock()
+		_ = s.send(part) // the connection ends either way
 		s.cut = true
 		return
 	}
@@ -245,11 +266,17 @@ func (s *session) one(line string) {
 			s.cut = true
 			return
 		default:
-			s.say(tag + " " + a)
+			s.answer(a)
+			if name == "COMPRESS" {
+				s.packs <- false
+			}
 			return
 		}
 	}
 	switch name {
+	case "COMPRESS":
+		s.compress()
+		return
 	case "IDLE":
 		s.idle()
 		return
@@ -271,8 +298,20 @@ func (s *session) one(line string) {
 	for _, l := range s.buf {
 		s.say(l)
 	}
-	s.say(tag + " " + answer)
+	s.answer(answer)
 	s.cut = s.cut || name == "LOGOUT"
+}
+
+// answer says the tagged answer to a command.
+func (s *session) answer(text string) {
+	s.say(s.tag + " " + text)
+	if strings.HasPrefix(text, "OK") {
+		return
+	}
+	if s.errors++; s.k.Errors > 0 && s.errors >= s.k.Errors && !s.cut {
+		s.say("* BYE Connection closed. 14")
+		s.cut = true
+	}
 }
 
 func (s *session) folderOf(name, args string) string {
@@ -318,11 +357,30 @@ func (s *session) login(password string) string {
 	if password != Password {
 		return "NO [AUTHENTICATIONFAILED] wrong password"
 	}
+	if s.k.Conns > 0 && s.p.Open() > s.k.Conns {
+		return "NO [ALERT] Too many simultaneous connections. (Failure)"
+	}
 	s.in = true
 	s.p.mu.Lock()
 	s.p.logins++
 	s.p.mu.Unlock()
 	return "OK [CAPABILITY " + s.capText() + "] logged in"
+}
+
+// compress answers COMPRESS (RFC 4978); what follows is compressed in both directions.
+func (s *session) compress() {
+	if !s.caps["COMPRESS=DEFLATE"] || s.out != nil {
+		s.answer("BAD no COMPRESS")
+		s.packs <- false
+		return
+	}
+	s.say(s.tag + " OK compressed")
+	out, err := flate.NewWriter(s.c, flate.BestSpeed)
+	if err != nil {
+		panic(err) // of a level that does not exist
+	}
+	s.out = out
+	s.packs <- true
 }
 
 // idle tells of changes until DONE.
@@ -331,7 +389,7 @@ func (s *session) idle() {
 		s.say(s.tag + " BAD no IDLE")
 		return
 	}
-	s.reply("+ idling")
+	s.say("+ idling")
 	for {
 		s.p.mu.Lock()
 		changed := s.p.changed

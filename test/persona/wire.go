@@ -1,6 +1,7 @@
 package persona
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -142,6 +143,10 @@ func parseNumbers(text string, last uint32) (numbers, bool) {
 		out = append(out, [2]uint32{min(from, to), max(from, to)})
 	}
 	return out, true
+}
+
+func (n numbers) ascend() bool {
+	return slices.IsSortedFunc(n, func(a, b [2]uint32) int { return cmp.Compare(a[0], b[0]) })
 }
 
 func (n numbers) has(v uint32) bool {
