@@ -1,7 +1,9 @@
 package syncer
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,8 +92,11 @@ func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mai
 			since.UTC().Format(`SINCE 2-Jan-2006`) + ` HEADER X-MICROSOFT-ORIGINAL-MESSAGE-ID "<` + id + `>"`,
 		} {
 			found, err := s.Search(ctx, criteria)
-			if err == nil && !found.Empty() {
-				return true, nil
+			if err == nil {
+				var is bool
+				if is, err = named(ctx, s, found, id); is {
+					return true, nil
+				}
 			}
 			if err != nil && s.Err() != nil {
 				return false, err
@@ -108,6 +113,21 @@ func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mai
 		}
 	}
 	return a.mbox.HasHeaderID(ctx, f.ID, id, since)
+}
+
+// named tells whether one of the messages that a search has found really has a Message-ID: some servers find everything (QQ). Of very
+// many the newest are looked at.
+func named(ctx context.Context, s *session, found imap.UIDSet, id string) (is bool, err error) {
+	const most = 100
+	uids := slices.Collect(found.All)
+	if len(uids) == 0 {
+		return false, nil
+	}
+	err = s.Fetch(ctx, imap.UIDs(uids[max(0, len(uids)-most):]...), imap.FetchOptions{Header: []string{"Message-ID", "X-Microsoft-Original-Message-ID"}}, func(r *imap.Row) error {
+		is = is || bytes.Contains(r.Header, []byte("<"+id+">"))
+		return nil
+	})
+	return is, err
 }
 
 func (a *account) appendSend(ctx context.Context, s *session, f mail.Folder, send mail.Send) error {

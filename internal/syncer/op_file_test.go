@@ -18,11 +18,14 @@ func TestSentUnderAnotherMessageID(t *testing.T) {
 	for _, c := range []struct {
 		name, original string
 		search         string // the server's answer to a search for that field; "": the truth
+		everything     bool   // searches find every message
 		found          bool
 	}{
-		{"kept", "send.1@example.com", "", true},
-		{"that of another", "send.11@example.com", "", false},
-		{"kept, and the server cannot search for it", "send.1@example.com", "NO not supported", false},
+		{"kept", "send.1@example.com", "", false, true},
+		{"that of another", "send.11@example.com", "", false, false},
+		{"kept, and the server cannot search for it", "send.1@example.com", "NO not supported", false, false},
+		{"kept, at a server that finds everything", "send.1@example.com", "", true, true},
+		{"that of another, at a server that finds everything", "send.11@example.com", "", true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -32,7 +35,7 @@ func TestSentUnderAnotherMessageID(t *testing.T) {
 					return c.search
 				}
 				return ""
-			}})
+			}, Found: func(_ persona.Command, _ uint32, hit bool) bool { return hit || c.everything }})
 			p.Deliver("Sent", fmt.Appendf(nil, "Message-ID: <AS8P2@eurprd05.prod.outlook.com>\r\nX-Microsoft-Original-Message-ID: <%s>\r\nSubject: sent\r\n\r\nbody\r\n", c.original))
 			b := &bench{t: t, user: "ann", truth: truthOf(p)}
 			b.place.Now = func() time.Time { return time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC) } // when the persona's mail comes
