@@ -30,7 +30,8 @@ type visit struct {
 	unlabel     map[mail.FolderID]*imap.UIDSet
 	expunge     imap.UIDSet
 	discard     imap.UIDSet                 // by way of the trash: Gmail keeps what is expunged elsewhere
-	of          map[mail.UID]mail.MessageID // whom the destructive ones are meant for
+	of          map[mail.UID]mail.MessageID // whom the destructive ones are meant for, and copies for whose sake others are removed
+	surplus     map[mail.UID]mail.MessageID // copies to be removed when those that stay are proven
 	unkept      mail.Flags                  // which the server says to forget with the session
 	err         error
 }
@@ -70,8 +71,9 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 		}
 		touched = append(touched, f.ID)
 		astray = astray || errors.Is(v.err, errAstray)
-		removing = removing || !v.expunge.Empty() || !v.discard.Empty()
+		removing = removing || !v.expunge.Empty() || !v.discard.Empty() || len(v.surplus) > 0
 	}
+	a.removeSurplus(ctx, s, visits, folders)
 	for _, f := range folders {
 		if arrives(visits, f.ID) && !slices.Contains(touched, f.ID) {
 			touched = append(touched, f.ID)
@@ -85,10 +87,10 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 		}
 		for _, id := range touched {
 			f, err := a.mbox.Folder(ctx, id)
-			if err != nil {
-				return err
+			if err == nil {
+				_, err = a.syncFolder(ctx, s, f, false)
 			}
-			if _, err := a.syncFolder(ctx, s, f, false); err != nil {
+			if err != nil && !mail.IsKind(err, mail.NotFound) { // a folder that is known to be gone by now needs no look
 				return err
 			}
 		}
@@ -101,7 +103,60 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 	if s.Err() == nil {
 		lookErr = look()
 	}
+	if lookErr == nil && s.Err() == nil {
+		if again, err := a.arrived(ctx, wishes, places); err != nil {
+			return err
+		} else if again {
+			return a.changeMessages(ctx, s, ops)
+		}
+	}
 	return a.judge(ctx, ops, ground, wishes, visits, places, lookErr)
+}
+
+// removeSurplus removes the copies of messages that have another one where they shall lie, if all those were just proven to be there.
+func (a *account) removeSurplus(ctx context.Context, s *session, visits map[mail.FolderID]*visit, folders []mail.Folder) {
+	for _, v := range visits {
+		if v.err != nil {
+			return
+		}
+	}
+	for _, f := range byRank(folders) {
+		v := visits[f.ID]
+		if v == nil || len(v.surplus) == 0 {
+			continue
+		}
+		rest := &visit{of: v.surplus}
+		for uid := range v.surplus {
+			rest.expunge.Add(uint32(uid))
+		}
+		if v.err = a.visit(ctx, s, f, rest, folders); v.err != nil {
+			return
+		}
+	}
+}
+
+// arrived tells whether a message has come to where it shall lie that was not there before, and has other copies, which are to go now.
+func (a *account) arrived(ctx context.Context, wishes map[mail.MessageID]*wish, before map[mail.MessageID][]mail.Placement) (bool, error) {
+	var several []mail.MessageID
+	for id, w := range wishes {
+		lies := func(p mail.Placement) bool { return p.Folder == w.folder }
+		if w.folder != "" && !w.remove && len(before[id]) > 1 && !a.labels.on() && !slices.ContainsFunc(before[id], lies) {
+			several = append(several, id)
+		}
+	}
+	if len(several) == 0 {
+		return false, nil
+	}
+	now, err := a.mbox.PlacementsOf(ctx, several...)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range several {
+		if len(now[id]) > 1 && slices.ContainsFunc(now[id], func(p mail.Placement) bool { return p.Folder == wishes[id].folder }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func arrives(visits map[mail.FolderID]*visit, id mail.FolderID) bool {
@@ -184,7 +239,7 @@ func (g *ground) plan(wishes map[mail.MessageID]*wish, order []mail.MessageID, p
 		v := visits[p.Folder]
 		if v == nil {
 			v = &visit{add: map[mail.Flags]*imap.UIDSet{}, remove: map[mail.Flags]*imap.UIDSet{}, move: map[mail.FolderID]*imap.UIDSet{},
-				label: map[mail.FolderID]*imap.UIDSet{}, unlabel: map[mail.FolderID]*imap.UIDSet{}, of: map[mail.UID]mail.MessageID{}}
+				label: map[mail.FolderID]*imap.UIDSet{}, unlabel: map[mail.FolderID]*imap.UIDSet{}, of: map[mail.UID]mail.MessageID{}, surplus: map[mail.UID]mail.MessageID{}}
 			visits[p.Folder] = v
 		}
 		return v
@@ -192,6 +247,7 @@ func (g *ground) plan(wishes map[mail.MessageID]*wish, order []mail.MessageID, p
 	for _, id := range order {
 		w := wishes[id]
 		there := w.folder != "" && slices.ContainsFunc(places[id], func(p mail.Placement) bool { return p.Folder == w.folder })
+		comes := false
 		for _, p := range places[id] {
 			v := at(p)
 			for _, f := range []mail.Flags{mail.FlagSeen, mail.FlagFlagged} {
@@ -209,13 +265,20 @@ func (g *ground) plan(wishes map[mail.MessageID]*wish, order []mail.MessageID, p
 			case w.folder != "" && !w.remove && g.labels.on():
 				g.labels.plan(v, id, p, w)
 			case !w.remove && p.Folder != w.folder && g.shown(p, places[id]):
-			case w.remove, w.folder != "" && p.Folder != w.folder && there:
+			case w.remove:
 				v.expunge.Add(uint32(p.UID))
 				v.of[p.UID] = id
-			case w.folder != "" && p.Folder != w.folder:
+			case w.folder == "":
+			case p.Folder == w.folder:
+				if len(places[id]) > 1 {
+					v.of[p.UID] = id
+				}
+			case there:
+				v.surplus[p.UID] = id
+			case !comes: // the others stay until it has come
 				put(v.move, w.folder, p.UID)
 				v.of[p.UID] = id
-				there = true
+				comes = true
 			}
 		}
 	}

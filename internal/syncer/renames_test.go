@@ -331,3 +331,54 @@ func TestOperationsFindRenamedFolders(t *testing.T) {
 		})
 	}
 }
+
+// TestTheLastCopyIsKept: a message has two copies as we know, and shall lie in a third folder. The first copy cannot be moved, since its
+// folder has another name by now, or is not there; then the second is the only one, and must not be removed as one too many.
+func TestTheLastCopyIsKept(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(p *persona.Server){
+		"nothing changed":             func(*persona.Server) {},
+		"the first folder is renamed": func(p *persona.Server) { p.Rename("A", "Other") },
+		"the first folder is gone":    func(p *persona.Server) { p.Delete("A") },
+		"the first copy is gone":      func(p *persona.Server) { p.Expunge("A", 7) },
+		"the second copy is gone":     func(p *persona.Server) { p.Expunge("B", 7) },
+		"the copy that was there":     func(p *persona.Server) { p.Expunge("Target", 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{Caps: persona.Without(persona.All, "OBJECTID")})
+			for _, f := range []string{"A", "B", "Target"} {
+				r.p.Create(f)
+			}
+			r.fill("A", 1, 10)
+			r.fill("B", 1, 10)
+			if name == "the copy that was there" {
+				r.fill("Target", 7, 7)
+			}
+			r.begin()
+			ids := r.folderIDs()
+			change(r.p)
+			id := r.ids()["m7"]
+			op, err := r.a.mbox.AddOperation(t.Context(), mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{id}, Folder: ids["Target"]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 6 {
+				r.login()
+				if err := r.a.serveOperations(t.Context(), r.s); err != nil {
+					t.Fatal(err)
+				}
+				r.look(false)
+				r.wait(time.Minute)
+			}
+			r.agrees()
+			places, err := r.a.mbox.PlacementsOf(t.Context(), id)
+			if err != nil || len(places[id]) != 1 || places[id][0].Folder != ids["Target"] {
+				t.Errorf("%+v, %v", places[id], err)
+			}
+			if op, err = r.a.mbox.Operation(t.Context(), op.ID); err != nil || op.State != mail.OpDone {
+				t.Errorf("%+v, %v", op, err)
+			}
+		})
+	}
+}
