@@ -57,10 +57,11 @@ bench: servers build ## measure beside the raw floor on a private Dovecot; argum
 	@test/install.sh bench
 	$(GO) run ./test/bench -posthorn bin/posthorn $(BENCHARGS)
 
-soak: servers ## crash and live tests over and over (SOAK=50 times, SOAKKILLS=330 kills), a cut at every byte of an account's session, then chaos on 20 mailboxes (SOAKTIME=30m)
+soak: servers ## crash and live tests over and over (SOAK=50 times, SOAKKILLS=330 kills), a cut at every byte of an account's session, random histories (SOAKSTEPS=2000 steps, four of them), then chaos on 20 mailboxes (SOAKTIME=30m)
 	$(GO) test -count=1 -timeout 0 -run 'Kill|Live' ./test/e2e -soak=$(or $(SOAK),50)
 	$(GO) test -count=1 -timeout 0 -v -run 'TestKills$$' ./internal/syncer -kills=$(or $(SOAKKILLS),330)
 	$(GO) test -count=1 -timeout 0 -v -run 'TestCutAccount$$' ./internal/syncer -cutstep=1
+	$(GO) test -count=1 -timeout 0 -v ./test/model -seed=0 -histories=4 -steps=$(or $(SOAKSTEPS),2000)
 	$(GO) test -count=1 -timeout 0 -v -run 'TestChaos$$' ./test/e2e -chaos=$(or $(SOAKTIME),30m)
 
 fmt: ## gofmt everything
