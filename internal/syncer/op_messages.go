@@ -407,16 +407,24 @@ func (a *account) discard(ctx context.Context, s *session, f mail.Folder, uids i
 		return err
 	}
 	s.selected = folders[at].RawName
-	var gone imap.UIDSet
+	var found, gone imap.UIDSet
 	for _, id := range ids {
-		found, err := s.Search(ctx, "X-GM-MSGID "+strconv.FormatUint(id, 10))
+		uids, err := s.Search(ctx, "X-GM-MSGID "+strconv.FormatUint(id, 10))
 		if err != nil {
 			return err
 		}
-		gone.AddSet(found)
+		found.AddSet(uids)
 	}
-	if gone.Empty() {
+	if found.Empty() {
 		return nil
+	}
+	if err := s.Fetch(ctx, found, imap.FetchOptions{Gmail: true}, func(r *imap.Row) error {
+		if slices.Contains(ids, r.GmailMsgID) {
+			gone.Add(r.UID)
+		}
+		return nil
+	}); err != nil || gone.Empty() {
+		return err
 	}
 	a.expectLoss(folders[at].ID, gone)
 	return a.expunge(ctx, s, gone)
@@ -433,15 +441,17 @@ func (a *account) expunge(ctx context.Context, s *session, uids imap.UIDSet) err
 		_, err := s.Expunge(ctx, uids)
 		return err
 	}
-	// Plain EXPUNGE takes everything that is marked, by whomever.
-	marked, err := s.Search(ctx, "DELETED")
-	if err != nil {
+	// Plain EXPUNGE takes everything that is marked, by whomever. Searches may lie.
+	others := false
+	if err := s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true}, func(r *imap.Row) error {
+		flags, _ := mail.ParseFlags(r.Flags)
+		others = others || !uids.Contains(r.UID) && flags&mail.FlagDeleted != 0
+		return nil
+	}); err != nil {
 		return err
 	}
-	for uid := range marked.All {
-		if !uids.Contains(uid) {
-			return mail.E(mail.Refused, "", "the mail server can only remove all messages that are marked as deleted at once, and another program has marked more of them; they stay marked", nil)
-		}
+	if others {
+		return mail.E(mail.Refused, "", "the mail server can only remove all messages that are marked as deleted at once, and another program has marked more of them; they stay marked", nil)
 	}
 	return s.ExpungeAll(ctx)
 }
