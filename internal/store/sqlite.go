@@ -295,13 +295,16 @@ func (f *sqliteFile) rewriteLog(ctx context.Context, c *dbConn) error {
 	if fi, err := os.Stat(f.path + "-wal"); f.pool.readOnly || err != nil || fi.Size() == 0 {
 		return nil
 	}
-	if _, err := c.ExecContext(ctx, "SELECT 1 FROM sqlite_schema"); err != nil { // opens the log
+	// This opens the log, and keeps from it whoever has the file open as well: what they append would be overwritten.
+	if _, err := c.ExecContext(ctx, f.begin(true)); err != nil {
 		return err
 	}
-	if err := withLog(c, (*walFile).rewrite); err != nil {
-		return &fs.PathError{Op: "rewrite", Path: f.path + "-wal", Err: err}
+	err := withLog(c, (*walFile).rewrite)
+	if err != nil {
+		err = &fs.PathError{Op: "rewrite", Path: f.path + "-wal", Err: err}
 	}
-	return nil
+	_, end := c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+	return errors.Join(err, end)
 }
 
 func (f *sqliteFile) openError(err error) error {

@@ -306,3 +306,48 @@ func TestAFileFailsOnce(t *testing.T) {
 		t.Error("what was stored is lost")
 	}
 }
+
+// TestOpenedTwice: a mailbox is opened by one who writes and, again and again, by another one of whom neither knows, as happens when
+// many ask for it at once after a crash. What the one writes stays.
+func TestOpenedTwice(t *testing.T) {
+	exercisePlaces(t, []string{"sqlite"}, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		key, err := b.s.accountKey(t.Context(), b.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				d := b.s.newMailDB(b.id, key)
+				if err := d.read(context.Background(), func(*tx) error { return nil }); err != nil {
+					t.Error(err)
+					return
+				}
+				if err := d.retire(context.Background()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}()
+		for i := range 300 {
+			b.do(Batch{New: []NewMessage{b.held(ref("INBOX", mail.UID(i+1)), letter{id: fmt.Sprint("m", i), subject: "twice", day: 1, body: "x"}, 0)}})
+		}
+		close(stop)
+		<-stopped
+		counts, err := b.Counts(t.Context())
+		if err != nil || counts.Messages != 300 {
+			t.Errorf("%+v, %v", counts, err)
+		}
+		if problems, err := b.Check(t.Context()); err != nil || len(problems) > 0 {
+			t.Errorf("%v, %v", problems, err)
+		}
+	})
+}
