@@ -16,6 +16,7 @@ type folderResult struct {
 	found    bool // something was other than stored
 	vanished int  // messages marked as vanished
 	renamed  bool // it has another name than it was asked for by, or none, and was not looked at; all folders were listed
+	skipped  bool // it could not be opened
 	proven   bool // every UID and flag of the folder was compared, or CONDSTORE and the counts vouch for them
 }
 
@@ -51,7 +52,7 @@ func (a *account) syncFolder(ctx context.Context, s *session, f mail.Folder, ful
 // syncFolderNow is syncFolder, which fails with a movedError when other folders are to be looked at before.
 func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, full bool) (folderResult, error) {
 	if now := a.e.o.Now(); now.Before(a.parked[a.labels.home(f.ID)].until) {
-		return folderResult{}, nil
+		return folderResult{skipped: true}, nil
 	}
 	f, err := a.mbox.Folder(ctx, a.labels.home(f.ID)) // operations may have changed it since it was listed
 	if err != nil {
@@ -64,7 +65,7 @@ func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, 
 	s.began = a.e.o.Now()
 	sel, err := s.open(ctx, f, l.resync())
 	if err != nil {
-		return folderResult{}, a.cannotOpen(ctx, s, f, err)
+		return folderResult{skipped: true}, a.cannotOpen(ctx, s, f, err)
 	}
 	if err := a.opened(ctx, f.ID); err != nil {
 		return folderResult{}, err

@@ -85,7 +85,7 @@ func missing(err error) bool {
 // renameFolder renames at the server and then here, at once: that the folder is the same, its id included, is known now
 // and could only be guessed later.
 func (a *account) renameFolder(ctx context.Context, s *session, op *mail.Operation) error {
-	f, err := a.mbox.Folder(ctx, op.Folder)
+	f, err := a.located(ctx, s, op.Folder)
 	if err != nil {
 		return err
 	}
@@ -149,6 +149,26 @@ func (a *account) renameFolder(ctx context.Context, s *session, op *mail.Operati
 	return err
 }
 
+// located is a folder under the name that it has at the server now: another program may have given its name to another folder. It fails
+// with NotFound if the folder is gone.
+func (a *account) located(ctx context.Context, s *session, id mail.FolderID) (mail.Folder, error) {
+	if _, err := a.listFolders(ctx, s); err != nil {
+		return mail.Folder{}, err
+	}
+	f, err := a.mbox.Folder(ctx, id)
+	if err != nil || f.RawName == "" || f.UIDValidity == 0 || a.labels.isLabel(id) { // nothing to know it by but its name
+		return f, err
+	}
+	same, err := a.openSame(ctx, s, f)
+	if err == nil && !same {
+		err = errAstray
+	}
+	if err != nil {
+		return f, orAstray(err)
+	}
+	return f, s.deselect(ctx)
+}
+
 // listed asks the server whether it has a folder.
 func (a *account) listed(ctx context.Context, s *session, raw string) (bool, error) {
 	list, err := s.List(ctx, imap.ListOptions{Pattern: "*"})
@@ -156,7 +176,7 @@ func (a *account) listed(ctx context.Context, s *session, raw string) (bool, err
 }
 
 func (a *account) deleteFolder(ctx context.Context, s *session, op mail.Operation) error {
-	f, err := a.mbox.Folder(ctx, op.Folder)
+	f, err := a.located(ctx, s, op.Folder)
 	if mail.IsKind(err, mail.NotFound) {
 		return nil
 	}

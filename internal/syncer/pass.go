@@ -180,7 +180,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	if err := a.adoptEmpty(ctx, looks); err != nil {
 		return err
 	}
-	proven, lost, oldest := true, 0, began
+	proven, lost, oldest, sweepable := true, 0, began, began
 	for _, l := range looks {
 		if !full && l.counted() && !a.due(s, l.ID) {
 			delete(a.losses, l.ID)
@@ -197,6 +197,9 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		r, err := a.syncFolder(ctx, s, l.Folder, full)
 		if err != nil {
 			return fmt.Errorf("sync %q: %w", l.Name, err)
+		}
+		if r.skipped && !l.counted() { // what has vanished since it was looked at may lie there
+			sweepable = earlier(sweepable, later(a.proofs.of(l.ID), began.Add(-longestUnread)))
 		}
 		a.polled(r.found, r.found && l.Role == mail.RoleInbox && !a.notice.waits())
 		now, err := a.mbox.Folder(ctx, l.ID) // its generation may be another than it was
@@ -226,7 +229,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	if err := s.deselect(ctx); err != nil {
 		return fmt.Errorf("leave the folder: %w", err)
 	}
-	if err := a.sweep(ctx, began); err != nil {
+	if err := a.sweep(ctx, sweepable); err != nil {
 		return err
 	}
 	counts, err := a.mbox.Counts(ctx)
@@ -270,7 +273,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	return nil
 }
 
-// sweep removes what vanished before a pass began that has found it nowhere, and long enough ago: what is moved is sometimes
+// sweep removes what vanished before a pass began that has found it nowhere, or before one that had to skip a folder, and long enough ago: what is moved is sometimes
 // removed minutes before it is added.
 func (a *account) sweep(ctx context.Context, before time.Time) error {
 	before = earlier(before, a.e.o.Now().Add(-a.e.o.Grace))
@@ -286,6 +289,9 @@ func (a *account) sweep(ctx context.Context, before time.Time) error {
 	}
 	return nil
 }
+
+// longestUnread is how long a folder that cannot be opened keeps what has vanished elsewhere from being taken for deleted.
+const longestUnread = 24 * time.Hour
 
 func earlier(x, y time.Time) time.Time {
 	if y.Before(x) {

@@ -1,0 +1,93 @@
+package syncer
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/test/persona"
+	"github.com/posthorn/posthorn/test/realsrv"
+)
+
+// TestNoOtherFolder: two folders exchange their names, and before that is seen one is to be deleted, or renamed. It is the folder that
+// the application means, whatever its name is by now.
+func TestNoOtherFolder(t *testing.T) {
+	t.Parallel()
+	for _, op := range []mail.Operation{{Kind: mail.OpFolderDelete}, {Kind: mail.OpFolderRename, Name: "Other"}} {
+		t.Run(string(op.Kind), func(t *testing.T) {
+			t.Parallel()
+			d := realsrv.StartDovecot(t, realsrv.DovecotOptions{})
+			s := d.Login(t, "ann")
+			defer s.Close()
+			for n, name := range []string{"One", "Two"} {
+				s.CreateFolder(name)
+				for i := range 3 {
+					s.Append(name, letter(10*n+i), nil, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+				}
+			}
+			r := rigAt(t, d.Host, d.Port, d.Password, "ann")
+			r.look(true)
+			op := op
+			op.Folder = r.folderIDs()["One"]
+			s.Do("RENAME One Three")
+			s.Do("RENAME Two One")
+			s.Do("RENAME Three Two")
+			if _, err := r.a.mbox.AddOperation(t.Context(), op); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.a.serveOperations(t.Context(), r.s); err != nil {
+				t.Fatal(err)
+			}
+			r.a.closeWriter()
+			there := map[string]int{}
+			for _, m := range d.Everything(t, "ann") {
+				there[m.Folder]++
+			}
+			if there["One"] != 3 || there["Two"] != 0 || op.Name != "" && there[op.Name] != 3 {
+				t.Errorf("at the server are %v", there)
+			}
+			r.look(true)
+			if id := r.folderIDs()["One"]; id == "" || id == op.Folder {
+				t.Errorf("One is %q", id)
+			}
+		})
+	}
+}
+
+// TestMovedIntoAFolderThatCannotBeOpened: what may lie there is not taken for deleted, for a day.
+func TestMovedIntoAFolderThatCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	closed := false
+	r := newRig(t, persona.Knobs{Answer: func(c persona.Command) string {
+		if closed && (c.Name == "EXAMINE" || c.Name == "SELECT") && strings.Contains(c.Args, "Work") {
+			return "NO not now"
+		}
+		return ""
+	}})
+	r.p.Create("Work")
+	r.fill("INBOX", 1, 5)
+	r.begin()
+	closed = true
+	r.p.Move("INBOX", 2, "Work")
+	for range 5 {
+		r.wait(time.Hour)
+		r.login()
+		r.look(false)
+	}
+	for _, c := range r.changes() {
+		if strings.HasPrefix(c, "message") {
+			t.Error(c)
+		}
+	}
+	closed = false
+	r.wait(6 * time.Hour)
+	r.login()
+	r.look(true)
+	r.agrees()
+	for _, c := range r.changes() {
+		if strings.Contains(c, "deleted") || strings.Contains(c, "created") {
+			t.Error(c)
+		}
+	}
+}
