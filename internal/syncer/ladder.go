@@ -347,7 +347,7 @@ func (l *folderLook) since(ctx context.Context, remote *remoteFolder) ([]mail.Pl
 		}
 	}
 	fresh := l.fresh(local)
-	l.agreed = f.Total-gone+fresh+a.left(f).old.Without(l.gone).Len() == int(sel.Exists) && !l.mayBeOut(gone, fresh)
+	l.agreed = f.Total-gone+fresh+a.left(f).old.Without(l.gone).Len() == int(sel.Exists) && !l.mayBeOut(gone)
 	if l.agreed {
 		return local, nil
 	}
@@ -422,7 +422,7 @@ func (l *folderLook) window(ctx context.Context, remote *remoteFolder) ([]mail.P
 	if err != nil {
 		return nil, fmt.Errorf("compare the newest flags: %w", err)
 	}
-	l.agreed = f.Total+l.fresh(local)+a.left(f).old.Len() == int(sel.Exists) && !l.mayBeOut(0, 0)
+	l.agreed = f.Total+l.fresh(local)+a.left(f).old.Len() == int(sel.Exists) && !l.mayBeOut(0)
 	if l.agreed && !slices.ContainsFunc(local, func(p mail.Placement) bool { return !l.seen.Contains(uint32(p.UID)) }) {
 		return local, nil
 	}

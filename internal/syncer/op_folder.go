@@ -177,14 +177,18 @@ func (a *account) listed(ctx context.Context, s *session, raw string) (bool, err
 
 func (a *account) deleteFolder(ctx context.Context, s *session, op mail.Operation) error {
 	f, err := a.located(ctx, s, op.Folder)
-	if mail.IsKind(err, mail.NotFound) {
+	switch {
+	case mail.IsKind(err, mail.NotFound):
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if f.Role == mail.RoleInbox {
+	case f.Role == mail.RoleInbox:
 		return mail.E(mail.Invalid, "", "INBOX cannot be deleted", nil)
+	case errors.Is(err, errAstray) && s.Err() == nil:
+		if there, err := a.listed(ctx, s, f.RawName); err != nil || there {
+			return errors.Join(errAstray, err)
+		}
+		return a.folderIsGone(ctx, s, f) // it was deleted when we asked before and did not hear the answer, or by another program
+	case err != nil:
+		return err
 	}
 	if err := s.deselect(ctx); err != nil {
 		return err
@@ -194,6 +198,10 @@ func (a *account) deleteFolder(ctx context.Context, s *session, op mail.Operatio
 			return err
 		}
 	}
+	return a.folderIsGone(ctx, s, f)
+}
+
+func (a *account) folderIsGone(ctx context.Context, s *session, f mail.Folder) error {
 	if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, GoneFolders: []mail.FolderID{f.ID}}); err != nil {
 		return fmt.Errorf("store that the folder is gone: %w", err)
 	}

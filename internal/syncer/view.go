@@ -14,18 +14,16 @@ import (
 // each arrival pushes the oldest message out of view, which is no deletion. What is out of view stays as it was last seen.
 //
 // On the wire both look the same. The lowest UIDs of a folder are out of view, and not gone, when as many messages or more have
-// come as are missing, and the folder is as large as before or has a round number of messages; or when very many are missing at
-// once and a round number is left (the limit is new). Anything else that is missing is gone.
+// come as are missing, or very many are missing at once (the limit is new), and what is left is a round number: limits are, and other
+// folders seldom. Anything else that is missing is gone.
 //
 // What was taken for a limit was none when another session agrees that the folder has grown beyond it without showing older
-// messages again, or, if the limit was seen once only and was no round number, that the folder has shrunk. Then what is out of
-// view is gone.
+// messages again. Then what is out of view is gone.
 type view struct {
 	UIDValidity mail.UIDValidity `json:"uidvalidity"`
 	Most        int              `json:"most"`  // messages that were shown when it was last full
 	Below       mail.UID         `json:"below"` // stored messages below it are out of view
 	Out         int              `json:"out"`   // so many are
-	Sure        bool             `json:"sure"`  // it was full at a round number, or twice
 }
 
 const (
@@ -54,13 +52,12 @@ func (a *account) unlimitedSeems(f mail.FolderID) bool {
 	return noted
 }
 
-// mayBeOut tells whether so many missing and new messages may be a view that has moved on, so that the UIDs are to be asked for.
-func (l *folderLook) mayBeOut(gone, arrived int) bool {
+// mayBeOut tells whether so many missing messages may be a view that has moved on, so that the UIDs are to be asked for.
+func (l *folderLook) mayBeOut(gone int) bool {
 	if _, limited := l.a.viewOf(l.folder); limited {
 		return true
 	}
-	shown := int(l.sel.Exists)
-	return gone > 0 && shown >= leastView && (arrived >= gone || round(shown))
+	return gone > 0 && round(int(l.sel.Exists))
 }
 
 // goneOf returns those of the missing messages that are not merely out of view, after a complete look.
@@ -89,17 +86,12 @@ func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []s
 			low = append(low, m)
 		}
 	}
-	full := arrived == len(low)+len(gone)
-	if limited {
-		full = shown == v.Most
-	}
 	switch {
-	case len(low) > 0 && shown >= leastView &&
-		(arrived >= len(low) && (full || round(shown)) || round(shown) && suspicious(len(low), f.Total)):
+	case len(low) > 0 && (round(shown) || limited && shown == v.Most) && (arrived >= len(low) || suspicious(len(low), f.Total)):
 		if !limited {
 			a.log.Warn("the oldest messages of a folder left its view as new ones came; they are kept", "op", "guard", "folder", f.ID, "shown", shown, "out", len(low))
 		}
-		v = view{UIDValidity: f.UIDValidity, Most: shown, Below: lowest, Sure: limited || round(shown)}
+		v = view{UIDValidity: f.UIDValidity, Most: shown, Below: lowest}
 		out = append(out, low...)
 		delete(a.losses, unlimited+f.ID)
 	case !limited:
@@ -110,7 +102,7 @@ func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []s
 		case lowest < v.Below: // older ones are back
 			v.Below, v.Most = lowest, shown
 			delete(a.losses, unlimited+f.ID)
-		case shown > v.Most || shown < v.Most && !v.Sure:
+		case shown > v.Most:
 			if a.believe(unlimited + f.ID) {
 				a.log.Info("a folder is not limited after all", "op", "guard", "folder", f.ID, "gone", len(out))
 				gone, out = append(gone, out...), nil
