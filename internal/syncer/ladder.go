@@ -377,8 +377,8 @@ func (l *folderLook) stored(ctx context.Context, uids imap.UIDSet) ([]mail.Place
 	return l.a.mbox.PlacementsAt(ctx, f.ID, f.UIDValidity, at)
 }
 
-// fresh counts the messages that the server told about and that we do not hold, without those that the policy leaves out. Those that arrived after the folder was opened
-// are among them and not in EXISTS: then the UIDs decide.
+// fresh counts the messages that the server told about and that we do not hold, without those that the policy leaves out. Those that
+// arrived after the folder was opened are among them and not in EXISTS: then the UIDs decide.
 func (l *folderLook) fresh(local []mail.Placement) (n int) {
 	left := l.a.left(l.folder)
 	for _, r := range l.rows {
