@@ -91,3 +91,54 @@ func TestMovedIntoAFolderThatCannotBeOpened(t *testing.T) {
 		}
 	}
 }
+
+// TestRemovedWhileItIsMoved: a message that is to be removed for good is just being moved by another program, which takes it away before
+// it adds it elsewhere. It is removed there; and if it turns up nowhere, it counts as removed when it counts as deleted.
+func TestRemovedWhileItIsMoved(t *testing.T) {
+	t.Parallel()
+	for _, comes := range []bool{true, false} {
+		t.Run(map[bool]string{true: "it comes", false: "it does not"}[comes], func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{Caps: persona.Basic})
+			r.p.Create("Work")
+			r.fill("INBOX", 1, 3)
+			r.begin()
+			asked := mail.Operation{Kind: mail.OpRemove, Messages: []mail.MessageID{r.placed("INBOX", 2)}}
+			r.p.Expunge("INBOX", 2)
+			op, err := r.a.mbox.AddOperation(t.Context(), asked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			serve := func() mail.OpState {
+				t.Helper()
+				if err := r.a.serveOperations(t.Context(), r.s); err != nil {
+					t.Fatal(err)
+				}
+				r.a.closeWriter()
+				op, err = r.a.mbox.Operation(t.Context(), op.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return op.State
+			}
+			if state := serve(); state != mail.OpPending {
+				t.Fatalf("%s while nobody knows where the message is: %s", state, op.Reason)
+			}
+			if comes {
+				r.p.Deliver("Work", letter(2))
+			}
+			for range 5 {
+				r.wait(time.Minute)
+				r.look(false)
+				serve()
+			}
+			if left := r.p.UIDs("Work"); op.State != mail.OpDone || len(left) > 0 {
+				t.Errorf("%s, left are %v; %s", op.State, left, op.Reason)
+			}
+			r.look(true)
+			if state := r.state(); len(state) != 2 {
+				t.Errorf("%v", state)
+			}
+		})
+	}
+}

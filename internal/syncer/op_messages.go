@@ -602,18 +602,18 @@ func (a *account) lacking(ctx context.Context, g ground, id mail.MessageID, w *w
 		return nothing, err
 	}
 	at := places[id]
-	if len(at) == 0 && !w.remove {
+	if len(at) == 0 {
 		_, err := a.mbox.Message(ctx, id)
-		if mail.IsKind(err, mail.NotFound) {
-			return itsObject, nil
+		switch {
+		case !mail.IsKind(err, mail.NotFound):
+			return itsPlace, err // it left a folder and is not found in another one yet
+		case w.remove:
+			return nothing, nil
 		}
-		return itsPlace, err // it left a folder and is not found in another one yet
+		return itsObject, nil
 	}
 	if w.remove {
-		if len(at) > 0 {
-			return itsPlace, nil
-		}
-		return nothing, nil
+		return itsPlace, nil
 	}
 	out := nothing
 	for _, p := range at {
