@@ -19,11 +19,24 @@ func (h *history) append(f *folder, c *copied) {
 	f.copies = append(f.copies, c)
 }
 
-// open selects a folder and reads what is in it. A process of Dovecot that saw the files of a folder go does not go on with it.
+// open selects a folder and reads what is in it. A process of Dovecot that saw the files of a folder go, or its UIDVALIDITY change, ends.
 func (h *history) open(f *folder) []realsrv.Response {
 	h.t.Helper()
-	h.other.Do("SELECT " + name(f))
-	return h.other.Do("UID FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (X-Model)])")
+	status := ""
+	for range 2 {
+		if _, status = h.other.Try("SELECT " + name(f)); strings.HasPrefix(status, "OK") {
+			var rows []realsrv.Response
+			if rows, status = h.other.Try("UID FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (X-Model)])"); strings.HasPrefix(status, "OK") {
+				return rows
+			}
+		}
+		if !strings.HasPrefix(status, "BYE") {
+			break
+		}
+		h.other = h.d.Login(h.t, user)
+	}
+	h.t.Fatalf("open %v: %s", f, status)
+	return nil
 }
 
 // uids finds copies in a folder, which is then open.

@@ -77,7 +77,8 @@ func (s *Session) Do(command string) []Response {
 	return rows
 }
 
-// Try runs one command and returns its untagged responses and the tagged status ("OK ...", "NO ..." or "BAD ...").
+// Try runs one command and returns its untagged responses and the tagged status ("OK ...", "NO ..." or "BAD ..."); "BYE ..." is that
+// the connection has ended.
 // A line end within the command is sent as a literal would be: "{n}\r\n" must be followed by the n bytes.
 func (s *Session) Try(command string) (rows []Response, status string) {
 	s.tb.Helper()
@@ -88,12 +89,12 @@ func (s *Session) Try(command string) (rows []Response, status string) {
 	if literal {
 		fmt.Fprintf(s.conn, "%s %s}\r\n", tag, head)
 	} else if _, err := fmt.Fprintf(s.conn, "%s %s\r\n", tag, command); err != nil {
-		s.tb.Fatal(err)
+		return nil, "BYE " + err.Error()
 	}
 	for {
 		row, err := s.line()
 		if err != nil {
-			s.tb.Fatalf("IMAP %.200q: %v", command, err)
+			return nil, "BYE " + err.Error()
 		}
 		switch {
 		case literal && strings.HasPrefix(row.Text, "+"):
