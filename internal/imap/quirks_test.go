@@ -27,15 +27,15 @@ var elsewhere = map[string]string{
 	"I7": "moves: for the syncer", "I8": "spelling of login names", "I9": "copies in Sent: for the sender",
 	"G5": "a window on a folder: TestMessagesOutOfViewAreKept of the syncer", "G6": "labels again: for the syncer", "G7": "overlap of MODSEQ: for the syncer",
 	"G11": "what deleting means: for the syncer", "G13": "roles of folders",
-	"M4": "sessions that end after refusals: TestKnobsThatRemember of the syncer", "M5": "scanning without CONDSTORE: for the syncer",
-	"M12": "recognising what was sent", "M13": "the copy in Sent is recognised by its Message-ID, whoever its recipients are now; not expressed by the persona, which sends nothing", "M14": "identity of messages",
-	"M16": "messages without headers", "M17": "case of folder names", "M19": "advice to users",
+	"M4": "sessions that end after refusals: TestKnobs of the syncer", "M5": "scanning without CONDSTORE: for the syncer",
+	"M12": "recognising what was sent", "M13": "what is sent and comes back with other recipients: TestKnobs of the syncer", "M14": "identity of messages",
+	"M16": "messages without headers", "M17": "TestNamesInAnotherCase of the syncer", "M19": "advice to users",
 	"C3": "search is local", "C6": "no search by date, see TestOldMailIsToldByItsDate of the syncer", "C7": "advice to users",
 	"R4": "XLIST is never used: TestKnobs of the syncer", "R5": "as C6", "R10": "TestFoldersBelowAPrefix of the syncer", "R13": "UIDVALIDITY that flaps: for the syncer",
 	"R23": "nothing known",
-	"S2":  "parking folders: for the syncer", "S4": "UIDVALIDITY changes: for the syncer", "S5": "an alias that is listed is a folder like others, one that is not is never named; not expressed by the persona",
+	"S2":  "parking folders: for the syncer", "S4": "UIDVALIDITY changes: for the syncer", "S5": "TestFoldersWithTwoNames of the syncer",
 	"S6": "guard against deletions: for the syncer", "S15": "search is local", "S18": "APPENDUID and \\HasNoChildren are used for nothing: TestPersonas (mailenable) of the syncer",
-	"S19": "other white space: TestKnobsThatRemember of the syncer; a message whose bytes differ each time is another one when it moves", "S22": "TestCommandLimit", "S23": "TestIdleLiveness",
+	"S19": "other white space: TestKnobs of the syncer; a message whose bytes differ each time is another one when it moves", "S22": "TestCommandLimit", "S23": "TestIdleLiveness",
 }
 
 // ids of the catalogue: letter and highest number.

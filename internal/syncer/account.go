@@ -61,6 +61,7 @@ type account struct {
 	found     time.Time // when a look at all folders last found something
 	untold    int       // how often in a row one found something in INBOX of which the server had not told
 	lastAudit time.Time
+	auditing  time.Time              // when the full pass that is under way began, in this session or one before
 	losses    map[mail.FolderID]loss // suspicious losses that wait for confirmation
 	parked    map[mail.FolderID]parking
 	hidden    map[mail.FolderID]*leftOut // messages that the policy leaves out

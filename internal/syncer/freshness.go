@@ -35,6 +35,13 @@ func (p *proofs) of(id mail.FolderID) time.Time {
 	return p.folders[id].FreshAt
 }
 
+// audited is when a folder was found equal last by all UIDs and flags.
+func (p *proofs) audited(id mail.FolderID) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.folders[id].AuditedAt
+}
+
 // trouble notes why a folder cannot be looked at, and when it is tried again.
 func (p *proofs) trouble(id mail.FolderID, reason string, next time.Time) {
 	p.mu.Lock()

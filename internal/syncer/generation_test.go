@@ -25,17 +25,20 @@ func (r *rig) ids() map[string]mail.MessageID {
 // agrees fails if the rows are not what the server holds. UIDVALIDITY may be another where it means nothing.
 func (r *rig) agrees() {
 	r.t.Helper()
-	here := map[string]string{}
+	here, truth := map[string]string{}, r.p.Everything()
 	for k, v := range r.state() {
 		f := strings.Split(k, " ") // a name may have blanks
 		name := strings.Join(f[:len(f)-2], " ")
-		if strings.EqualFold(name, "INBOX") {
-			name = "INBOX"
+		for _, m := range truth {
+			if strings.EqualFold(name, m.Folder) { // however it is listed today
+				name = m.Folder
+				break
+			}
 		}
 		here[name+" "+f[len(f)-1]] = v
 	}
 	there := map[string]int{}
-	for _, m := range r.p.Everything() {
+	for _, m := range truth {
 		there[fmt.Sprintf("%s %d", m.Folder, m.UID)]++
 	}
 	for k := range there {

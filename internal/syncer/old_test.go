@@ -35,7 +35,7 @@ func TestOldMailIsToldByItsDate(t *testing.T) {
 		"the wrong ones":   {Found: func(c persona.Command, _ uint32, truth bool) bool { return truth != byDate(c) }},
 		"refused by NO":    {Answer: onlyIf(byDate, "NO [CANNOT] no dates")},
 		"refused by BAD":   {Answer: onlyIf(byDate, "BAD what is a date?")},
-		"no SEARCH at all": {Answer: refuse("BAD what?", "UID SEARCH")},
+		"no SEARCH at all": {Answer: persona.Always("BAD what?", "UID SEARCH")},
 		"ESEARCH is empty": {Say: persona.NothingFound},
 		"a date refused": {Answer: onlyIf(func(c persona.Command) bool {
 			set, items, _ := strings.Cut(c.Args, " ")

@@ -13,16 +13,25 @@ import (
 )
 
 func (a *account) folderNamed(ctx context.Context, name string) (mail.Folder, bool, error) {
+	f, there, err := a.folderSpelt(ctx, name)
+	return f, there && f.Name == name, err
+}
+
+// folderSpelt is the folder of a name, else the only one whose name differs in nothing but case: to some servers that is the same one
+// (Exchange), and they spell folders above a new one as they are.
+func (a *account) folderSpelt(ctx context.Context, name string) (out mail.Folder, there bool, err error) {
 	folders, err := a.mbox.Folders(ctx)
-	if err != nil {
-		return mail.Folder{}, false, err
-	}
+	alike := 0
 	for _, f := range folders {
 		if f.Name == name {
-			return f, true, nil
+			return f, true, err
+		}
+		if strings.EqualFold(f.Name, name) {
+			out = f
+			alike++
 		}
 	}
-	return mail.Folder{}, false, nil
+	return out, alike == 1, err
 }
 
 var errFolderExists = "there is a folder of this name already"
@@ -46,18 +55,25 @@ func (a *account) createFolder(ctx context.Context, s *session, op *mail.Operati
 		if s.Err() != nil {
 			return "", err
 		}
-		if exists(err) && !again {
-			return "", mail.E(mail.Conflict, "", errFolderExists, err)
+		there := exists(err)
+		if !there && unexplained(err) {
+			var lerr error
+			if _, there, lerr = a.folderSpelt(ctx, name); lerr != nil {
+				return "", lerr
+			}
 		}
-		if !exists(err) {
+		if !there {
 			return "", err
+		}
+		if !again {
+			return "", mail.E(mail.Conflict, "", errFolderExists, err)
 		}
 	}
 	_ = s.Subscribe(ctx, s.NameFor(name)) // other programs show it sooner; nothing depends on it
 	if _, err := a.listFolders(ctx, s); err != nil {
 		return "", err
 	}
-	f, there, err := a.folderNamed(ctx, name)
+	f, there, err := a.folderSpelt(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -70,6 +86,12 @@ func (a *account) createFolder(ctx context.Context, s *session, op *mail.Operati
 func exists(err error) bool {
 	var e *imap.Error
 	return errors.As(err, &e) && !missing(err) && (e.Code == "ALREADYEXISTS" || strings.Contains(strings.ToLower(e.Text), "exist"))
+}
+
+// unexplained tells whether a server says no, and nothing that says why.
+func unexplained(err error) bool {
+	var e *imap.Error
+	return errors.As(err, &e) && e.Status == "NO" && e.Code == "" && e.Class == imap.Permanent
 }
 
 // missing tells whether the server says that it has no such folder. Dovecot says so without a code.
@@ -169,10 +191,10 @@ func (a *account) located(ctx context.Context, s *session, id mail.FolderID) (ma
 	return f, s.deselect(ctx)
 }
 
-// listed asks the server whether it has a folder.
+// listed asks the server whether it has a folder, however it spells it.
 func (a *account) listed(ctx context.Context, s *session, raw string) (bool, error) {
 	list, err := s.List(ctx, imap.ListOptions{Pattern: "*"})
-	return slices.ContainsFunc(list, func(m imap.Mailbox) bool { return m.Raw == raw }), err
+	return slices.ContainsFunc(list, func(m imap.Mailbox) bool { return strings.EqualFold(m.Raw, raw) }), err
 }
 
 func (a *account) deleteFolder(ctx context.Context, s *session, op mail.Operation) error {

@@ -227,8 +227,15 @@ func (a *account) groundOf(s *session, folders []mail.Folder) ground {
 	return g
 }
 
-// shown tells whether a copy is only how a view shows one that lies elsewhere.
-func (g *ground) shown(p mail.Placement, places []mail.Placement) bool {
+// shown tells whether a copy is only how a view shows one that lies elsewhere, or the very copy that lies in the folder named: some
+// servers list a folder under two names. Two folders can have the same UIDVALIDITY, and the same message the same UID in both: then
+// a copy too many stays.
+func (g *ground) shown(p mail.Placement, to mail.FolderID, places []mail.Placement) bool {
+	if slices.ContainsFunc(places, func(q mail.Placement) bool {
+		return q.Folder == to && p.Folder != to && q.UIDValidity == p.UIDValidity && q.UID == p.UID
+	}) {
+		return true
+	}
 	return g.views[p.Folder] && slices.ContainsFunc(places, func(q mail.Placement) bool { return !g.views[q.Folder] })
 }
 
@@ -264,7 +271,7 @@ func (g *ground) plan(wishes map[mail.MessageID]*wish, order []mail.MessageID, p
 				v.of[p.UID] = id
 			case w.folder != "" && !w.remove && g.labels.on():
 				g.labels.plan(v, id, p, w)
-			case !w.remove && p.Folder != w.folder && g.shown(p, places[id]):
+			case !w.remove && p.Folder != w.folder && g.shown(p, w.folder, places[id]):
 			case w.remove:
 				v.expunge.Add(uint32(p.UID))
 				v.of[p.UID] = id
@@ -617,7 +624,7 @@ func (a *account) lacking(ctx context.Context, g ground, id mail.MessageID, w *w
 	}
 	out := nothing
 	for _, p := range at {
-		there := w.folder == "" || p.Folder == w.folder || g.shown(p, at)
+		there := w.folder == "" || p.Folder == w.folder || g.shown(p, w.folder, at)
 		if w.folder != "" && g.labels.on() {
 			there = g.labels.fulfils(p, w.folder)
 		}

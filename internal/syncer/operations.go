@@ -235,10 +235,10 @@ func (a *account) postpone(ctx context.Context, op mail.Operation, cause error) 
 	class := imap.ClassOf(cause)
 	now := a.e.o.Now()
 	switch {
-	case class == imap.Permanent || class == imap.AuthFailed:
-		return a.end(ctx, op, mail.Refused, "the mail server refused it")
 	case mail.IsKind(cause, mail.NotFound), mail.IsKind(cause, mail.Conflict), mail.IsKind(cause, mail.Refused), mail.IsKind(cause, mail.Invalid):
 		return a.end(ctx, op, mail.KindOf(cause), cause.Error())
+	case class == imap.Permanent || class == imap.AuthFailed:
+		return a.end(ctx, op, mail.Refused, "the mail server refused it")
 	case class == imap.Transient && aboutFolders(op.Kind) && now.Sub(op.CreatedAt) > refusedLife:
 		return a.end(ctx, op, mail.Refused, "the mail server refused it for an hour and did not say why")
 	case now.Sub(op.CreatedAt) > operationLife:

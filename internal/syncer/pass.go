@@ -168,7 +168,8 @@ func (a *account) caughtUp(ctx context.Context) error {
 }
 
 // pass looks at all folders and brings the rows of those that differ up to date: messages, flags, removals. Bodies are
-// left to the caller. A full pass compares every UID and every flag; the others trust STATUS.
+// left to the caller. A full pass compares every UID and every flag; the others trust STATUS. One that a session did not live to
+// end is taken up by the next, which does not compare again what was found equal.
 func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	began := a.e.o.Now()
 	looks, err := a.listFolders(ctx, s)
@@ -180,8 +181,13 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	if err := a.adoptEmpty(ctx, looks); err != nil {
 		return err
 	}
+	if full && (a.auditing.IsZero() || a.auditing.After(began)) { // After: the clock was wrong
+		a.auditing = began
+	}
 	proven, lost, oldest, sweepable := true, 0, began, began
 	for _, l := range looks {
+		audited := a.proofs.audited(l.ID)
+		full := full && (audited.Before(a.auditing) || audited.After(began))
 		if !full && l.counted() && !a.due(s, l.ID) {
 			delete(a.losses, l.ID)
 			proven = proven && l.same()
@@ -248,8 +254,9 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 			return err
 		}
 		a.aside.Store(aside)
-		a.lastAudit = began
-		a.status.audited(began)
+		a.lastAudit = a.auditing
+		a.status.audited(a.auditing)
+		a.auditing = time.Time{}
 		a.saved = time.Time{} // so that a restart knows
 	}
 	if err := a.seen(ctx, began); err != nil {

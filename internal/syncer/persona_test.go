@@ -47,7 +47,8 @@ func setupPersona(t *testing.T, p *persona.Server, tweak func(*syncer.Options)) 
 	return b
 }
 
-// TestPersonas takes every persona through an initial sync, news, a restart and a complete comparison.
+// TestPersonas takes every persona through an initial sync, news, a restart and a complete comparison, and sees to it that each of its knobs
+// is felt, but for those that spare our client.
 func TestPersonas(t *testing.T) {
 	t.Parallel()
 	for _, who := range persona.Personas() {
@@ -60,6 +61,11 @@ func TestPersonas(t *testing.T) {
 				n = 600
 			}
 			personaStory(t, p, n, who.Knobs.UIDValidity != nil, who.Knobs.Gmail)
+			for name, n := range p.Acted() {
+				if n == 0 != slices.Contains(strings.Fields(who.Spared), name) {
+					t.Errorf("%s was felt %d times", name, n)
+				}
+			}
 			if compressed && p.Count("COMPRESS") == 0 {
 				t.Error("nothing was compressed")
 			}

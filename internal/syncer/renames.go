@@ -3,6 +3,9 @@ package syncer
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
@@ -12,11 +15,15 @@ import (
 // those that have swapped their names. The result is by folderKey. A folder that is where it was, with the UIDVALIDITY that it
 // had, is looked at no further, so that an ordinary list costs nothing.
 func (a *account) renames(ctx context.Context, s *session, listed []imap.Mailbox, stored []mail.Folder) (map[string]mail.FolderID, error) {
-	if mailboxIDs(listed) || a.flapsAnywhere() {
+	if mailboxIDs(listed) {
 		return nil, nil
 	}
-	lost := lostFolders(listed, stored)
 	out := map[string]mail.FolderID{}
+	if a.flapsAnywhere() {
+		addRespelt(out, listed, stored)
+		return out, nil
+	}
+	lost := lostFolders(listed, stored)
 	if err := a.renamedLabels(ctx, s, listed, stored, out); err != nil {
 		return nil, err
 	}
@@ -42,7 +49,32 @@ func (a *account) renames(ctx context.Context, s *session, listed []imap.Mailbox
 			}
 		}
 	}
+	addRespelt(out, listed, stored)
 	return out, s.deselect(ctx)
+}
+
+// addRespelt adds the stored folders that are listed in another case now, where nothing else has that name in any case, and that
+// were not found otherwise. To some servers names that differ in nothing but case are one folder's (Exchange); with others a folder of
+// one name is lost and one of the other new, which is treated as if it was made anew under its own.
+func addRespelt(found map[string]mail.FolderID, listed []imap.Mailbox, stored []mail.Folder) {
+	names, now := map[string][]string{}, map[string]bool{}
+	for _, m := range listed {
+		if key := folderKey(m.Raw); m.Err == nil && !now[key] {
+			now[key] = true
+			names[strings.ToLower(m.Name)] = append(names[strings.ToLower(m.Name)], key)
+		}
+	}
+	were := map[string]int{}
+	for _, f := range stored {
+		were[strings.ToLower(f.Name)]++
+	}
+	ids := slices.Collect(maps.Values(found))
+	for _, f := range stored {
+		name := strings.ToLower(f.Name)
+		if is := names[name]; len(is) == 1 && were[name] == 1 && !now[folderKey(f.RawName)] && f.RawName != "" && found[is[0]] == "" && !slices.Contains(ids, f.ID) {
+			found[is[0]] = f.ID
+		}
+	}
 }
 
 // lostFolders returns the stored folders that the list does not have, or has with another UIDVALIDITY.

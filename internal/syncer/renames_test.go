@@ -39,8 +39,10 @@ func TestRenamesWithoutMailboxID(t *testing.T) {
 			map[string]string{"A": "B", "B": "A"}, []string{"folder.updated A", "folder.updated B"}},
 		"renamed, and made anew": {func(r *rig) { r.p.Rename("A", "Z"); r.p.Create("A"); r.fill("A", 60, 60) },
 			map[string]string{"Z": "A"}, []string{"folder.updated Z", "folder.created A", "message.created m60 in A", "message.updated m60 in A"}},
-		"below another": {func(r *rig) { r.p.Rename("A", "Z/A") }, map[string]string{"Z/A": "A"}, []string{"folder.updated Z/A"}},
-		"an empty one":  {func(r *rig) { r.p.Rename("Empty", "Void") }, map[string]string{"Void": "Empty"}, []string{"folder.updated Void"}},
+		"in another case, with most of it gone": {func(r *rig) { r.p.Rename("A", "a"); r.p.Expunge("a", 1, 2, 3, 4, 5) }, map[string]string{"a": "A", "B": "B"}, []string{"folder.updated a"}},
+		"in another case, and one has its name": {func(r *rig) { r.p.Rename("A", "Z"); r.p.Rename("B", "a") }, map[string]string{"Z": "A", "a": "B"}, []string{"folder.updated a", "folder.updated Z"}},
+		"below another":                         {func(r *rig) { r.p.Rename("A", "Z/A") }, map[string]string{"Z/A": "A"}, []string{"folder.updated Z/A"}},
+		"an empty one":                          {func(r *rig) { r.p.Rename("Empty", "Void") }, map[string]string{"Void": "Empty"}, []string{"folder.updated Void"}},
 		"with the UIDVALIDITY of another": {func(r *rig) { r.p.Rename("Twin1", "T") },
 			map[string]string{"T": "Twin1", "Twin2": "Twin2"}, []string{"folder.updated T"}},
 	} {

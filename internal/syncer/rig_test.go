@@ -122,6 +122,18 @@ func (r *rig) login() {
 	r.a.session++
 }
 
+// tryLogin is login where the session is over; the server may refuse it.
+func (r *rig) tryLogin() (err error) {
+	if r.s != nil && r.s.Err() == nil {
+		return nil
+	}
+	r.logout()
+	if r.s, err = r.a.open(r.t.Context()); err == nil {
+		r.a.session++
+	}
+	return err
+}
+
 // restart is the end of the process and the beginning of another. died: it did not end as it should.
 func (r *rig) restart(died bool) {
 	r.t.Helper()
@@ -195,7 +207,7 @@ func (r *rig) each(f func(mail.Placement) string) map[string]string {
 			r.t.Fatal(err)
 		}
 		for _, p := range placements {
-			out[fmt.Sprintf("%s %d %d", fo.Name, p.UIDValidity, p.UID)] = f(p)
+			out[fmt.Sprintf("%s %d %d", fo.RawName, p.UIDValidity, p.UID)] = f(p)
 		}
 	}
 	return out

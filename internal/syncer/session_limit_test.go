@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -159,4 +160,43 @@ func TestHeadersOfAConnectionThatEndsInTime(t *testing.T) {
 	r.login()
 	r.look(false)
 	r.agrees()
+}
+
+// TestAnAuditIsTakenUp: a complete comparison that no session lives to end is taken up by the next; folders that were found equal are not
+// compared again.
+func TestAnAuditIsTakenUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{Caps: persona.Basic})
+	for n := range 12 {
+		name := fmt.Sprint("F", n)
+		r.p.Create(name)
+		r.fill(name, 10*n, 10*n+2)
+	}
+	r.begin()
+	r.wait(48 * time.Hour)
+	began := r.now()
+	r.p.Turn(func(k *persona.Knobs) { k.Life = 40 })
+	for try := 0; r.a.lastAudit.Before(began); try++ {
+		r.login()
+		if err := r.tryLook(true); err != nil && try == 8 {
+			t.Fatal(err)
+		}
+	}
+	compared := map[string]int{}
+	for _, l := range r.p.Log()[r.heard:] {
+		if _, name, ok := strings.Cut(l, " C: EXAMINE "); ok {
+			compared[name]++
+		}
+	}
+	if r.p.Acted()["Life"] == 0 || len(compared) < 12 {
+		t.Errorf("compared were %v, and no session ended", compared)
+	}
+	for name, n := range compared {
+		if n > 2 { // it can have been under way when the session ended
+			t.Errorf("%s was opened %d times", name, n)
+		}
+	}
+	if at := r.a.status.get().AuditedAt; at.Before(began) || at.After(began.Add(time.Second)) {
+		t.Errorf("compared as of %s, which began at %s", at, began)
+	}
 }

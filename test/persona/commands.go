@@ -1,6 +1,7 @@
 package persona
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -57,7 +58,7 @@ func (s *session) handle(name, args string) string {
 		if f == nil || noselect(f) {
 			return "NO [NONEXISTENT] no such mailbox"
 		}
-		return s.status(f, a[1].list)
+		return s.status(f, a[0].s, a[1].list)
 	case "SELECT", "EXAMINE":
 		return s.open(a, name == "EXAMINE")
 	case "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE":
@@ -94,9 +95,28 @@ func (s *session) handle(name, args string) string {
 // find is the folder of a name, unless it is hidden.
 func (s *session) find(name string) *folder {
 	if s.k.Hidden != "" && name == s.k.Hidden {
+		s.act("Hidden", true)
 		return nil
 	}
-	return s.p.find(name)
+	return s.named(name)
+}
+
+// named is the folder of a name, or of one that means the same.
+func (s *session) named(name string) *folder {
+	if f := s.p.find(name); f != nil {
+		return f
+	}
+	if s.k.CaseBlind {
+		if i := slices.IndexFunc(s.p.folders, func(f *folder) bool { return strings.EqualFold(f.name, name) }); i >= 0 {
+			s.act("CaseBlind", true)
+			return s.p.folders[i]
+		}
+	}
+	if rest, ok := strings.CutPrefix(name, s.k.Alias); ok && s.k.Alias != "" {
+		s.act("Alias", true)
+		return s.p.find(rest)
+	}
+	return nil
 }
 
 func noselect(f *folder) bool { return strings.Contains(strings.ToLower(f.attrs), `\noselect`) }
@@ -120,7 +140,7 @@ func (s *session) enable(a []node) string {
 		}
 		on = append(on, c)
 	}
-	if !s.k.Unenabled {
+	if s.act("Unenabled", s.k.Unenabled); !s.k.Unenabled {
 		s.put("* ENABLED %s", strings.Join(on, " "))
 	}
 	return "OK done"
@@ -158,22 +178,35 @@ func (s *session) list(a []node) string {
 		if !s.caps["SPECIAL-USE"] && !noselect(f) {
 			attrs = ""
 		}
-		s.put(`* LIST (%s) %s %s`, attrs, quote(s.p.delim), quote(f.name))
-		if items != nil && !noselect(f) {
-			if answer := s.status(f, items); answer != "OK done" {
-				return answer
+		for _, name := range s.names(f) {
+			s.put(`* LIST (%s) %s %s`, attrs, quote(s.p.delim), quote(name))
+			if items != nil && !noselect(f) {
+				if answer := s.status(f, name, items); answer != "OK done" {
+					return answer
+				}
 			}
 		}
 	}
 	return "OK done"
 }
 
+// names are those under which a folder is listed.
+func (s *session) names(f *folder) []string {
+	if s.k.Alias == "" || f.name == "INBOX" {
+		return []string{f.name}
+	}
+	s.act("Alias", true)
+	return []string{f.name, s.k.Alias + f.name}
+}
+
 // shown is a value as the knobs make it; ok tells whether it is said at all.
-func shown[T any](knob func(Command, T) string, c Command, v T) (string, bool) {
+func shown[T any](s *session, name string, knob func(Command, T) string, c Command, v T) (string, bool) {
+	truth := fmt.Sprint(v)
 	if knob == nil {
-		return fmt.Sprint(v), true
+		return truth, true
 	}
 	text := knob(c, v)
+	s.act(name, text != truth)
 	return text, text != ""
 }
 
@@ -184,7 +217,8 @@ func (s *session) hooked(do func()) {
 	do()
 }
 
-func (s *session) status(f *folder, items []node) string {
+// status says of a folder what is asked, under the name by which it was asked for.
+func (s *session) status(f *folder, name string, items []node) string {
 	cmd := s.cmd
 	cmd.Folder = f.name
 	var out []string
@@ -206,14 +240,14 @@ func (s *session) status(f *folder, items []node) string {
 			}
 			v = strconv.Itoa(unseen)
 		case "UIDNEXT":
-			s.hooked(func() { v, ok = shown(s.k.UIDNext, cmd, f.next) })
+			s.hooked(func() { v, ok = shown(s, "UIDNext", s.k.UIDNext, cmd, f.next) })
 		case "UIDVALIDITY":
-			s.hooked(func() { v, ok = shown(s.k.UIDValidity, cmd, f.validity) })
+			s.hooked(func() { v, ok = shown(s, "UIDValidity", s.k.UIDValidity, cmd, f.validity) })
 		case "HIGHESTMODSEQ":
 			if !s.caps["CONDSTORE"] {
 				return "BAD no CONDSTORE"
 			}
-			s.hooked(func() { v, ok = shown(s.k.HighestModSeq, cmd, f.highest()) })
+			s.hooked(func() { v, ok = shown(s, "HighestModSeq", s.k.HighestModSeq, cmd, f.highest()) })
 			ok = ok && v != "NOMODSEQ"
 		case "MAILBOXID":
 			if !s.caps["OBJECTID"] {
@@ -227,7 +261,10 @@ func (s *session) status(f *folder, items []node) string {
 			out = append(out, item+" "+v)
 		}
 	}
-	s.put("* STATUS %s (%s)", quote(f.name), strings.Join(out, " "))
+	if strings.EqualFold(name, f.name) {
+		name = f.name
+	}
+	s.put("* STATUS %s (%s)", quote(name), strings.Join(out, " "))
 	return "OK done"
 }
 
@@ -271,9 +308,9 @@ func (s *session) open(a []node, readOnly bool) string {
 	var hasValidity, hasNext, hasModseq bool
 	highest := f.highest()
 	s.hooked(func() {
-		validity, hasValidity = shown(s.k.UIDValidity, s.cmd, f.validity)
-		next, hasNext = shown(s.k.UIDNext, s.cmd, f.next)
-		modseq, hasModseq = shown(s.k.HighestModSeq, s.cmd, highest)
+		validity, hasValidity = shown(s, "UIDValidity", s.k.UIDValidity, s.cmd, f.validity)
+		next, hasNext = shown(s, "UIDNext", s.k.UIDNext, s.cmd, f.next)
+		modseq, hasModseq = shown(s, "HighestModSeq", s.k.HighestModSeq, s.cmd, highest)
 	})
 	if hasValidity {
 		s.put("* OK [UIDVALIDITY %s] ok", validity)
@@ -324,6 +361,7 @@ func (s *session) vanished(f *folder, since uint64, known string) {
 	text := Set(gone)
 	if s.k.Vanished != nil {
 		s.hooked(func() { text = s.k.Vanished(s.cmd, gone) })
+		s.act("Vanished", text != Set(gone))
 	}
 	if text != "" {
 		s.put("* VANISHED (EARLIER) %s", text)
@@ -336,16 +374,19 @@ func (s *session) manage(name string, a []node) string {
 	if len(a) == 0 {
 		return "BAD malformed"
 	}
-	f := s.p.find(a[0].s)
+	f := s.named(a[0].s)
 	switch name {
 	case "CREATE":
+		if f != nil && f.name != a[0].s && s.k.CaseBlind {
+			return "NO Folder name is reserved."
+		}
 		if f != nil {
 			return "NO [ALREADYEXISTS] there is one"
 		}
 		if !strings.HasPrefix(a[0].s, s.p.prefix) {
 			return "NO Invalid mailbox name."
 		}
-		s.p.create(a[0].s, "")
+		s.p.create(s.below(a[0].s), "")
 		s.dirty = true
 		return "OK done"
 	case "SUBSCRIBE", "UNSUBSCRIBE":
@@ -356,14 +397,17 @@ func (s *session) manage(name string, a []node) string {
 	}
 	s.dirty = true
 	if name == "RENAME" {
-		if len(a) < 2 || s.p.find(a[1].s) != nil {
+		if len(a) < 2 {
+			return "BAD malformed"
+		}
+		if to := s.named(a[1].s); to != nil && to != f {
 			return "NO [ALREADYEXISTS] there is one"
 		}
 		if !strings.HasPrefix(a[1].s, s.p.prefix) {
 			return "NO Invalid mailbox name."
 		}
 		old := f.name
-		f.name = a[1].s
+		f.name = s.below(a[1].s)
 		for _, g := range s.p.folders {
 			if rest, below := strings.CutPrefix(g.name, old+s.p.delim); below {
 				g.name = f.name + s.p.delim + rest
@@ -375,16 +419,33 @@ func (s *session) manage(name string, a []node) string {
 	return "OK done"
 }
 
+// below spells the folders above a new one as they are.
+func (s *session) below(name string) string {
+	if at := strings.LastIndex(name, s.p.delim); at > 0 {
+		if above := s.named(name[:at]); above != nil {
+			return above.name + name[at:]
+		}
+	}
+	return name
+}
+
 func (s *session) append(a []node) string {
 	if len(a) < 2 {
 		return "BAD malformed"
 	}
-	f := s.p.find(a[0].s)
+	f := s.named(a[0].s)
 	if f == nil {
 		return "NO [TRYCREATE] no such mailbox"
 	}
+	raw := []byte(a[len(a)-1].s)
+	if s.k.Kept != nil {
+		var kept []byte
+		s.hooked(func() { kept = s.k.Kept(s.cmd, bytes.Clone(raw)) })
+		s.act("Kept", !bytes.Equal(kept, raw))
+		raw = kept
+	}
 	s.p.ids++
-	msg := &message{raw: []byte(a[len(a)-1].s), date: time.Now().UTC().Truncate(time.Second), id: s.p.ids}
+	msg := &message{raw: raw, date: time.Now().UTC().Truncate(time.Second), id: s.p.ids}
 	for _, n := range a[1 : len(a)-1] {
 		if n.isList {
 			for _, fl := range n.list {

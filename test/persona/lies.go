@@ -274,3 +274,194 @@ func NothingFound(c Command, line string) string {
 	}
 	return line
 }
+
+// Always returns an Answer to every command with one of these names.
+func Always(answer string, names ...string) func(Command) string {
+	return First(1<<30, answer, names...)
+}
+
+// Of returns those answers that are about a folder.
+func Of(folder string, answer func(Command) string) func(Command) string {
+	return func(c Command) string {
+		if c.Folder != folder {
+			return ""
+		}
+		return answer(c)
+	}
+}
+
+// Swap returns a Say that replaces a text in the lines that hold another.
+func Swap(in, from, to string) func(Command, string) string {
+	return func(_ Command, line string) string {
+		if strings.Contains(line, in) {
+			return strings.ReplaceAll(line, from, to)
+		}
+		return line
+	}
+}
+
+// Before returns a Say that says something more before the lines that hold a text, once the client is logged in.
+func Before(what, extra string) func(Command, string) string {
+	return func(c Command, line string) string {
+		if strings.Contains(line, what) && c.Name != "" && c.Name != "AUTHENTICATE" && c.Name != "LOGIN" {
+			return extra + "\r\n" + line
+		}
+		return line
+	}
+}
+
+// Twice says every FETCH a second time.
+func Twice(_ Command, line string) string {
+	if strings.Contains(line, "FETCH (") {
+		return line + "\r\n" + line
+	}
+	return line
+}
+
+// Respelt returns a Say that lists a folder, and what is below it, under the other name in every second session (Yahoo's INBOX; folders of
+// servers to which case is nothing).
+func Respelt(name, other string) func(Command, string) string {
+	return func(c Command, line string) string {
+		if c.Session%2 == 0 || !strings.HasPrefix(line, "* LIST ") {
+			return line
+		}
+		return strings.NewReplacer(`"`+name+`"`, `"`+other+`"`, `"`+name+`/`, `"`+other+`/`).Replace(line)
+	}
+}
+
+// NothingIn says what it is told to of the UIDVALIDITY of folders that are empty from the start, and the truth of the others.
+func NothingIn(what string) func(Command, uint32) string {
+	return func(c Command, v uint32) string {
+		switch c.Folder {
+		case "Sent", "Drafts", "Junk", "Trash":
+			return what
+		}
+		return fmt.Sprint(v)
+	}
+}
+
+// OwnItems gives an item that nobody asked for with every message (AOL).
+func OwnItems(_ Command, line string) string {
+	return strings.Replace(line, " FETCH (", ` FETCH (XAOL.SPAM.REASON (a (b "c)")) `, 1)
+}
+
+// OtherOrder gives the UID behind all other items (Exchange).
+func OtherOrder(_ Command, line string) string {
+	text, uid := rowUID(line)
+	if uid == 0 || !strings.HasPrefix(line[strings.Index(line, text)+len(text):], " ") {
+		return line
+	}
+	return strings.TrimSuffix(strings.Replace(line, text+" ", "", 1), ")") + " " + text + ")"
+}
+
+var fetched = regexp.MustCompile(`^\* (\d+) FETCH \(UID`)
+
+// WrongNumbers has sequence numbers that are those of no message (iCloud).
+func WrongNumbers(_ Command, line string) string {
+	return fetched.ReplaceAllString(line, "* 9${1} FETCH (UID")
+}
+
+// Growing tells of a folder's messages as it counts them (Zimbra).
+func Growing(_ Command, line string) string {
+	if strings.HasSuffix(line, " EXISTS") {
+		return "* 0 EXISTS\r\n* 1 EXISTS\r\n" + line
+	}
+	return line
+}
+
+// Zeros says NULs before every line (seen by imapflow).
+func Zeros(_ Command, line string) string { return "\x00\x00" + line }
+
+// Codes says nothing behind a code (Gmail).
+func Codes(_ Command, line string) string {
+	if code, ok := strings.CutSuffix(line, "] ok"); ok {
+		return code + "]"
+	}
+	return line
+}
+
+// PlainSearch answers as SEARCH does where ESEARCH was asked for (Cyrus 2.4).
+func PlainSearch(_ Command, line string) string {
+	rest, ok := strings.CutPrefix(line, "* ESEARCH ")
+	if !ok {
+		return line
+	}
+	out := "* SEARCH"
+	if _, set, ok := strings.Cut(rest, " ALL "); ok {
+		found, _ := parseNumbers(set, 0)
+		for _, r := range found {
+			for n := r[0]; n <= r[1]; n++ {
+				out += fmt.Sprint(" ", n)
+			}
+		}
+	}
+	return out
+}
+
+var counted = regexp.MustCompile(` BODY\[\] \{(\d+)\}\r\n`)
+
+// WrongLength returns a Say that announces bodies longer or shorter than they are, each the first time.
+func WrongLength(by int) func(Command, string) string {
+	return atFirst(func(line string) string {
+		return counted.ReplaceAllStringFunc(line, func(head string) string {
+			var n int
+			_, _ = fmt.Sscanf(head, " BODY[] {%d}", &n)
+			return fmt.Sprintf(" BODY[] {%d}\r\n", n+by)
+		})
+	})
+}
+
+// BodyAtFirst returns a Say that gives something else for a body, for every fifth message the first time (Yandex: "*", "NIL").
+func BodyAtFirst(text string) func(Command, string) string {
+	return atFirst(func(line string) string {
+		head, _, _ := strings.Cut(line, " BODY[] {")
+		return head + " BODY[] " + text + ")"
+	})
+}
+
+// atFirst applies change to the bodies of every fifth message the first time that they are asked for.
+func atFirst(change func(string) string) func(Command, string) string {
+	asked := newSet[string]()
+	return func(c Command, line string) string {
+		_, uid := rowUID(line)
+		if uid%5 != 0 || !strings.Contains(line, " BODY[] {") || asked.has(fmt.Sprint(c.Folder, uid)) {
+			return line
+		}
+		asked.add(fmt.Sprint(c.Folder, uid))
+		return change(line)
+	}
+}
+
+// Poison returns an Answer to the first n commands of INBOX that fetch a message, whatever others they fetch (Yahoo, Exchange).
+func Poison(n int64, uid uint32, answer string) func(Command) string {
+	var done atomic.Int64
+	return func(c Command) string {
+		set, _, _ := strings.Cut(c.Args, " ")
+		asked, ok := parseNumbers(set, noLimit32)
+		if c.Name != "UID FETCH" || c.Folder != "INBOX" || !ok || !asked.has(uid) || done.Add(1) > n {
+			return ""
+		}
+		return answer
+	}
+}
+
+// Readdressed is a Kept that writes other addresses for the recipients, and takes Bcc out (Exchange Online).
+func Readdressed(_ Command, raw []byte) []byte {
+	head, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+	var out bytes.Buffer
+	for line := range strings.SplitSeq(string(head), "\r\n") {
+		switch name, _, _ := strings.Cut(line, ":"); strings.ToLower(name) {
+		case "bcc":
+			continue
+		case "to", "cc":
+			line = name + ": outlook_4A6F@outlook.com"
+		}
+		out.WriteString(line + "\r\n")
+	}
+	return append(append(out.Bytes(), "\r\n"...), body...)
+}
+
+// Renamed is a Kept that gives a message another Message-ID and keeps the one that it had in a field of its own (Exchange Online).
+func Renamed(_ Command, raw []byte) []byte {
+	return bytes.Replace(raw, []byte("Message-ID: "), []byte("Message-ID: <AS8P2@eurprd05.prod.outlook.com>\r\nX-Microsoft-Original-Message-ID: "), 1)
+}

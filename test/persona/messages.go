@@ -17,6 +17,7 @@ func (s *session) chosen(set string, byUID bool) (out []int, ok bool) {
 	}
 	n, ok := parseNumbers(set, max(last, 1))
 	if !ok || s.k.Ascending && !n.ascend() {
+		s.act("Ascending", ok)
 		return nil, false
 	}
 	for i, uid := range s.view {
@@ -106,6 +107,7 @@ func (s *session) fetch(a []node, byUID bool) string {
 		hide := false
 		if s.k.Hide != nil {
 			s.hooked(func() { hide = s.k.Hide(s.cmd, m.uid) })
+			s.act("Hide", hide)
 		}
 		if !hide {
 			s.row(seq, m, names)
@@ -143,6 +145,7 @@ func (s *session) row(seq int, m *placed, items []string) {
 	raw := m.msg.raw
 	if s.k.Bytes != nil {
 		s.hooked(func() { raw = s.k.Bytes(s.cmd, m.uid, raw) })
+		s.act("Bytes", !bytes.Equal(raw, m.msg.raw))
 	}
 	for _, it := range items {
 		switch up := strings.ToUpper(it); {
@@ -245,7 +248,9 @@ func (s *session) search(a []node, byUID bool) string {
 			return bad
 		}
 		if s.k.Found != nil {
+			truth := ok
 			s.hooked(func() { ok = s.k.Found(s.cmd, uid, ok) })
+			s.act("Found", ok != truth)
 		}
 		if ok {
 			seqs = append(seqs, i+1)
@@ -468,7 +473,7 @@ func (s *session) transfer(a []node, move bool) string {
 		return "BAD malformed"
 	}
 	seqs, ok := s.chosen(a[0].s, true)
-	to := s.p.find(a[1].s)
+	to := s.named(a[1].s)
 	switch {
 	case !ok:
 		return "BAD malformed set"

@@ -436,10 +436,10 @@ func (p *Server) Move(folder string, uid uint32, to string) (n uint32) {
 
 func (m *model) move(from *folder, uid uint32, to *folder) uint32 {
 	p, _ := from.find(uid)
-	if p == nil || from == to {
+	if p == nil || from == to && m.gmail {
 		return 0
 	}
-	n := m.copyTo(p, to)
+	n := m.copyTo(p, to) // into the folder where it is too: then it has another UID
 	if q, _ := from.find(uid); q == p {
 		if m.gmail && gmailBin(from.name) && !gmailBin(to.name) && from.name == allMail {
 			return n // nothing is ever moved out of All Mail
@@ -496,6 +496,10 @@ func (p *Server) Everything() []Placed {
 				slices.Sort(at.Labels)
 			}
 			out = append(out, at)
+			if p.knobs.Alias != "" && f.name != "INBOX" {
+				at.Folder = p.knobs.Alias + f.name
+				out = append(out, at)
+			}
 		}
 	}
 	return out

@@ -9,6 +9,10 @@
 //	uid := p.Deliver("INBOX", raw, `\Seen`)
 //	p.Turn(func(k *persona.Knobs) { k.UIDValidity = func(c persona.Command, v uint32) string { return "7" } })
 //
+// It counts how often each knob has made a difference ([Server.Acted]), so that a test can tell a lie that was withstood from one
+// that nobody heard. [Lies] lists the single ones, [Personas] what providers are made of, and [Rows] what there is to tell of providers and
+// where each of it is tested.
+//
 // Every user has one mailbox, whatever the name, and the password "pass". A command or a parameter of an extension that is
 // not among the capabilities is answered with BAD, so that a client that uses what it was not offered fails.
 package persona
@@ -65,6 +69,8 @@ type Knobs struct {
 
 	// Bytes returns what FETCH gives of a message in place of the truth.
 	Bytes func(c Command, uid uint32, raw []byte) []byte
+	// Kept returns what APPEND stores of a message that it is given.
+	Kept func(c Command, raw []byte) []byte
 
 	Ascending bool   // sets that do not ascend are refused
 	Errors    int    // after so many commands answered by NO or BAD a session is ended by BYE; 0: never
@@ -73,6 +79,8 @@ type Knobs struct {
 	Mute      bool   // says nothing unasked: IDLE is accepted and never tells anything
 	Unenabled bool   // ENABLE is obeyed without an untagged ENABLED
 	Life      int    // after so many commands a session is ended by BYE; 0: never
+	CaseBlind bool   // names of folders that differ in nothing but case are one folder's, and CREATE of one says that it is reserved (Exchange)
+	Alias     string // with that before them folders have a second name, under which they are listed too, and are what they are (Dovecot, by its settings)
 	Prefix    string // below which all folders but INBOX lie, its last letter between the levels of names; Start takes it, Turn does not
 	Hidden    string // name of a folder that the server neither lists nor opens
 	// Gmail makes the folders labels: a message delivered lies in [Gmail]/All Mail too, and X-GM-EXT-1 tells its labels.
@@ -111,6 +119,7 @@ type Server struct {
 	logins   int
 	log      []string
 	logged   chan struct{} // closed and replaced at each line of log
+	acts     acts
 	changed  chan struct{} // closed and replaced at each change of the mailbox
 	model
 }

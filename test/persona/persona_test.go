@@ -2,6 +2,8 @@ package persona_test
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -130,5 +132,34 @@ func TestAnswerSayAndLog(t *testing.T) {
 	}
 	if log := p.Log(); !slices.Contains(log, "1 C: UID FETCH 1:* (FLAGS)") || !slices.Contains(log, "1 S: * 1 FETCH (UID 1 FLAGS ())") {
 		t.Errorf("log %q", log)
+	}
+}
+
+// TestNaive: the lies that our client is never told are told to one that asks for it.
+func TestNaive(t *testing.T) {
+	t.Parallel()
+	for _, lie := range persona.Lies() {
+		if lie.Naive == nil {
+			continue
+		}
+		t.Run(lie.Name, func(t *testing.T) {
+			t.Parallel()
+			k := lie.Make()
+			k.Caps = strings.TrimSpace(persona.All + " " + k.Caps)
+			p := persona.Start(t, k)
+			p.Deliver("INBOX", mail(1), `\Seen`)
+			p.Deliver("INBOX", mail(2))
+			c, err := net.Dial("tcp", p.Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+			fmt.Fprintf(c, "a LOGIN ann %s\r\nb SELECT INBOX\r\nc %s\r\nd LOGOUT\r\n", persona.Password, strings.Join(lie.Naive, "\r\nc "))
+			_, _ = io.Copy(io.Discard, c) // it may be cut
+			if idle := p.Idle(); len(idle) > 0 {
+				t.Errorf("%v did nothing: %q", idle, p.Log())
+			}
+		})
 	}
 }

@@ -6,8 +6,10 @@ import (
 
 // Persona is a provider as it behaves, to the sync.
 type Persona struct {
-	Name  string
-	Knobs Knobs
+	Name   string
+	Rows   string // of the catalogue that it is made of, see Rows
+	Knobs  Knobs
+	Spared string // those knobs that are felt by whoever asks for what our client does not ask for
 }
 
 // Personas returns those that differ in what a sync meets. They are made of what was reported of the providers by others;
@@ -17,36 +19,38 @@ func Personas() []Persona {
 	gmail.Caps += " COMPRESS=DEFLATE"
 	gmail.Conns = 15
 	gmail.Answer = First(1, "NO [OVERQUOTA] Account exceeded command or bandwidth limits. (Failure)", "UID FETCH")
-	gmail.Say = Now(300, Throttled)
+	gmail.Say = Each(Now(300, Throttled), Codes)
 	yahoo := Yahoo()
-	yahoo.Found = NothingNot
+	yahoo.Limited = 40 // so that a small mailbox is concerned
+	yahoo.Found, yahoo.Say = NothingNot, Respelt("INBOX", "Inbox")
 	yahoo.Answer = First(2, "NO [LIMIT] UID FETCH Rate limit hit.", "UID FETCH")
 	icloud := ICloud()
 	icloud.Caps += " ANNOTATE-EXPERIMENT-1"
+	icloud.Say = WrongNumbers
 	netease := NetEase()
 	netease.Say = EmptyStatus
 	return []Persona{
-		{"plain", Knobs{Caps: Basic}},
-		{"everything", Knobs{}},
-		{"gmail", gmail},
-		{"yahoo", yahoo},
-		{"icloud", icloud},
-		{"exchange", Exchange()},
-		{"outlook", Outlook()},
-		{"gmx", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN CHILDREN ENABLE ID IDLE LIST-EXTENDED LIST-STATUS LITERAL- MOVE NAMESPACE SASL-IR SPECIAL-USE UIDPLUS UNSELECT",
-			Answer: First(math.MaxInt64, "BAD expected a list of fields that we know", "ID")}},
-		{"yandex", Yandex()},
-		{"mailru", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN ID UIDPLUS UNSELECT MOVE LIST-STATUS SASL-IR", Say: Decimals}},
-		{"163", netease},
-		{"qq", QQ()},
-		{"zoho", Zoho()},
-		{"strato", Knobs{Caps: Without(All, "QRESYNC", "OBJECTID", "UIDONLY", "PARTIAL"), Say: NothingFound, Answer: Extended("OK nothing")}},
-		{"workmail", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN IDLE UIDPLUS MOVE ID UNSELECT NAMESPACE LITERAL+", UIDValidity: Flapping}},
-		{"proton", Knobs{Caps: "AUTH=PLAIN ID IDLE IMAP4rev1 MOVE UIDPLUS UNSELECT LIST-EXTENDED SPECIAL-USE", Answer: Extended("BAD [Error offset=9]: expected CR")}},
-		{"courier", Courier()},
-		{"mailenable", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN CHILDREN UIDPLUS IDLE", Say: Each(WrongAppendUID, NoChildren)}},
-		{"dbmail", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN ID UIDPLUS IDLE UNSELECT", Bytes: Rewritten()}},
-		{"cyrus with a broken VANISHED", Knobs{Vanished: AllButOne}},
+		{"plain", "M5 I1", Knobs{Caps: Basic}, ""},
+		{"everything", "", Knobs{}, ""},
+		{"gmail", "G1 G2 G3 G4 G8 G14", gmail, "Conns"},
+		{"yahoo", "Y1 Y2 Y6 Y9 Y10", yahoo, "Found Limited"},
+		{"icloud", "I4 I6", icloud, "Vanished"},
+		{"exchange", "M1 M2 M4 M5 M7 M9 M11 M15 M17", Exchange(), "Errors CaseBlind"},
+		{"outlook", "M1 M2 M3 M4 M7 M9 M11 M15 M17", Outlook(), "Errors CaseBlind"},
+		{"gmx", "M10 R9", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN CHILDREN ENABLE ID IDLE LIST-EXTENDED LIST-STATUS LITERAL- MOVE NAMESPACE SASL-IR SPECIAL-USE UIDPLUS UNSELECT",
+			Answer: First(math.MaxInt64, "BAD expected a list of fields that we know", "ID")}, ""},
+		{"yandex", "R1 R2 R3 R4 R5", Yandex(), "Found"},
+		{"mailru", "R6", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN ID UIDPLUS UNSELECT MOVE LIST-STATUS SASL-IR", Say: Decimals}, ""},
+		{"163", "C1 C2", netease, "Answer"},
+		{"qq", "C1 C3 C4 C6", QQ(), "Answer Ascending Found"},
+		{"zoho", "R7 R8", Zoho(), ""},
+		{"strato", "R12", Knobs{Caps: Without(All, "QRESYNC", "OBJECTID", "UIDONLY", "PARTIAL"), Say: NothingFound, Answer: Extended("OK nothing")}, ""},
+		{"workmail", "R13", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN IDLE UIDPLUS MOVE ID UNSELECT NAMESPACE LITERAL+", UIDValidity: Flapping}, ""},
+		{"proton", "R17", Knobs{Caps: "AUTH=PLAIN ID IDLE IMAP4rev1 MOVE UIDPLUS UNSELECT LIST-EXTENDED SPECIAL-USE", Answer: Extended("BAD [Error offset=9]: expected CR")}, ""},
+		{"courier", "R10 S9", Courier(), "Conns"},
+		{"mailenable", "S18", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN CHILDREN UIDPLUS IDLE", Say: Each(WrongAppendUID, NoChildren)}, ""},
+		{"dbmail", "S19", Knobs{Caps: "IMAP4rev1 AUTH=PLAIN ID UIDPLUS IDLE UNSELECT", Bytes: Rewritten()}, ""},
+		{"cyrus with a broken VANISHED", "S6", Knobs{Vanished: AllButOne}, ""},
 	}
 }
 
@@ -96,7 +100,8 @@ func Exchange() Knobs {
 		Errors: 10,
 		Answer: Any(First(2, "BAD User is authenticated but not connected.", "SELECT", "EXAMINE"),
 			First(1, "BAD Request is throttled. Suggested Backoff Time: 40 milliseconds", "UID FETCH")),
-		Say: Each(Trailing, BareNames, StrayCopyUID),
+		Say:       Each(Trailing, BareNames, OtherOrder, StrayCopyUID),
+		CaseBlind: true,
 	}
 }
 
@@ -104,7 +109,7 @@ func Exchange() Knobs {
 func Outlook() Knobs {
 	k := Exchange()
 	k.Caps = "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
-	k.Say = Each(Trailing, BareNames, ShortCopyUID, Unavailable(1))
+	k.Say = Each(Trailing, BareNames, OtherOrder, ShortCopyUID, Unavailable(1))
 	return k
 }
 

@@ -80,6 +80,7 @@ func (s *session) run() {
 	greeting := "* OK [CAPABILITY " + s.capText() + "] persona ready"
 	if s.k.Greeting != "" {
 		greeting = s.k.Greeting
+		s.act("Greeting", true)
 	}
 	s.say(greeting)
 	if strings.HasPrefix(greeting, "BYE") || strings.HasPrefix(greeting, "* BYE") {
@@ -177,7 +178,9 @@ func (s *session) say(line string) {
 		return
 	}
 	if s.k.Say != nil {
-		if line = s.k.Say(s.cmd, line); line == "" {
+		truth := line
+		line = s.k.Say(s.cmd, line)
+		if s.act("Say", line != truth); line == "" {
 			return
 		}
 	}
@@ -246,12 +249,15 @@ func (s *session) one(line string) {
 	}
 	s.note(" C: ", shown)
 	if s.ordered++; s.k.Life > 0 && s.ordered > s.k.Life {
+		s.act("Life", true)
 		s.say("* BYE that was enough")
 		s.cut = true
 		return
 	}
 	if s.k.Answer != nil {
-		switch a := s.k.Answer(s.cmd); {
+		a := s.k.Answer(s.cmd)
+		s.act("Answer", a != "")
+		switch {
 		case a == "":
 		case a == Cut:
 			s.cut = true
@@ -309,6 +315,7 @@ func (s *session) answer(text string) {
 		return
 	}
 	if s.errors++; s.k.Errors > 0 && s.errors >= s.k.Errors && !s.cut {
+		s.act("Errors", true)
 		s.say("* BYE Connection closed. 14")
 		s.cut = true
 	}
@@ -358,6 +365,7 @@ func (s *session) login(password string) string {
 		return "NO [AUTHENTICATIONFAILED] wrong password"
 	}
 	if s.k.Conns > 0 && s.p.Open() > s.k.Conns {
+		s.act("Conns", true)
 		return "NO [ALERT] Too many simultaneous connections. (Failure)"
 	}
 	s.in = true
@@ -425,6 +433,7 @@ func (s *session) idle() {
 // visible are the messages of a folder that this client is shown.
 func (s *session) visible(f *folder) []*placed {
 	if n := s.k.Limited; n > 0 && len(f.msgs) > n && !s.uidonly {
+		s.act("Limited", true)
 		return f.msgs[len(f.msgs)-n:]
 	}
 	return f.msgs
@@ -433,6 +442,7 @@ func (s *session) visible(f *folder) []*placed {
 // update tells of what has happened in the open folder since the client was last told.
 func (s *session) update() {
 	if s.k.Mute {
+		s.act("Mute", s.told < s.p.modseq)
 		return
 	}
 	var gone []uint32
