@@ -1,13 +1,15 @@
 package imap
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/posthorn/posthorn/test/persona"
 )
 
 // A quirk is something real servers do on the wire that differs from the standards or from what one expects, and what has
-// to come of it. The names are those of the catalogue of providers' quirks.
+// to come of it. The names are those of persona.Rows.
 type quirk struct {
 	id   string
 	what string
@@ -15,31 +17,6 @@ type quirk struct {
 	play string // transcript after the greeting
 	want string // lines, each a part of one line of the outcome, in this order
 }
-
-// elsewhere are quirks that do not concern a client that hands on what it is told, or that other tests are about.
-var elsewhere = map[string]string{
-	"Y2":  "nothing is told as gone by a search: TestKnobs of the syncer",
-	"Y11": "TestCommandLimit",
-	"Y13": "TestDeadlines, silence",
-	"Y16": "roles of folders: for the syncer",
-	"I1":  "roles of folders", "I2": "roles of folders",
-	"I6": "ANNOTATE is never used: TestKnobs of the syncer",
-	"I7": "moves: for the syncer", "I8": "spelling of login names", "I9": "copies in Sent: for the sender",
-	"G5": "a window on a folder: TestMessagesOutOfViewAreKept of the syncer", "G6": "labels again: for the syncer", "G7": "overlap of MODSEQ: for the syncer",
-	"G11": "what deleting means: for the syncer", "G13": "roles of folders",
-	"M4": "sessions that end after refusals: TestKnobs of the syncer", "M5": "scanning without CONDSTORE: for the syncer",
-	"M12": "recognising what was sent", "M13": "what is sent and comes back with other recipients: TestKnobs of the syncer", "M14": "identity of messages",
-	"M16": "messages without headers", "M17": "TestNamesInAnotherCase of the syncer", "M19": "advice to users",
-	"C3": "search is local", "C6": "no search by date, see TestOldMailIsToldByItsDate of the syncer", "C7": "advice to users",
-	"R4": "XLIST is never used: TestKnobs of the syncer", "R5": "as C6", "R10": "TestFoldersBelowAPrefix of the syncer", "R13": "UIDVALIDITY that flaps: for the syncer",
-	"R23": "nothing known",
-	"S2":  "parking folders: for the syncer", "S4": "UIDVALIDITY changes: for the syncer", "S5": "TestFoldersWithTwoNames of the syncer",
-	"S6": "guard against deletions: for the syncer", "S15": "search is local", "S18": "APPENDUID and \\HasNoChildren are used for nothing: TestPersonas (mailenable) of the syncer",
-	"S19": "other white space: TestKnobs of the syncer; a message whose bytes differ each time is another one when it moves", "S22": "TestCommandLimit", "S23": "TestIdleLiveness",
-}
-
-// ids of the catalogue: letter and highest number.
-var catalogue = map[string]int{"Y": 16, "I": 9, "G": 14, "M": 22, "C": 9, "R": 23, "S": 26}
 
 var quirks = []quirk{
 	{"Y1", "INBOX is spelled Inbox", "", `
@@ -586,21 +563,23 @@ func cutOutcome(text, part string) (line, rest string, ok bool) {
 	return "", "", false
 }
 
-// Every quirk of the catalogue is either tested or accounted for.
+// TestQuirksAreComplete: what the catalogue says is tested here is, and nothing else.
 func TestQuirksAreComplete(t *testing.T) {
 	t.Parallel()
-	have := map[string]bool{}
+	here := map[string]bool{}
 	for _, q := range quirks {
-		if have[q.id] || elsewhere[q.id] != "" {
+		if here[q.id] {
 			t.Errorf("%s twice", q.id)
 		}
-		have[q.id] = true
+		here[q.id] = true
 	}
-	for letter, n := range catalogue {
-		for i := 1; i <= n; i++ {
-			if id := fmt.Sprint(letter, i); !have[id] && elsewhere[id] == "" {
-				t.Errorf("%s is not accounted for", id)
-			}
+	for _, r := range persona.Rows() {
+		if said := slices.Contains(strings.Fields(r.Tests), "imap.TestQuirks"); said != here[r.ID] {
+			t.Errorf("%s is tested here: %v; the catalogue says %v", r.ID, here[r.ID], said)
 		}
+		delete(here, r.ID)
+	}
+	for id := range here {
+		t.Errorf("%s is not in the catalogue", id)
 	}
 }

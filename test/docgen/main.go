@@ -1,5 +1,5 @@
-// Command docgen writes the parts of the documentation that come from the code: docs/config.md from the settings table, and the
-// package map in README.md from the package comments. `make check` fails when they are out of date.
+// Command docgen writes the parts of the documentation that come from the code: docs/config.md from the settings table, docs/quirks.md
+// from the catalogue of test/persona, and the package map in README.md from the package comments. `make check` fails when they are out of date.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/posthorn/posthorn/internal/app"
+	"github.com/posthorn/posthorn/test/persona"
 )
 
 //go:generate go run . ../..
@@ -36,7 +37,21 @@ func run(root string) error {
 	if err := between(filepath.Join(root, "README.md"), "packages", packages); err != nil {
 		return err
 	}
+	if err := between(filepath.Join(root, "docs", "quirks.md"), "rows", rows()); err != nil {
+		return err
+	}
 	return between(filepath.Join(root, "docs", "config.md"), "settings", settings())
+}
+
+// rows lists what providers do, and by what that is tested.
+func rows() string {
+	var b strings.Builder
+	b.WriteString("| | what servers do | knobs, in `TestKnobs` | personas | other tests |\n|---|---|---|---|---|\n")
+	for _, r := range persona.Rows() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.ID, r.What, strings.Join(r.Lies(), "; "), strings.Join(r.Personas(), ", "),
+			strings.Join(append(strings.Fields(r.Tests), r.Why), " "))
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(b.String(), "  |", " |"), " |\n", " |\n")
 }
 
 // between replaces what stands between the two markers of a name in a file.
