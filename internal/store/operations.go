@@ -187,9 +187,9 @@ func (m *Mailbox) PendingOperations(ctx context.Context, limit int) (due []mail.
 			if err != nil || len(due) >= limit {
 				return err
 			}
-			about := subjects(op)
-			if wait := op.NextTry.UnixMilli() - now; wait > 0 && wait <= farthest.Milliseconds() || slices.ContainsFunc(about, func(s string) bool { return waits[s] }) {
-				for _, s := range about {
+			behind, before := subjects(op)
+			if wait := op.NextTry.UnixMilli() - now; wait > 0 && wait <= farthest.Milliseconds() || slices.ContainsFunc(behind, func(s string) bool { return waits[s] }) {
+				for _, s := range before {
 					waits[s] = true
 				}
 				return nil
@@ -201,14 +201,19 @@ func (m *Mailbox) PendingOperations(ctx context.Context, limit int) (due []mail.
 	return due, next, err
 }
 
-// subjects are the messages and the folder that an operation is about.
-func subjects(op mail.Operation) []string {
-	var list []string
-	if op.Folder != "" {
-		list = append(list, string(op.Folder))
-	}
+// subjects are the messages and the folder behind whose operations one waits, and those that wait behind it. Messages may come to a
+// folder in any order, but not before it is made, nor after it is deleted.
+func subjects(op mail.Operation) (behind, before []string) {
 	for _, id := range op.Messages {
-		list = append(list, string(id))
+		behind = append(behind, string(id))
 	}
-	return list
+	before = slices.Clone(behind)
+	if op.Folder == "" {
+		return behind, before
+	}
+	const arrives = " "
+	if len(op.Messages) > 0 {
+		return append(behind, string(op.Folder)), append(before, string(op.Folder)+arrives)
+	}
+	return append(behind, string(op.Folder), string(op.Folder)+arrives), append(before, string(op.Folder))
 }

@@ -81,10 +81,10 @@ type account struct {
 	spaces      imap.Namespaces // as the server told them; empty: it did not
 	askedSpaces bool
 
-	expected   map[mail.FolderID]imap.UIDSet // messages that leave their folder because we asked for it
-	acting     bool                          // what is found now was asked for by an application
-	opsNext    time.Time                     // when the next postponed operation is due; zero: none
-	writer     *session                      // connection for operations
+	leaving    map[mail.FolderID]leaving
+	acting     bool      // what is found now was asked for by an application
+	opsNext    time.Time // when the next postponed operation is due; zero: none
+	writer     *session  // connection for operations
 	writerUsed time.Time
 	helper     *session  // second connection while bodies are fetched
 	noHelper   time.Time // until then none is opened
@@ -117,7 +117,7 @@ func newAccount(e *Engine, id mail.AccountID, cancel context.CancelFunc) *accoun
 		stopped: make(chan struct{}), again: make(chan struct{}, 1),
 		status: status{now: e.o.Now}, units: units{kept: map[place]store.Unit{}, strikes: map[place]int{}, last: map[place]bool{}}, ladder: newLadder(),
 		losses: map[mail.FolderID]loss{}, parked: map[mail.FolderID]parking{}, hidden: map[mail.FolderID]*leftOut{}, strikes: map[store.PlacementRef]int{}, refusals: map[store.PlacementRef]int{},
-		expected: map[mail.FolderID]imap.UIDSet{}, waiters: map[string]chan struct{}{},
+		leaving: map[mail.FolderID]leaving{}, waiters: map[string]chan struct{}{},
 		news: make(chan struct{}, 1), ops: make(chan struct{}, 1),
 	}
 }

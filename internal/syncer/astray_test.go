@@ -105,24 +105,9 @@ func TestRemovedWhileItIsMoved(t *testing.T) {
 			r.begin()
 			asked := mail.Operation{Kind: mail.OpRemove, Messages: []mail.MessageID{r.placed("INBOX", 2)}}
 			r.p.Expunge("INBOX", 2)
-			op, err := r.a.mbox.AddOperation(t.Context(), asked)
-			if err != nil {
-				t.Fatal(err)
-			}
-			serve := func() mail.OpState {
-				t.Helper()
-				if err := r.a.serveOperations(t.Context(), r.s); err != nil {
-					t.Fatal(err)
-				}
-				r.a.closeWriter()
-				op, err = r.a.mbox.Operation(t.Context(), op.ID)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return op.State
-			}
-			if state := serve(); state != mail.OpPending {
-				t.Fatalf("%s while nobody knows where the message is: %s", state, op.Reason)
+			op := r.ask(asked)
+			if op.State != mail.OpPending {
+				t.Fatalf("%s while nobody knows where the message is: %s", op.State, op.Reason)
 			}
 			if comes {
 				r.p.Deliver("Work", letter(2))
@@ -130,7 +115,7 @@ func TestRemovedWhileItIsMoved(t *testing.T) {
 			for range 5 {
 				r.wait(time.Minute)
 				r.look(false)
-				serve()
+				op = r.serve(op)
 			}
 			if left := r.p.UIDs("Work"); op.State != mail.OpDone || len(left) > 0 {
 				t.Errorf("%s, left are %v; %s", op.State, left, op.Reason)

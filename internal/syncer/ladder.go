@@ -185,13 +185,17 @@ func (l *folderLook) compare(ctx context.Context) (folderResult, error) {
 func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (folderResult, error) {
 	a, f, sel := l.a, l.folder, l.sel
 	result := folderResult{proven: proven}
-	expected := a.expected[f.ID]
-	delete(a.expected, f.ID)
+	leaving := a.leavingFrom(f)
+	delete(a.leaving, f.ID)
 	changes := store.Batch{Origin: mail.OriginLive, Flags: st.Flags}
+	var moved []store.PlacementRef
 	for _, v := range st.Vanished {
-		if expected.Contains(uint32(v.UID)) {
+		switch {
+		case leaving.removed.Contains(uint32(v.UID)):
 			changes.Removed = append(changes.Removed, v)
-		} else {
+		case leaving.moved.Contains(uint32(v.UID)):
+			moved = append(moved, v)
+		default:
 			changes.Vanished = append(changes.Vanished, v)
 		}
 	}
@@ -201,6 +205,7 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 	case !a.believe(f.ID):
 		changes.Vanished, result.proven = nil, false
 	}
+	changes.Vanished = append(changes.Vanished, moved...)
 	result.vanished = len(changes.Vanished) + len(changes.Removed)
 	result.found = len(st.Flags)+result.vanished+st.Fetch.Len() > 0
 

@@ -187,20 +187,24 @@ func (a *account) removeVersions(ctx context.Context, s *session, folder mail.Fo
 	}); err != nil || present.Empty() {
 		return err
 	}
-	v := &visit{of: map[mail.UID]mail.MessageID{}}
+	v := newVisit()
 	for uid := range present.All {
 		v.of[mail.UID(uid)] = of
 	}
-	if err := a.verify(ctx, s, f, v); err != nil {
-		if s.Err() == nil && mail.IsKind(err, mail.Conflict) && !must {
-			return nil // what lies there now is none of ours
-		}
+	doubtful, err := a.verify(ctx, s, f, v)
+	if err != nil {
 		return err
 	}
-	return a.removeThese(ctx, s, f, present, must)
+	if !doubtful.Empty() && must {
+		return errNotThere
+	}
+	return a.removeThese(ctx, s, f, present.Without(doubtful), must) // what else lies there now is none of ours
 }
 
 func (a *account) removeThese(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, must bool) error {
+	if uids.Empty() {
+		return nil
+	}
 	if s.Caps().Has("X-GM-EXT-1") && f.Role != mail.RoleTrash && f.Role != mail.RoleJunk {
 		folders, err := a.mbox.Folders(ctx)
 		if err != nil {
@@ -208,8 +212,10 @@ func (a *account) removeThese(ctx context.Context, s *session, f mail.Folder, ui
 		}
 		return a.discard(ctx, s, f, uids, folders)
 	}
-	a.expectLoss(f.ID, uids)
 	err := a.expunge(ctx, s, uids)
+	if err == nil {
+		a.expect(f, uids, false)
+	}
 	if err != nil && s.Err() == nil && mail.IsKind(err, mail.Refused) && !must {
 		return nil // the new version is there; the old one is marked as deleted
 	}
@@ -237,9 +243,6 @@ func (a *account) removeRevisions(ctx context.Context, s *session, drafts mail.F
 		if mail.UID(uid) != kept {
 			old.Add(uid)
 		}
-	}
-	if old.Empty() {
-		return nil
 	}
 	return a.removeThese(ctx, s, f, old, must)
 }

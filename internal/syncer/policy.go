@@ -122,26 +122,7 @@ func (a *account) fetchContent(ctx context.Context, s *session, op mail.Operatio
 			}
 			a.log.Warn("the stored bytes of a message are lost or damaged, and fetched once more", "op", "fetch", "message", id)
 		}
-		f, err := a.mbox.Folder(ctx, p.Folder)
-		if err != nil {
-			return err
-		}
-		sel, err := s.examine(ctx, f)
-		if err != nil {
-			return err
-		}
-		if same, err := a.sameGeneration(ctx, s, f, sel); err != nil {
-			return err
-		} else if !same {
-			return mail.E(mail.Unavailable, "", "the folder was numbered anew and is being compared; try again", nil)
-		}
-		err = a.hold(ctx, s, unit{folder: f, uids: imap.UIDs(uint32(p.UID))}, func(b []store.Body) error {
-			if p.Held {
-				return a.apply(ctx, store.Batch{Origin: mail.OriginLive, Restored: b})
-			}
-			return a.apply(ctx, store.Batch{Origin: mail.OriginLive, Bodies: b})
-		})
-		if err != nil {
+		if err := a.holdIn(ctx, s, p.Folder, imap.UIDs(uint32(p.UID)), p.Held); err != nil {
 			return err
 		}
 		if !p.Held {
@@ -154,6 +135,29 @@ func (a *account) fetchContent(ctx context.Context, s *session, op mail.Operatio
 		}
 	}
 	return nil
+}
+
+// holdIn fetches the bytes of messages of one folder and stores them; again is in the place of what was stored.
+func (a *account) holdIn(ctx context.Context, s *session, folder mail.FolderID, uids imap.UIDSet, again bool) error {
+	f, err := a.mbox.Folder(ctx, folder)
+	if err != nil {
+		return err
+	}
+	sel, err := s.examine(ctx, f)
+	if err != nil {
+		return err
+	}
+	if same, err := a.sameGeneration(ctx, s, f, sel); err != nil {
+		return err
+	} else if !same {
+		return mail.E(mail.Unavailable, "", "the folder was numbered anew and is being compared; try again", nil)
+	}
+	return a.hold(ctx, s, unit{folder: f, uids: uids}, func(b []store.Body) error {
+		if again {
+			return a.apply(ctx, store.Batch{Origin: mail.OriginLive, Restored: b})
+		}
+		return a.apply(ctx, store.Batch{Origin: mail.OriginLive, Bodies: b})
+	})
 }
 
 // held is how many messages are here as whole as they are to be.

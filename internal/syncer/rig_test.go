@@ -315,6 +315,33 @@ func (r *rig) said() (out []string) {
 	return out
 }
 
+// ask stores an operation and carries out what is due.
+func (r *rig) ask(op mail.Operation) mail.Operation {
+	r.t.Helper()
+	op, err := r.a.mbox.AddOperation(r.t.Context(), op)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.serve(op)
+}
+
+// serve carries out what is due in the session there is, and returns what became of one operation.
+func (r *rig) serve(op mail.Operation) mail.Operation {
+	r.t.Helper()
+	if r.s == nil {
+		r.login()
+	}
+	if err := r.a.serveOperations(r.t.Context(), r.s); err != nil {
+		r.t.Log(err)
+	}
+	r.a.closeWriter()
+	op, err := r.a.mbox.Operation(r.t.Context(), op.ID)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return op
+}
+
 // step is a look, and writes what was said, which rows are other than before, and which changes that made.
 func (r *rig) step(title string, full bool) {
 	r.t.Helper()

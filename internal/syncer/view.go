@@ -64,6 +64,7 @@ func (l *folderLook) mayBeOut(gone int) bool {
 func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []store.PlacementRef {
 	a, f := l.a, l.folder
 	v, limited := a.viewOf(f)
+	leaving := a.leavingFrom(f)
 	shown, arrived, lowest := there.Len(), 0, f.UIDNext
 	for i, r := range there.Ranges() {
 		if i == 0 {
@@ -80,7 +81,7 @@ func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []s
 			gone = append(gone, m)
 		case limited && m.UID < v.Below:
 			out = append(out, m)
-		case a.expected[f.ID].Contains(uint32(m.UID)):
+		case leaving.moved.Contains(uint32(m.UID)) || leaving.removed.Contains(uint32(m.UID)):
 			gone = append(gone, m)
 		default:
 			low = append(low, m)

@@ -1,0 +1,295 @@
+package syncer
+
+import (
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/test/persona"
+)
+
+// holds counts the copies of a message at the persona.
+func (r *rig) holds(raw []byte) (n int) {
+	for _, m := range r.p.Everything() {
+		if m.SHA256 == sha256.Sum256(raw) {
+			n++
+		}
+	}
+	return n
+}
+
+// expungeMarked is another program that removes what is marked as deleted.
+func (r *rig) expungeMarked(folder string) {
+	for _, m := range r.p.Everything() {
+		if m.Folder == folder && slices.Contains(m.Flags, `\Deleted`) {
+			r.p.Expunge(folder, m.UID)
+		}
+	}
+}
+
+func (r *rig) move(name, folder string) mail.Operation {
+	r.t.Helper()
+	return mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{r.ids()[name]}, Folder: r.folderIDs()[folder]}
+}
+
+// TestACopyMarkedAsDeletedIsNoCopy: the copy that lies where the message shall lie is marked as deleted by another program, which
+// will expunge it. The other one must not be removed for its sake, whenever it was marked.
+func TestACopyMarkedAsDeletedIsNoCopy(t *testing.T) {
+	t.Parallel()
+	for _, seen := range []bool{true, false} {
+		t.Run(map[bool]string{true: "and we know it", false: "just now"}[seen], func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{})
+			r.p.Create("A")
+			r.fill("INBOX", 1, 5)
+			r.p.Deliver("A", letter(2))
+			r.begin()
+			r.p.Flag("A", 1, `\Deleted`)
+			if seen {
+				r.look(true)
+			}
+			op := r.ask(r.move("m2", "A"))
+			for range 3 {
+				r.wait(time.Minute)
+				op = r.serve(op)
+			}
+			r.expungeMarked("A")
+			if n := r.holds(letter(2)); n != 1 || op.State != mail.OpDone {
+				t.Errorf("%s %s; %d copies are left", op.State, op.Reason, n)
+			}
+		})
+	}
+}
+
+// TestCopiesThatDifferAreNotSurplus: two messages have one header and different bytes (an attachment was taken out of one). Before
+// the body of the second is here, something is done with the first.
+func TestCopiesThatDifferAreNotSurplus(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []mail.OpKind{mail.OpUpdate, mail.OpTrash, mail.OpRemove} {
+		for _, refused := range []bool{false, true} {
+			t.Run(string(kind)+map[bool]string{true: ", body refused"}[refused], func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, persona.Knobs{Answer: func(c persona.Command) string {
+					if refused && c.Folder == "A" && strings.Contains(c.Args, "BODY.PEEK[]") {
+						return "NO [SERVERBUG] not this one"
+					}
+					return ""
+				}})
+				r.p.Create("A")
+				r.fill("INBOX", 1, 5)
+				r.begin()
+				stripped := []byte(strings.Replace(string(letter(2)), "Body 2.", "The attachment was removed.", 1))
+				r.p.Deliver("A", stripped)
+				if err := r.a.pass(t.Context(), r.s, false); err != nil {
+					t.Fatal(err)
+				}
+				op := r.move("m2", "A")
+				if op.Kind = kind; kind != mail.OpUpdate {
+					op.Folder = ""
+				}
+				r.ask(op)
+				whole := 1
+				if kind == mail.OpRemove && !refused {
+					whole = 0
+				}
+				if n := r.holds(letter(2)); n != whole {
+					t.Errorf("%d are whole", n)
+				}
+				if n := r.holds(stripped); n != 1 {
+					t.Errorf("%d are stripped", n)
+				}
+			})
+		}
+	}
+}
+
+// TestOurOwnMoveIsNoDeletion: a message that we moved is not told deleted while the folder into which it went cannot be opened, or
+// does not show it yet.
+func TestOurOwnMoveIsNoDeletion(t *testing.T) {
+	t.Parallel()
+	for _, later := range []bool{false, true} {
+		t.Run(map[bool]string{true: "shown later", false: "not opened"}[later], func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{})
+			r.p.Create("Work")
+			r.fill("INBOX", 1, 5)
+			r.begin()
+			closed := !later
+			r.p.Turn(func(k *persona.Knobs) {
+				k.Answer = func(c persona.Command) string {
+					switch {
+					case closed && (c.Name == "EXAMINE" || c.Name == "SELECT") && strings.Contains(c.Args, "Work"):
+						return "NO [INUSE] not now"
+					case later && c.Name == "UID MOVE":
+						r.p.Expunge("INBOX", 2)
+						return "OK done"
+					}
+					return ""
+				}
+			})
+			op := r.ask(r.move("m2", "Work"))
+			for range 3 {
+				r.login()
+				r.look(false)
+				op = r.serve(op)
+			}
+			if later {
+				r.p.Deliver("Work", letter(2))
+			}
+			closed = false
+			r.wait(time.Hour)
+			r.login()
+			r.look(true)
+			for _, c := range r.changes() {
+				if strings.Contains(c, "deleted") || strings.Contains(c, "created") {
+					t.Error(c)
+				}
+			}
+			if op = r.serve(op); op.State != mail.OpDone {
+				t.Error(op.State, op.Reason)
+			}
+			r.agrees()
+		})
+	}
+}
+
+// TestACopyIsMadeOnce: without MOVE the connection ends between COPY and EXPUNGE.
+func TestACopyIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"UID STORE", "UID EXPUNGE", "the answer of COPY"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{Caps: persona.Without(persona.All, "MOVE")})
+			r.p.Create("Work")
+			r.fill("INBOX", 1, 5)
+			r.begin()
+			cut := false
+			r.p.Turn(func(k *persona.Knobs) {
+				k.Answer = func(c persona.Command) string {
+					if c.Name == at && !cut {
+						cut = true
+						return persona.Cut
+					}
+					return ""
+				}
+				k.Say = func(c persona.Command, line string) string {
+					if at == "the answer of COPY" && c.Name == "UID COPY" && !strings.HasPrefix(line, "*") && !cut {
+						cut = true
+						return persona.Cut
+					}
+					return line
+				}
+			})
+			op := r.ask(r.move("m2", "Work"))
+			for range 5 {
+				r.wait(time.Minute)
+				r.login()
+				op = r.serve(op) // what an account does first of all
+				r.look(false)
+			}
+			if !cut || op.State != mail.OpDone {
+				t.Error(cut, op.State, op.Reason)
+			}
+			if got := r.p.UIDs("Work"); len(got) != 1 {
+				t.Errorf("in Work are %v", got)
+			}
+		})
+	}
+}
+
+// TestMovedIntoAView: a folder that shows what lies in others holds nothing itself.
+func TestMovedIntoAView(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.p.Create("Everything", `\All`)
+	r.fill("INBOX", 1, 3)
+	for uid := range uint32(3) {
+		r.p.Copy("INBOX", uid+1, "Everything")
+	}
+	r.begin()
+	if op := r.ask(r.move("m2", "Everything")); op.Why != mail.Refused {
+		t.Error(op.State, op.Reason)
+	}
+	if got := r.p.UIDs("INBOX"); len(got) != 3 {
+		t.Errorf("left are %v", got)
+	}
+}
+
+// TestOneThatCannotBeMovedStopsNoOther: of a thread one message is out of the folder's view.
+func TestOneThatCannotBeMovedStopsNoOther(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.p.Create("Work")
+	r.fill("INBOX", 1, 110)
+	r.begin()
+	r.p.Turn(func(k *persona.Knobs) { k.Limited = 100 })
+	r.fill("INBOX", 111, 125)
+	r.login()
+	r.look(true)
+	ids := r.ids()
+	if len(r.state()) != 125 {
+		t.Fatalf("%d are here", len(r.state()))
+	}
+	thread := r.move("m3", "Work")
+	thread.Messages = append(thread.Messages, ids["m105"])
+	thread = r.ask(thread)
+	if other := r.ask(r.move("m106", "Work")); other.State != mail.OpDone {
+		t.Errorf("the other one: %s, %s", other.State, other.Reason)
+	}
+	for range 10 {
+		r.wait(5 * time.Minute)
+		r.login()
+		thread = r.serve(thread)
+	}
+	if thread.Why != mail.Conflict {
+		t.Error(thread.State, thread.Reason)
+	}
+	if got := r.p.UIDs("Work"); len(got) != 2 {
+		t.Errorf("in Work are %v", got)
+	}
+}
+
+// TestAnOperationBringsNoFolderThatIsLeftOut: the policy leaves out the trash, and a message is moved there.
+func TestAnOperationBringsNoFolderThatIsLeftOut(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.a.acct.Settings.Sync = &mail.SyncPolicy{Without: []string{"Trash"}}
+	r.p.Create("Work")
+	r.fill("Trash", 11, 15)
+	r.fill("INBOX", 1, 5)
+	r.p.Deliver("Work", letter(2))
+	r.begin()
+	if op := r.ask(mail.Operation{Kind: mail.OpTrash, Messages: []mail.MessageID{r.ids()["m2"]}}); op.State != mail.OpDone {
+		t.Error(op.State, op.Reason)
+	}
+	r.look(false)
+	if got := r.changes(); !slices.Equal(got, []string{"message.deleted m2"}) {
+		t.Errorf("%q", got)
+	}
+	if n := r.holds(letter(2)); n != 2 || len(r.p.UIDs("Trash")) != 7 {
+		t.Errorf("%d copies", n)
+	}
+}
+
+// TestARefusedMoveChangesNothing: without MOVE and UIDPLUS the original cannot be removed when another program has marked messages.
+func TestARefusedMoveChangesNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{Caps: persona.Without(persona.Basic, "UIDPLUS", "MOVE")})
+	r.p.Create("Work")
+	r.fill("INBOX", 1, 5)
+	r.begin()
+	r.p.Flag("INBOX", 4, `\Deleted`)
+	if op := r.ask(r.move("m2", "Work")); op.Why != mail.Refused {
+		t.Error(op.State, op.Reason)
+	}
+	if got := r.p.UIDs("Work"); len(got) > 0 {
+		t.Errorf("in Work are %v", got)
+	}
+	r.expungeMarked("INBOX")
+	if n := r.holds(letter(2)); n != 1 {
+		t.Errorf("%d copies are left", n)
+	}
+}
