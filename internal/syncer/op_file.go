@@ -36,6 +36,9 @@ func (a *account) fileCopy(ctx context.Context, s *session, op *mail.Operation) 
 			return err
 		}
 	}
+	if !wanted(a.policy(), sent) {
+		return nil
+	}
 	if _, err := a.syncFolder(ctx, s, sent, false); err != nil {
 		return err
 	}
@@ -107,7 +110,7 @@ func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mai
 	if err != nil {
 		return false, err
 	}
-	if home.HeadersDone {
+	if home.HeadersDone && wanted(a.policy(), f) {
 		if _, err := a.syncFolder(ctx, s, f, false); err != nil {
 			return false, err
 		}

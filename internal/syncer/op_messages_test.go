@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/test/persona"
 )
 
@@ -291,5 +292,39 @@ func TestARefusedMoveChangesNothing(t *testing.T) {
 	r.expungeMarked("INBOX")
 	if n := r.holds(letter(2)); n != 1 {
 		t.Errorf("%d copies are left", n)
+	}
+}
+
+// TestSentIsLeftOut: the policy leaves out the folder into which a sent message is filed.
+func TestSentIsLeftOut(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.fill("Sent", 11, 15)
+	r.fill("INBOX", 1, 2)
+	r.begin() // Sent is not left out yet
+	r.a.acct.Settings.Sync = &mail.SyncPolicy{Without: []string{"Sent"}}
+	r.look(true)
+	r.changes()
+	refs, err := r.a.mbox.PutBlobs(t.Context(), []store.BlobData{{Kind: store.BlobOther, Data: letter(20)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send, _, err := r.a.mbox.Enqueue(t.Context(), mail.Send{State: mail.SendQueued, Blob: refs[0].ID, Size: refs[0].Size, SentAt: r.now(),
+		Summary: mail.Message{ID: "unknown", HeaderMessageID: "m20@example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if op := r.ask(mail.Operation{Kind: mail.OpFile, Send: send.ID}); op.State != mail.OpDone {
+			t.Error(op.State, op.Reason)
+		}
+	}
+	if n := r.holds(letter(20)); n != 1 {
+		t.Errorf("%d copies are in Sent", n)
+	}
+	for _, c := range r.changes() {
+		if strings.Contains(c, "created") || strings.Contains(c, "deleted") {
+			t.Error(c)
+		}
 	}
 }
