@@ -323,10 +323,16 @@ func (a *applier) addBodies(list []Body) error {
 	}
 	for i := range list {
 		b := &list[i]
-		if p := a.find(b.PlacementRef); p != nil && !p.removed && !p.held {
-			if err := a.addContent(p, &b.Content); err != nil {
-				return err
-			}
+		p := a.find(b.PlacementRef)
+		if p == nil || p.removed || p.held {
+			continue
+		}
+		if b.Message != "" && b.Message != p.msg.public.id() {
+			a.drop(&facts{raw: b.Raw.ID, display: b.Display.ID})
+			continue
+		}
+		if err := a.addContent(p, &b.Content); err != nil {
+			return err
 		}
 	}
 	return nil

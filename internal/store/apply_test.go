@@ -532,3 +532,27 @@ func TestFlagsStateAndQuarantine(t *testing.T) {
 		}
 	})
 }
+
+// TestBytesForAnotherMessage: bytes that were fetched of a message are not given to the one that lies in its place by now.
+func TestBytesForAnotherMessage(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		at, old, now := ref("INBOX", 1), letter{id: "old", day: 1, body: "old"}, letter{id: "now", day: 2, body: "now"}
+		late := b.body(at, old)
+		late.Message = b.do(Batch{New: []NewMessage{b.at(at, old)}}).IDs[at]
+		b.do(Batch{Renewed: []mail.FolderID{b.folder("INBOX").ID}})
+		id := b.do(Batch{New: []NewMessage{b.at(at, now)}}).IDs[at]
+		b.do(Batch{Bodies: []Body{late}})
+		if raw, err := b.RawBlob(t.Context(), id); err != nil || raw.ID != 0 {
+			t.Errorf("it has bytes: %+v, %v", raw, err)
+		}
+		body := b.body(at, now)
+		body.Message = id
+		b.do(Batch{Bodies: []Body{body}})
+		if raw, err := b.RawBlob(t.Context(), id); err != nil || raw.ID == 0 {
+			t.Errorf("it has none: %+v, %v", raw, err)
+		}
+		b.ok()
+	})
+}

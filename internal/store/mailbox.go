@@ -97,9 +97,10 @@ type Content struct {
 	Head         *mime.Message // fuller header facts than at header time; nil: those stay
 }
 
-// Body is the content of a known placement.
+// Body is the content of a known placement. It is for the message that lies there; if another one does by now, for none.
 type Body struct {
 	PlacementRef
+	Message mail.MessageID // "": whichever lies there
 	Content
 }
 

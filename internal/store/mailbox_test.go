@@ -165,7 +165,9 @@ func (b *box) content(l letter) Content {
 	return c
 }
 
-func (b *box) body(r PlacementRef, l letter) Body { return Body{r, b.content(l)} }
+func (b *box) body(r PlacementRef, l letter) Body {
+	return Body{PlacementRef: r, Content: b.content(l)}
+}
 
 // held is at with the bytes.
 func (b *box) held(r PlacementRef, l letter, flags ...mail.Flags) NewMessage {

@@ -61,7 +61,7 @@ func (y *story) steps() []func(ctx context.Context) error {
 				return err
 			}
 			c := Content{Digest: sha256.Sum256(l.raw()), Raw: refs[0], Size: refs[0].Size, Display: shown, Snippet: "disk", Head: l.head()}
-			if _, err = apply(ctx, Batch{Bodies: []Body{{r, c}}}); err == nil {
+			if _, err = apply(ctx, Batch{Bodies: []Body{{PlacementRef: r, Content: c}}}); err == nil {
 				y.held[id] = l.raw()
 			}
 			return err

@@ -197,11 +197,11 @@ func (a *account) apart(u unit) []unit {
 	if !a.units.writing {
 		return []unit{u}
 	}
-	rest := unit{folder: u.folder}
+	rest := unit{folder: u.folder, of: u.of}
 	var out []unit
 	for uid := range u.uids.All {
 		if a.suspect(u.folder, uid) {
-			out = append(out, unit{folder: u.folder, uids: imap.UIDs(uid)})
+			out = append(out, unit{folder: u.folder, uids: imap.UIDs(uid), of: u.of})
 		} else {
 			rest.uids.Add(uid)
 		}

@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/store"
 )
 
@@ -19,6 +21,16 @@ import (
 type unit struct {
 	folder mail.Folder
 	uids   imap.UIDSet
+	of     map[mail.UID]mail.MessageID
+}
+
+func unitOf(f mail.Folder, wanted ...mail.Placement) unit {
+	u := unit{folder: f, of: make(map[mail.UID]mail.MessageID, len(wanted))}
+	for _, p := range wanted {
+		u.uids.Add(uint32(p.UID))
+		u.of[p.UID] = p.Message
+	}
+	return u
 }
 
 const (
@@ -50,6 +62,7 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 		}
 	}
 	if a.helper != nil {
+		a.helper.selected = "" // as pass leaves the first one: since the last slice another folder may have the name of the open one
 		sessions = append(sessions, a.helper)
 	}
 	until := time.Now().Add(slice)
@@ -211,11 +224,7 @@ func (a *account) unheldUnits(ctx context.Context) ([]unit, int, error) {
 		total += len(missing)
 		for len(missing) > 0 {
 			n := min(unitMessages, len(missing))
-			u := unit{folder: f}
-			for _, p := range missing[:n] {
-				u.uids.Add(uint32(p.UID))
-			}
-			units = append(units, a.apart(u)...)
+			units = append(units, a.apart(unitOf(f, missing[:n]...))...)
 			missing = missing[n:]
 		}
 		if total >= 40*unitMessages {
@@ -225,7 +234,7 @@ func (a *account) unheldUnits(ctx context.Context) ([]unit, int, error) {
 	return units, total, nil
 }
 
-// firstBodies fetches the bytes of the newest page of the open folder.
+// firstBodies fetches the bytes of the newest page of a folder, which is opened unless it is open.
 func (a *account) firstBodies(ctx context.Context, s *session, f mail.Folder) error {
 	if a.policy().HeadersOnly {
 		return nil
@@ -234,11 +243,10 @@ func (a *account) firstBodies(ctx context.Context, s *session, f mail.Folder) er
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	u := unit{folder: f}
-	for _, p := range missing {
-		u.uids.Add(uint32(p.UID))
+	if same, err := a.openSame(ctx, s, f); err != nil || !same {
+		return err
 	}
-	for _, u := range a.apart(u) {
+	for _, u := range a.apart(unitOf(f, missing...)) {
 		err := a.hold(ctx, s, u, func(b []store.Body) error {
 			a.status.advance(len(b))
 			return a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Bodies: b})
@@ -282,22 +290,33 @@ func (a *account) hold(ctx context.Context, s *session, u unit, give func([]stor
 
 // holdBegun is hold of a unit that was noted as begun.
 func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([]store.Body) error) error {
-	missing := u.uids.Clone()
 	s.began = a.e.o.Now()
-	var got imap.UIDSet
+	var got, strange, trusted imap.UIDSet
 	fetch := func(uids imap.UIDSet) error {
 		return a.fetchBodies(ctx, s, u.folder, uids, func(batch []fetched) error {
 			bodies, err := a.understand(ctx, batch)
 			if err != nil {
 				return err
 			}
-			for _, f := range batch {
-				got.Add(uint32(f.ref.UID))
+			ours := bodies[:0]
+			for _, b := range bodies {
+				b.Message = u.of[b.UID]
+				if is, err := a.mayBe(ctx, b.Head, b.Message); err != nil {
+					return err
+				} else if !is && !trusted.Contains(uint32(b.UID)) {
+					strange.Add(uint32(b.UID))
+					continue
+				}
+				got.Add(uint32(b.UID))
+				ours = append(ours, b)
 			}
-			return give(bodies)
+			if len(ours) == 0 {
+				return nil
+			}
+			return give(ours)
 		})
 	}
-	err := fetch(missing)
+	err := fetch(u.uids.Clone())
 	if isOwn(err) {
 		return err
 	}
@@ -313,8 +332,25 @@ func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([
 			left = append(left, uid)
 		}
 	}
+	if !strange.Empty() {
+		a.log.Warn("the server sent the bytes of other messages; the folder is opened anew", "op", "bodies", "folder", u.folder.ID, "messages", strange.Len())
+		s.selected = ""
+		if same, err := a.openSame(ctx, s, u.folder); err != nil || !same {
+			return err
+		}
+	}
 	for _, uid := range left {
-		err := fetch(imap.UIDs(uid))
+		var err error
+		if strange.Contains(uid) {
+			// Where the header by itself is that of the message, the server makes up other ones for the bytes.
+			var is bool
+			if is, err = a.shows(ctx, s, uid, u.of[mail.UID(uid)]); is {
+				trusted.Add(uid)
+			}
+		}
+		if err == nil {
+			err = fetch(imap.UIDs(uid))
+		}
 		if isOwn(err) {
 			return err
 		}
@@ -330,12 +366,47 @@ func (a *account) holdBegun(ctx context.Context, s *session, u unit, give func([
 				return err
 			}
 			reason = "the server refused to send the message"
+		} else if strange.Contains(uid) {
+			reason = "the server sent another message in its place"
 		}
 		if err := a.setAside(ctx, u, uid, reason, true); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// mayBe tells whether a message with this header may be the one that is wanted. Servers do not show the same header each time and
+// everywhere, so that another Message-ID is what it takes to be another message.
+func (a *account) mayBe(ctx context.Context, head *mime.Message, wanted mail.MessageID) (bool, error) {
+	if wanted == "" || head == nil {
+		return true, nil
+	}
+	fp, _ := mime.Fingerprint(head)
+	if mail.MessageID(a.key.MessageID(fp)) == wanted {
+		return true, nil
+	}
+	m, err := a.mbox.Message(ctx, wanted)
+	if mail.IsKind(err, mail.NotFound) {
+		return true, nil // the store knows whose the place is now
+	}
+	return m.HeaderMessageID == "" || m.HeaderMessageID == head.MessageID, err
+}
+
+// shows tells whether the header of a message of the open folder is that of the one that is wanted.
+func (a *account) shows(ctx context.Context, s *session, uid uint32, wanted mail.MessageID) (is bool, err error) {
+	var own error
+	err = s.Fetch(ctx, imap.UIDs(uid), imap.FetchOptions{Header: mime.HeaderFieldsForSync()}, func(r *imap.Row) error {
+		if r.UID == uid && r.HasHeader {
+			head, _, _ := a.readHeader(bytes.Clone(r.Header))
+			is, own = a.mayBe(ctx, head, wanted)
+		}
+		return nil
+	})
+	if own != nil {
+		return false, &ownError{own}
+	}
+	return is, err
 }
 
 // strike notes at which message a connection died, and sets that message aside when it was so often.

@@ -117,6 +117,9 @@ func (a *account) renewed(ctx context.Context, f mail.Folder) (mail.Folder, erro
 	a.ladder.kept.Resets[f.ID] = resetting{a.e.o.Now(), f.Total}
 	delete(a.hidden, f.ID)
 	delete(a.ladder.kept.Views, f.ID)
+	if a.lister != nil {
+		a.lister.selected = "" // what it has open may be the old one, and nothing would tell
+	}
 	if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Renewed: []mail.FolderID{f.ID}}); err != nil {
 		return f, fmt.Errorf("store that the folder is another: %w", err)
 	}

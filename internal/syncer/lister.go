@@ -87,9 +87,11 @@ type refusedError struct{ err error }
 func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
 
-// openSame opens a folder, and tells whether its UIDs are those of the stored rows.
+// openSame opens a folder unless it is open, and tells whether its UIDs are those of the stored rows. A name alone does not tell what
+// is open: while a connection has a folder open, its name can become that of another.
 func (a *account) openSame(ctx context.Context, s *session, f mail.Folder) (bool, error) {
-	if s.selected == f.RawName {
+	want := generation{f.ID, f.UIDValidity}
+	if s.selected == f.RawName && s.as == want {
 		return true, nil
 	}
 	sel, err := s.examine(ctx, f)
@@ -97,7 +99,9 @@ func (a *account) openSame(ctx context.Context, s *session, f mail.Folder) (bool
 		return false, &refusedError{fmt.Errorf("open %q: %w", f.Name, err)}
 	}
 	same, err := a.sameGeneration(ctx, s, f, sel)
-	if !same {
+	if same {
+		s.as = want // under whatever UIDVALIDITY it shows
+	} else {
 		s.selected = "" // ask again the next time
 	}
 	return same, err

@@ -155,7 +155,6 @@ func (a *account) revisions(ctx context.Context, s *session, among imap.UIDSet, 
 
 // openFor opens a folder for writing and proves that it is of the generation that we know.
 func (a *account) openFor(ctx context.Context, s *session, f mail.Folder) (there bool, err error) {
-	s.selected = ""
 	sel, err := s.Select(ctx, f.RawName, imap.SelectOptions{CondStore: s.Caps().Has("CONDSTORE")})
 	if err != nil {
 		var e *imap.Error
@@ -164,7 +163,6 @@ func (a *account) openFor(ctx context.Context, s *session, f mail.Folder) (there
 		}
 		return false, err
 	}
-	s.selected = f.RawName
 	return mail.UIDValidity(sel.UIDValidity) == f.UIDValidity, nil
 }
 

@@ -21,9 +21,16 @@ type session struct {
 	release  func()
 	opened   time.Time                // when it was dialled
 	began    time.Time                // when what was asked last began to come
-	selected string                   // raw name of the open folder
+	selected string                   // raw name of the open folder; "": none, or it is to be opened anew
+	as       generation               // which it is; zero: unknown
 	lingers  atomic.Pointer[string]   // raw name of the folder on which it idles while it is not needed; nil: it does not
 	accepted map[mail.FolderID]uint32 // UIDVALIDITYs of flapping folders that were proven to mean our generation, here
+}
+
+// generation is the messages that a folder's UIDs name as long as its UIDVALIDITY is the same.
+type generation struct {
+	folder      mail.FolderID
+	uidvalidity mail.UIDValidity
 }
 
 // openTimeout bounds dial, TLS and login together.
@@ -181,10 +188,19 @@ func (s *session) examine(ctx context.Context, f mail.Folder) (*imap.Selected, e
 
 // open is examine, which also tells what has changed since q where that is not nil.
 func (s *session) open(ctx context.Context, f mail.Folder, q *imap.QResync) (*imap.Selected, error) {
-	s.selected = ""
 	sel, err := s.Select(ctx, f.RawName, imap.SelectOptions{ReadOnly: true, CondStore: s.Caps().Has("CONDSTORE"), QResync: q})
 	if err == nil {
-		s.selected = f.RawName
+		s.as = generation{f.ID, mail.UIDValidity(sel.UIDValidity)}
+	}
+	return sel, err
+}
+
+// Select is that of imap, and notes what is open.
+func (s *session) Select(ctx context.Context, raw string, o imap.SelectOptions) (*imap.Selected, error) {
+	s.selected, s.as = "", generation{}
+	sel, err := s.Session.Select(ctx, raw, o)
+	if err == nil {
+		s.selected = raw
 	}
 	return sel, err
 }
