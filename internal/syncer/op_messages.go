@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
 )
 
@@ -106,24 +105,22 @@ func (a *account) lookBefore(ctx context.Context, s *session, g ground, wishes m
 	if err != nil {
 		return nil, err
 	}
-	missing := map[mail.FolderID]imap.UIDSet{}
+	missing := map[mail.FolderID][]mail.Placement{}
 	for _, id := range order {
 		if w := wishes[id]; w.folder == "" && !w.remove || compared(places[id]) {
 			continue
 		}
 		for _, p := range places[id] {
 			if !p.Held {
-				uids := missing[p.Folder]
-				uids.Add(uint32(p.UID))
-				missing[p.Folder] = uids
+				missing[p.Folder] = append(missing[p.Folder], p)
 			}
 		}
 	}
 	if len(missing) == 0 {
 		return places, nil
 	}
-	for id, uids := range missing {
-		if err := a.holdIn(ctx, s, id, uids, false); err != nil && (s.Err() != nil || ctx.Err() != nil) {
+	for id, list := range missing {
+		if err := a.holdIn(ctx, s, id, false, list...); err != nil && (s.Err() != nil || ctx.Err() != nil) {
 			return nil, err
 		} else if err != nil {
 			a.log.Debug("copies could not be compared", "op", "operate", "folder", id, "err", err)

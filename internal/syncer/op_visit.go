@@ -18,12 +18,10 @@ func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit
 	if f.RawName == "" {
 		return errAstray
 	}
-	s.selected = ""
 	sel, err := s.Select(ctx, f.RawName, imap.SelectOptions{CondStore: s.Caps().Has("CONDSTORE")})
 	if err != nil {
 		return orAstray(err)
 	}
-	s.selected = f.RawName
 	if same, err := a.sameGeneration(ctx, s, f, sel); err != nil {
 		return err
 	} else if !same {
@@ -139,11 +137,9 @@ func (a *account) discard(ctx context.Context, s *session, f mail.Folder, uids i
 		return err
 	}
 	a.expect(f, uids, true)
-	s.selected = ""
 	if _, err := s.Select(ctx, folders[at].RawName, imap.SelectOptions{CondStore: s.Caps().Has("CONDSTORE")}); err != nil {
 		return err
 	}
-	s.selected = folders[at].RawName
 	var found, gone imap.UIDSet
 	for _, id := range ids {
 		uids, err := s.Search(ctx, "X-GM-MSGID "+strconv.FormatUint(id, 10))

@@ -122,7 +122,7 @@ func (a *account) fetchContent(ctx context.Context, s *session, op mail.Operatio
 			}
 			a.log.Warn("the stored bytes of a message are lost or damaged, and fetched once more", "op", "fetch", "message", id)
 		}
-		if err := a.holdIn(ctx, s, p.Folder, imap.UIDs(uint32(p.UID)), p.Held); err != nil {
+		if err := a.holdIn(ctx, s, p.Folder, p.Held, p); err != nil {
 			return err
 		}
 		if !p.Held {
@@ -138,21 +138,17 @@ func (a *account) fetchContent(ctx context.Context, s *session, op mail.Operatio
 }
 
 // holdIn fetches the bytes of messages of one folder and stores them; again is in the place of what was stored.
-func (a *account) holdIn(ctx context.Context, s *session, folder mail.FolderID, uids imap.UIDSet, again bool) error {
+func (a *account) holdIn(ctx context.Context, s *session, folder mail.FolderID, again bool, wanted ...mail.Placement) error {
 	f, err := a.mbox.Folder(ctx, folder)
 	if err != nil {
 		return err
 	}
-	sel, err := s.examine(ctx, f)
-	if err != nil {
-		return err
-	}
-	if same, err := a.sameGeneration(ctx, s, f, sel); err != nil {
+	if same, err := a.openSame(ctx, s, f); err != nil {
 		return err
 	} else if !same {
 		return mail.E(mail.Unavailable, "", "the folder was numbered anew and is being compared; try again", nil)
 	}
-	return a.hold(ctx, s, unit{folder: f, uids: uids}, func(b []store.Body) error {
+	return a.hold(ctx, s, unitOf(f, wanted...), func(b []store.Body) error {
 		if again {
 			return a.apply(ctx, store.Batch{Origin: mail.OriginLive, Restored: b})
 		}
