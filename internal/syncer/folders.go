@@ -297,7 +297,7 @@ func sameFolder(x, y mail.Folder) bool {
 }
 
 // believeFolderLoss returns those of the missing folders that were missing before, in another session, long enough ago, and of
-// which the server says now that they do not exist.
+// which the server says now that they do not exist. One of which it says no more than no must be away for a day.
 func (a *account) believeFolderLoss(ctx context.Context, s *session, gone []mail.FolderID, stored []mail.Folder) ([]mail.FolderID, error) {
 	for id := range a.losses {
 		if !strings.HasPrefix(string(id), lostFolder) {
@@ -309,6 +309,7 @@ func (a *account) believeFolderLoss(ctx context.Context, s *session, gone []mail
 	}
 	var sure []mail.FolderID
 	for _, id := range gone {
+		noted := a.losses[lostFolder+id]
 		if !a.believe(lostFolder + id) {
 			continue
 		}
@@ -318,8 +319,13 @@ func (a *account) believeFolderLoss(ctx context.Context, s *session, gone []mail
 			if s.Err() != nil {
 				return nil, err
 			}
-			if !nonexistent(err) {
-				a.log.Warn("a folder is there that the server does not list", "op", "guard", "folder", id)
+			now := a.e.o.Now()
+			if !nonexistent(err) && !(refused(err) && now.Sub(noted.since) >= longestUnread) {
+				if err == nil {
+					noted.since = now
+				}
+				a.log.Warn("a folder may be there that the server does not list", "op", "guard", "folder", id, "err", err)
+				a.losses[lostFolder+id] = noted // it is asked for again, and no further session is begun for it
 				continue
 			}
 		}
@@ -328,14 +334,17 @@ func (a *account) believeFolderLoss(ctx context.Context, s *session, gone []mail
 	return sure, nil
 }
 
-// nonexistent tells whether a server's answer means that there is no such folder: it says no, and no other reason.
-func nonexistent(err error) bool {
+// refused tells whether a server says no without a reason that has nothing to do with whether there is such a folder.
+func refused(err error) bool {
 	var e *imap.Error
 	if !errors.As(err, &e) || e.Status != "NO" || e.Class == imap.TransientAccount {
 		return false
 	}
 	return e.Code == "" || e.Code == "NONEXISTENT" || e.Code == "CANNOT"
 }
+
+// nonexistent tells whether a server says that there is no such folder.
+func nonexistent(err error) bool { return refused(err) && missing(err) }
 
 // lostFolder marks the losses of whole folders in account.losses; folder ids never hold a blank.
 const lostFolder = "folder "

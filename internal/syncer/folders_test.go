@@ -2,11 +2,82 @@ package syncer
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/test/persona"
 )
+
+// TestAFolderThatIsAwayIsNotGone: the server does not list a folder for a while (what is behind a shared namespace is down, say), and
+// says no when asked for it. Only when it says that there is none, or says no more than no for a day, the folder is gone.
+func TestAFolderThatIsAwayIsNotGone(t *testing.T) {
+	t.Parallel()
+	for no, gone := range map[string]time.Duration{ // after how long it is; 0: never
+		"NO Mailbox doesn't exist: Work":         3 * time.Minute,
+		"NO [NONEXISTENT] Unknown Mailbox":       3 * time.Minute,
+		"NO Unknown Mailbox: Work (Failure)":     3 * time.Minute,
+		"NO Server unavailable":                  0,
+		"NO Internal error occurred.":            24 * time.Hour,
+		"NO Mailbox is locked":                   24 * time.Hour,
+		"NO [CANNOT] no":                         24 * time.Hour,
+		"NO [NOPERM] Permission denied":          0,
+		"NO [SERVERBUG] Internal error":          0,
+		"NO [INUSE] Mailbox does not exist, now": 0,
+		"BAD what":                               0,
+	} {
+		t.Run(no, func(t *testing.T) {
+			t.Parallel()
+			away := false
+			r := newRig(t, persona.Knobs{Answer: func(c persona.Command) string {
+				if away && (c.Name == "EXAMINE" || c.Name == "SELECT" || c.Name == "STATUS") && strings.Contains(c.Args, "Work") {
+					return no
+				}
+				return ""
+			}, Say: func(_ persona.Command, line string) string {
+				if away && (strings.HasPrefix(line, "* LIST") || strings.HasPrefix(line, "* STATUS")) && strings.Contains(line, `"Work"`) {
+					return ""
+				}
+				return line
+			}})
+			r.p.Create("Work")
+			r.fill("Work", 1, 3)
+			r.begin()
+			looks := func(after time.Duration) (deleted bool) {
+				for range 4 {
+					r.wait(after)
+					r.login()
+					r.look(false)
+				}
+				return slices.ContainsFunc(r.changes(), func(c string) bool { return strings.Contains(c, "deleted") })
+			}
+			away = true
+			if is := looks(3 * time.Minute); is != (gone == 3*time.Minute) {
+				t.Errorf("soon: deleted %t", is)
+			}
+			if gone == 3*time.Minute {
+				return
+			}
+			if doubt, due := r.a.doubts(); !doubt || due {
+				t.Errorf("doubt %t, due %t", doubt, due)
+			}
+			if is := looks(12 * time.Hour); is != (gone == 24*time.Hour) {
+				t.Errorf("later: deleted %t", is)
+			}
+			away = false
+			if looks(time.Minute) {
+				t.Error("deleted as it is back")
+			}
+			r.agrees()
+			if doubt, _ := r.a.doubts(); doubt {
+				t.Error("there is still doubt")
+			}
+		})
+	}
+}
 
 func mint(seed string) string { return "f(" + seed + ")" }
 

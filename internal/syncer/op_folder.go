@@ -101,7 +101,8 @@ func missing(err error) bool {
 		return false
 	}
 	text := strings.ToLower(e.Text)
-	return e.Code == "NONEXISTENT" || strings.Contains(text, "t exist") || strings.Contains(text, "no such") || strings.Contains(text, "nonexist")
+	return e.Code == "NONEXISTENT" || strings.Contains(text, "t exist") || strings.Contains(text, "no such") || strings.Contains(text, "nonexist") ||
+		strings.Contains(text, "unknown mailbox") || strings.Contains(text, "unknown folder")
 }
 
 // renameFolder renames at the server and then here, at once: that the folder is the same, its id included, is known now
