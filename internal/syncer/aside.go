@@ -225,6 +225,22 @@ func (a *account) asideOf(f mail.Folder) (uids imap.UIDSet) {
 	return uids
 }
 
+// asideLately tells whether messages of a folder are set aside that may be some which have vanished elsewhere.
+func (a *account) asideLately(f mail.Folder) bool {
+	aside := a.asideOf(f)
+	if aside.Empty() {
+		return false
+	}
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	for p, u := range a.units.kept {
+		if p.folder == f.ID && p.uidvalidity == f.UIDValidity && aside.Contains(uint32(p.first)) && a.e.o.Now().Sub(u.Since) < longestUnread {
+			return true
+		}
+	}
+	return false
+}
+
 // setUnitAside writes that a message, or a folder, is tried again only later.
 func (a *account) setUnitAside(ctx context.Context, p place, reason string, harmless bool) error {
 	now := a.e.o.Now()
@@ -252,6 +268,13 @@ func (a *account) setUnitAside(ctx context.Context, p place, reason string, harm
 	ref := store.PlacementRef{Folder: p.folder, UIDValidity: p.uidvalidity, UID: p.first}
 	_, err := a.mbox.Apply(ctx, store.Batch{Term: a.term, Origin: mail.OriginLive, Quarantine: []store.Trouble{{PlacementRef: ref, Reason: reason, NextTry: u.NextTry}}})
 	return err
+}
+
+// leaveAside is setUnitAside of what only the server does not give.
+func (a *account) leaveAside(ctx context.Context, p place, reason string) error {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	return a.setUnitAside(ctx, p, reason, true)
 }
 
 // unblame forgets that a place was set aside: it works.
@@ -347,15 +370,23 @@ func (a *account) storeGroup(ctx context.Context, s *session, f mail.Folder, lis
 		return err
 	}
 	s.began = a.e.o.Now()
-	err = a.storeChunk(ctx, s, f, uids, b, whole)
+	left, err := a.storeChunk(ctx, s, f, uids, b, whole)
 	end()
 	switch {
 	case err == nil:
 		a.units.mu.Lock()
 		delete(a.units.strikes, p)
 		a.units.mu.Unlock()
-		if p.one() {
-			return a.unblame(ctx, p)
+		for uid := range uids.All {
+			at := place{f.ID, f.UIDValidity, mail.UID(uid), mail.UID(uid)}
+			if left.Contains(uid) {
+				err = a.leaveAside(ctx, at, "the server left the message's header out of its answer")
+			} else {
+				err = a.unblame(ctx, at)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		return nil
 	case isOwn(err) || ctx.Err() != nil || imap.ClassOf(err) == imap.Canceled || imap.ClassOf(err) == imap.Unclassified:
@@ -368,10 +399,7 @@ func (a *account) storeGroup(ctx context.Context, s *session, f mail.Folder, lis
 	case imap.ClassOf(err) == imap.TransientAccount:
 		return err
 	case p.one():
-		a.units.mu.Lock()
-		err := a.setUnitAside(ctx, p, "the server refused to send the message's header", true)
-		a.units.mu.Unlock()
-		if err != nil {
+		if err := a.leaveAside(ctx, p, "the server refused to send the message's header"); err != nil {
 			return err
 		}
 		return a.apply(ctx, b)

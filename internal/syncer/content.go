@@ -242,14 +242,15 @@ func Parts(in []mime.Attachment) (out []mail.Part, listed bool) {
 const headerChunk = 1000
 
 // storeChunk fetches what lists, identity and threads need of the given messages of the open folder and applies it
-// together with b. Messages that their headers do not identify are fetched whole first; with whole set, all new ones are.
-func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) error {
-	uids, err := a.within(ctx, s, f, uids)
+// together with b. Messages that their headers do not identify are fetched whole first; with whole set, all new ones are. left are
+// those that are there and that the server left out of its answers.
+func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) (left imap.UIDSet, err error) {
+	uids, err = a.within(ctx, s, f, uids)
 	if err != nil {
-		return fmt.Errorf("ask when messages were received: %w", err)
+		return left, fmt.Errorf("ask when messages were received: %w", err)
 	}
 	if uids.Empty() {
-		return a.apply(ctx, b)
+		return left, a.apply(ctx, b)
 	}
 	o := imap.FetchOptions{
 		Flags: true, InternalDate: true, Size: true, Header: mime.HeaderFieldsForSync(),
@@ -290,8 +291,27 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 			a.threadless, err = true, nil
 		}
 	}
+	missing := func() (out imap.UIDSet) {
+		for uid := range uids.All {
+			if _, came := at[mail.UID(uid)]; !came {
+				out.Add(uid)
+			}
+		}
+		return out
+	}
+	if ask := missing(); err == nil && !ask.Empty() {
+		err = s.Fetch(ctx, ask, o, row)
+	}
+	if ask := missing(); err == nil && !ask.Empty() { // most likely they were removed meanwhile
+		err = s.Fetch(ctx, ask, imap.FetchOptions{Flags: true}, func(r *imap.Row) error {
+			if ask.Contains(r.UID) {
+				left.Add(r.UID)
+			}
+			return nil
+		})
+	}
 	if err != nil {
-		return err
+		return left, err
 	}
 	if whole && !a.policy().HeadersOnly {
 		var known []mail.MessageID
@@ -301,18 +321,18 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 			if _, err := a.mbox.Message(ctx, id); mail.IsKind(err, mail.NotFound) {
 				want.Add(uint32(b.New[i].UID))
 			} else if err != nil {
-				return err
+				return left, err
 			} else {
 				known = append(known, id)
 			}
 		}
 		if err := a.movedHere(ctx, f, known); err != nil {
-			return err
+			return left, err
 		}
 	}
 	if !want.Empty() {
 		if err := a.addContents(ctx, s, f, want, b.New, at); err != nil {
-			return err
+			return left, err
 		}
 	}
 	for i := first; i < len(b.New); i++ {
@@ -321,9 +341,9 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 		}
 	}
 	if err := a.apply(ctx, b); err != nil {
-		return fmt.Errorf("store %d headers: %w", len(b.New)-first, err)
+		return left, fmt.Errorf("store %d headers: %w", len(b.New)-first, err)
 	}
-	return nil
+	return left, nil
 }
 
 // date tells when a message was received of which the server does not: another synchronisation should come to the same.

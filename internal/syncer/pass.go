@@ -185,6 +185,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		a.auditing = began
 	}
 	proven, lost, oldest, sweepable := true, 0, began, began
+	lastSeen := func(f mail.FolderID) time.Time { return later(a.proofs.of(f), began.Add(-longestUnread)) }
 	for _, l := range looks {
 		audited := a.proofs.audited(l.ID)
 		full := full && (audited.Before(a.auditing) || audited.After(began))
@@ -193,6 +194,9 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 			proven = proven && l.same()
 			if l.same() {
 				a.proofs.proven(l.ID, began, false)
+			}
+			if a.asideLately(l.Folder) {
+				sweepable = earlier(sweepable, lastSeen(l.ID))
 			}
 			continue
 		}
@@ -204,13 +208,13 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		if err != nil {
 			return fmt.Errorf("sync %q: %w", l.Name, err)
 		}
-		if r.skipped && !l.counted() { // what has vanished since it was looked at may lie there
-			sweepable = earlier(sweepable, later(a.proofs.of(l.ID), began.Add(-longestUnread)))
-		}
 		a.polled(r.found, r.found && l.Role == mail.RoleInbox && !a.notice.waits())
 		now, err := a.mbox.Folder(ctx, l.ID) // its generation may be another than it was
 		if err != nil {
 			return err
+		}
+		if r.skipped && !l.counted() || a.asideLately(now) { // what has vanished since it was seen whole may lie there
+			sweepable = earlier(sweepable, lastSeen(l.ID))
 		}
 		r.proven = r.proven && a.asideOf(now).Empty()
 		proven = proven && r.proven
@@ -297,7 +301,8 @@ func (a *account) sweep(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// longestUnread is how long a folder that cannot be opened keeps what has vanished elsewhere from being taken for deleted.
+// longestUnread is how long a folder that cannot be opened, or a message that is set aside, keeps what has vanished elsewhere from being
+// taken for deleted.
 const longestUnread = 24 * time.Hour
 
 func earlier(x, y time.Time) time.Time {
