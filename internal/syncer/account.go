@@ -103,6 +103,7 @@ type account struct {
 type loss struct {
 	since   time.Time
 	session int
+	uids    imap.UIDSet // of messages; empty if it is another one
 }
 
 // parking is a folder that could not be opened.

@@ -477,6 +477,24 @@ func (a *account) cannotOpen(ctx context.Context, s *session, f mail.Folder, cau
 	return s.deadOr(cause)
 }
 
+// unopened says, in words, which folder with mail the server does not open, however often it was tried; "": none. Some servers list
+// parents that hold none and cannot be opened.
+func (a *account) unopened(ctx context.Context) (string, error) {
+	if len(a.parked) == 0 {
+		return "", nil
+	}
+	folders, err := a.mbox.Folders(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, f := range byRank(folders) {
+		if a.parked[f.ID].backoff.failures >= maxStrikes && (f.Role == mail.RoleInbox || f.Total > 0) {
+			return fmt.Sprintf("The server does not open the folder %q; the others are kept up to date.", f.Name), nil
+		}
+	}
+	return "", nil
+}
+
 // deadOr returns cause if the session is dead, else nil.
 func (s *session) deadOr(cause error) error {
 	if s.Err() != nil {

@@ -203,6 +203,12 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 	case !suspicious(len(changes.Vanished), f.Total):
 		delete(a.losses, f.ID)
 	case !a.believe(f.ID):
+		l := a.losses[f.ID]
+		l.uids = imap.UIDSet{}
+		for _, v := range changes.Vanished {
+			l.uids.Add(uint32(v.UID))
+		}
+		a.losses[f.ID] = l
 		changes.Vanished, result.proven = nil, false
 	}
 	changes.Vanished = append(changes.Vanished, moved...)

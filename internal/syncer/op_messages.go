@@ -52,6 +52,7 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 			touched = append(touched, f.ID)
 		}
 	}
+	closed := map[mail.FolderID]bool{}
 	look := func() error {
 		if astray {
 			if _, err := a.listFolders(ctx, s); err != nil {
@@ -61,7 +62,9 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 		for _, id := range touched {
 			f, err := a.mbox.Folder(ctx, id)
 			if err == nil {
-				_, err = a.syncFolder(ctx, s, f, false)
+				var r folderResult
+				r, err = a.syncFolder(ctx, s, f, false)
+				closed[id] = r.skipped
 			}
 			if err != nil && !mail.IsKind(err, mail.NotFound) { // a folder that is known to be gone by now needs no look
 				return err
@@ -82,6 +85,7 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 			return a.changeMessages(ctx, s, ops)
 		}
 	}
+	ground.closed = closed
 	return a.judge(ctx, ops, ground, wishes, visits, places, lookErr)
 }
 
@@ -219,7 +223,7 @@ func (a *account) judge(ctx context.Context, ops []mail.Operation, g ground, wis
 				return err
 			}
 			switch {
-			case lacking == nothing:
+			case lacking == nothing && (lookErr == nil || wishes[id].remove):
 			case wishes[id].refused != nil:
 				missing = wishes[id].refused
 			case lacking == itsObject:
@@ -301,6 +305,9 @@ func (a *account) lacking(ctx context.Context, g ground, id mail.MessageID, w *w
 	}
 	out := nothing
 	for _, p := range at {
+		if g.closed[p.Folder] || a.losses[p.Folder].uids.Contains(uint32(p.UID)) {
+			return itsPlace, nil // as far as we could see
+		}
 		there := w.folder == "" || p.Folder == w.folder || g.shown(p, w.folder, at)
 		if w.folder != "" && g.labels.on() {
 			there = g.labels.fulfils(p, w.folder)

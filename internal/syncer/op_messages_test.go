@@ -201,6 +201,51 @@ func TestACopyIsMadeOnce(t *testing.T) {
 	}
 }
 
+// TestFlagsOfWhatIsElsewhere: another program has starred messages, and moved so many that their absence waits for confirmation, or
+// their folder cannot be opened. Our copy shows none of it; the star is taken away where they are all the same.
+func TestFlagsOfWhatIsElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, moved := range []bool{true, false} {
+		t.Run(map[bool]string{true: "moved", false: "not opened"}[moved], func(t *testing.T) {
+			t.Parallel()
+			closed := false
+			r := newRig(t, persona.Knobs{Answer: func(c persona.Command) string {
+				if closed && (c.Name == "EXAMINE" || c.Name == "SELECT") && strings.Contains(c.Args, "INBOX") {
+					return "NO [INUSE] not now"
+				}
+				return ""
+			}})
+			r.p.Create("Work")
+			r.fill("INBOX", 1, 40)
+			r.begin()
+			for uid := uint32(2); uid <= 38; uid++ {
+				r.p.Flag("INBOX", uid, `\Flagged`)
+				if moved {
+					r.p.Move("INBOX", uid, "Work")
+				}
+			}
+			closed = !moved
+			op := r.ask(mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{r.ids()["m2"]}, Clear: mail.FlagFlagged})
+			if op.State != mail.OpPending {
+				t.Error(op.State, op.Reason)
+			}
+			closed = false
+			for range 3 {
+				r.wait(5 * time.Minute)
+				r.login()
+				r.look(false)
+				op = r.serve(op)
+			}
+			for _, m := range r.p.Everything() {
+				if m.SHA256 == sha256.Sum256(letter(2)) && (slices.Contains(m.Flags, `\Flagged`) || op.State != mail.OpDone) {
+					t.Error(m.Folder, m.Flags, op.State, op.Reason)
+				}
+			}
+			r.agrees()
+		})
+	}
+}
+
 // TestMovedIntoAView: a folder that shows what lies in others holds nothing itself.
 func TestMovedIntoAView(t *testing.T) {
 	t.Parallel()

@@ -92,6 +92,7 @@ type ground struct {
 	views  map[mail.FolderID]bool // folders that show what lies in others (RFC 6154 2, \All and \Flagged)
 	unseen map[mail.FolderID]bool // folders of which we keep no copy
 	bins   map[mail.FolderID]bool // Gmail: where alone what is expunged is gone; nil: anywhere
+	closed map[mail.FolderID]bool // folders that could not be opened when it was looked what had become of it
 }
 
 func (a *account) groundOf(s *session, folders []mail.Folder) ground {

@@ -138,6 +138,10 @@ func (a *account) caughtUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	closed, err := a.unopened(ctx)
+	if err != nil {
+		return err
+	}
 	b := store.Batch{Origin: mail.OriginLive}
 	if a.initial() {
 		b.Origin, b.Done = mail.OriginInitial, true
@@ -149,6 +153,8 @@ func (a *account) caughtUp(ctx context.Context) error {
 	case a.flapsAnywhere():
 		a.enter(ctx, b, mail.StateDegraded, "The server numbers the messages of a folder anew again and again (UIDVALIDITY); they are told apart by what they are, which takes longer.",
 			"Nothing: mail is still kept up to date. The provider could mend it.")
+	case closed != "":
+		a.enter(ctx, b, mail.StateDegraded, closed, "Nothing if it passes; the folder is tried again. Else the provider can mend it, or sync_folders can leave the folder out.")
 	case limited != "":
 		a.enter(ctx, b, mail.StateDegraded, limited, liftLimit)
 	default:

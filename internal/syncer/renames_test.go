@@ -199,9 +199,16 @@ func TestAFolderThatCannotBeOpened(t *testing.T) {
 			if got := len(r.state()); got != 3 {
 				t.Errorf("%d messages", got)
 			}
+			r.isIn(mail.StateLive, "")
+			for range maxStrikes {
+				r.wait(time.Hour)
+				r.seek()
+			}
+			r.isIn(mail.StateDegraded, "INBOX")
 			r.p.Turn(func(k *persona.Knobs) { k.Answer = nil })
-			r.wait(time.Hour)
-			r.look(false)
+			r.wait(25 * time.Hour)
+			r.seek()
+			r.isIn(mail.StateLive, "")
 			r.agrees()
 		})
 	}
