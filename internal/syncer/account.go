@@ -67,16 +67,17 @@ type account struct {
 	hidden    map[mail.FolderID]*leftOut // messages that the policy leaves out
 	ladder    *ladder
 
-	labels      labelling                    // as the last list of folders made it
-	labelTotals map[mail.FolderID]int        // messages that the server counts in each label
-	labelCounts map[mail.FolderID]labelCount // where that was not what we count; nil: not counted so far
-	newLabels   map[mail.FolderID]bool       // labels that the last list had for the first time
-	labelsDue   bool                         // the labels of all messages are to be compared
-	strangers   map[string]bool              // labels without a folder that were met
-	strange     bool                         // one was met for the first time
-	lookedFirst bool                         // the folders from which messages may have moved were looked at, see movedError
-	threadless  bool                         // the server refuses to tell threads
-	unlabelled  string                       // why labels are not used although the server has them, in words
+	labels       labelling                    // as the last list of folders made it
+	labelTotals  map[mail.FolderID]int        // messages that the server counts in each label
+	labelsHidden map[mail.FolderID]int        // messages of each label that are not to be here
+	labelCounts  map[mail.FolderID]labelCount // where that was not what we count; nil: not counted so far
+	newLabels    map[mail.FolderID]bool       // labels that the last list had for the first time
+	labelsDue    bool                         // the labels of all messages are to be compared
+	strangers    map[string]bool              // labels without a folder that were met
+	strange      bool                         // one was met for the first time
+	lookedFirst  bool                         // the folders from which messages may have moved were looked at, see movedError
+	threadless   bool                         // the server refuses to tell threads
+	unlabelled   string                       // why labels are not used although the server has them, in words
 
 	spaces      imap.Namespaces // as the server told them; empty: it did not
 	askedSpaces bool

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -58,6 +59,7 @@ type host struct {
 	open int
 	next time.Time // when somebody may log in there again
 
+	// For a server, which is a name with a port; that above is for a name:
 	failed map[mail.AccountID]bool // accounts that could not reach it since somebody last did
 	rest   time.Duration           // how long it was left alone last
 	until  time.Time               // it is left alone; afterwards one account may try
@@ -141,8 +143,10 @@ func (g *governor) release(id mail.AccountID, name string) {
 	g.freed = make(chan struct{})
 }
 
-// acquire waits until try succeeds or ctx ends.
+// acquire waits until try succeeds or ctx ends, and for openTimeout at most: an account that is not looked at must not be silent.
 func (g *governor) acquire(ctx context.Context, id mail.AccountID, name string, perAccount int) (func(), error) {
+	t := time.NewTimer(openTimeout)
+	defer t.Stop()
 	for {
 		g.mu.Lock()
 		freed := g.freed
@@ -152,6 +156,8 @@ func (g *governor) acquire(ctx context.Context, id mail.AccountID, name string, 
 		}
 		select {
 		case <-freed:
+		case <-t.C:
+			return nil, mail.E(mail.Unavailable, "connect", "IMAP: all connections that Posthorn may have to "+name+", or in all, are in use by other mailboxes; it waits until one is free", nil)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
@@ -189,11 +195,16 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// resting returns how long a host is still to be left alone, with an error for people; nil: it may be tried.
-func (g *governor) resting(id mail.AccountID, name string) error {
+// serverOf names what can be reached or not: another port, or another kind of security, may fare otherwise.
+func serverOf(e mail.Endpoint) string {
+	return fmt.Sprintf("%s:%d (%s)", e.Host, e.Port, e.Security)
+}
+
+// resting returns how long a server is still to be left alone, with an error for people; nil: it may be tried.
+func (g *governor) resting(id mail.AccountID, server string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	h := g.hosts[name]
+	h := g.hosts[server]
 	if h == nil || h.until.IsZero() {
 		return nil
 	}
@@ -201,21 +212,21 @@ func (g *governor) resting(id mail.AccountID, name string) error {
 	if wait := h.until.Sub(now); wait > 0 {
 		wait += time.Duration(rand.Float64() * float64(h.rest) / 4) // not all at once afterwards
 		return &mail.Error{Op: "connect", Kind: mail.Unavailable, Account: id, After: wait,
-			Msg: "IMAP: " + name + " could not be reached for several mailboxes; all wait a while before they try again"}
+			Msg: "IMAP: " + server + " could not be reached for several mailboxes; all wait a while before they try again"}
 	}
 	h.until = now.Add(openTimeout) // the others wait for how this one fares
 	return nil
 }
 
-// reached notes whether an account could reach a host.
-func (g *governor) reached(id mail.AccountID, name string, ok bool) {
+// reached notes whether an account could reach a server.
+func (g *governor) reached(id mail.AccountID, server string, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	h := g.host(name)
+	h := g.host(server)
 	if ok {
 		clear(h.failed)
 		h.rest, h.until = 0, time.Time{}
-		g.tidy(name)
+		g.tidy(server)
 		return
 	}
 	if h.failed[id] = true; len(h.failed) < breakAt {

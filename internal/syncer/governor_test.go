@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -169,6 +170,44 @@ func TestAHostThatNobodyReachesIsLeftAlone(t *testing.T) {
 	if rests("e") > 0 {
 		t.Error("it is left alone although it was reached")
 	}
+}
+
+// TestAWrongPortIsNotTheHost: what accounts with other settings cannot reach keeps nobody from the same host.
+func TestAWrongPortIsNotTheHost(t *testing.T) {
+	t.Parallel()
+	g := newGovernor(Limits{}, newClock().now)
+	right := mail.Endpoint{Host: "imap.example.com", Port: 993, Security: mail.SecurityTLS}
+	for _, wrong := range []mail.Endpoint{{Host: right.Host, Port: 994, Security: right.Security}, {Host: right.Host, Port: right.Port, Security: mail.SecuritySTARTTLS}} {
+		for _, id := range []mail.AccountID{"a", "b", "c"} {
+			g.reached(id, serverOf(wrong), false)
+		}
+		if g.resting("d", serverOf(wrong)) == nil {
+			t.Errorf("%v is not left alone", wrong)
+		}
+	}
+	if err := g.resting("d", serverOf(right)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNoPlaceIsToldOf: an account for which no connection is left does not wait in silence.
+func TestNoPlaceIsToldOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGovernor(Limits{PerHost: 1}, time.Now)
+		release, err := g.acquire(t.Context(), "a", "h", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := g.acquire(t.Context(), "b", "h", 1); !mail.IsKind(err, mail.Unavailable) || time.Since(began) != openTimeout {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		time.AfterFunc(time.Second, release)
+		if _, err := g.acquire(t.Context(), "b", "h", 1); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestWaits is the table of what an error means for the next attempt and for the account's state.

@@ -216,7 +216,7 @@ func (a *account) useLabels(ctx context.Context, s *session, stored []mail.Folde
 		return false, fmt.Errorf("store that folders are labels: %w", err)
 	}
 	a.log.Info("folders are labels", "op", "labels", "labels", len(next.labels))
-	a.labels, a.labelCounts = next, nil
+	a.labels, a.labelCounts, a.labelsHidden = next, nil, nil
 	a.labelsDue = len(b.Renewed) > 0
 	return true, nil
 }
@@ -291,11 +291,12 @@ func (a *account) checkLabels(ctx context.Context, s *session) (vanished int, er
 		if err != nil {
 			return 0, err
 		}
-		if there == f.Total {
+		here := f.Total + a.labelsHidden[id]
+		if there == here {
 			continue
 		}
 		before := a.labelCounts[id]
-		c := labelCount{there: there, here: f.Total}
+		c := labelCount{there: there, here: here}
 		switch same := before.there == c.there && before.here == c.here; {
 		case same && before.compared:
 			if c.compared = true; c.there > c.here && !a.ladder.kept.Partial {
@@ -318,16 +319,42 @@ func (a *account) checkLabels(ctx context.Context, s *session) (vanished int, er
 	if a.labelsDue {
 		return r.vanished, nil // not everything could be compared
 	}
+	if err := a.countHidden(ctx, s, all); err != nil {
+		return 0, fmt.Errorf("count the labels of what is not here: %w", err)
+	}
 	for id, c := range counts {
 		f, err := a.mbox.Folder(ctx, id)
 		if err != nil {
 			return 0, err
 		}
-		if counts[id] = (labelCount{c.there, f.Total, true}); c.there == f.Total {
+		here := f.Total + a.labelsHidden[id]
+		if counts[id] = (labelCount{c.there, here, true}); c.there == here {
 			delete(counts, id)
 		}
 	}
 	return r.vanished, nil
+}
+
+// countHidden counts the labels of the messages of All Mail that are not here because the policy leaves them out, or because they are set
+// aside: the server counts them too.
+func (a *account) countHidden(ctx context.Context, s *session, all mail.Folder) error {
+	a.labelsHidden = map[mail.FolderID]int{}
+	hidden := a.left(all).old.Clone()
+	hidden.AddSet(a.asideOf(all))
+	if hidden.Empty() {
+		return nil
+	}
+	if same, err := a.openSame(ctx, s, all); err != nil || !same {
+		return err
+	}
+	return s.Fetch(ctx, hidden, imap.FetchOptions{Gmail: true}, func(r *imap.Row) error {
+		if hidden.Contains(r.UID) {
+			for _, id := range a.labelsOf(r, all.ID).Folders {
+				a.labelsHidden[id]++
+			}
+		}
+		return nil
+	})
 }
 
 // renamedLabels finds, among the stored labels that are not listed any more, those that are listed under other names now:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -546,5 +547,48 @@ func TestLabelsAndAPolicyOfFolders(t *testing.T) {
 	}
 	if s, _ := b.engine.Status(b.id); s.Reason != "" {
 		t.Errorf("reason %q", s.Reason)
+	}
+}
+
+// TestLabelsOfWhatIsNotHere: the server counts in its labels what the policy leaves out, and what is set aside. That is no reason to
+// think that All Mail does not show it.
+func TestLabelsOfWhatIsNotHere(t *testing.T) {
+	t.Parallel()
+	for _, days := range []bool{true, false} {
+		t.Run(map[bool]string{true: "left out", false: "set aside"}[days], func(t *testing.T) {
+			t.Parallel()
+			p := gmail(t)
+			var passes atomic.Int64
+			b := &bench{t: t, user: "ann", truth: truthOf(p), tweak: func(o *syncer.Options) {
+				pass := o.Events.Pass
+				o.Events.Pass = func(id mail.AccountID, full bool) { passes.Add(1); pass(id, full) }
+			}}
+			if days {
+				for n := uint32(1); n <= 20; n++ {
+					p.Received(allMail, n, time.Now().AddDate(0, 0, map[bool]int{true: -300, false: -3}[n <= 5]))
+				}
+				b.policy = &mail.SyncPolicy{Days: 31}
+			} else {
+				p.Turn(func(k *persona.Knobs) {
+					k.Answer = func(cmd persona.Command) string {
+						if names(cmd, 5) && strings.Contains(cmd.Args, "HEADER.FIELDS") {
+							return "NO [SERVERBUG] internal error"
+						}
+						return ""
+					}
+				})
+			}
+			b.open(mail.Endpoint{Host: p.Host, Port: p.Port}, persona.Password)
+			b.live()
+			seq, began, compared := b.seq(), passes.Load(), p.Count("UID FETCH")
+			b.until("twenty looks", func() bool { return passes.Load() >= began+20 })
+			b.wantTold(seq)
+			if s, _ := b.engine.Status(b.id); s.Reason != "" {
+				t.Errorf("%s: %s", s.State, s.Reason)
+			}
+			if n := p.Count("UID FETCH") - compared; n > 10 {
+				t.Errorf("%d FETCHes in a mailbox where nothing happens", n)
+			}
+		})
 	}
 }

@@ -38,8 +38,9 @@ const openTimeout = time.Minute
 
 // open waits for a connection's turn and logs in.
 func (a *account) open(ctx context.Context) (*session, error) {
-	name := a.acct.Settings.IMAP.Host
-	if err := a.e.governor.resting(a.id, name); err != nil {
+	to := a.acct.Settings.IMAP
+	name := to.Host
+	if err := a.e.governor.resting(a.id, serverOf(to)); err != nil {
 		return nil, err
 	}
 	if err := wait(ctx, a.e.governor.turn(name), nil); err != nil {
@@ -74,8 +75,9 @@ func (a *account) connections() int {
 
 // tryOpen is open for a connection that is good to have but not needed: nil if there is no room, here or at the server.
 func (a *account) tryOpen(ctx context.Context, onUnilateral func(imap.Unilateral)) (*session, error) {
-	name, now := a.acct.Settings.IMAP.Host, a.e.o.Now()
-	if a.ledger.rest(now) > 0 || a.e.governor.resting(a.id, name) != nil {
+	to := a.acct.Settings.IMAP
+	name := to.Host
+	if a.ledger.rest(a.e.o.Now()) > 0 || a.e.governor.resting(a.id, serverOf(to)) != nil {
 		return nil, nil
 	}
 	release, ok := a.e.governor.try(a.id, name, a.connections(), true)
@@ -133,11 +135,11 @@ func (a *account) login(ctx context.Context, free func(), onUnilateral func(imap
 	if err != nil {
 		release()
 		if k := provider.Classify(err, a.acct).Kind; caller.Err() == nil && (k == mail.Unreachable || k == mail.Unavailable) {
-			a.e.governor.reached(a.id, to.Host, false)
+			a.e.governor.reached(a.id, serverOf(to), false)
 		}
 		return nil, err
 	}
-	a.e.governor.reached(a.id, to.Host, true)
+	a.e.governor.reached(a.id, serverOf(to), true)
 	s := &session{Session: c, release: release, opened: a.e.o.Now()}
 	a.ledger.login(a.e.o.Now())
 	if err := c.Login(ctx, to.Username, creds.IMAPPassword.Reveal()); err != nil {

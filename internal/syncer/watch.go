@@ -106,7 +106,10 @@ func (a *account) keepWatch(ctx context.Context) {
 		if err := a.listen(ctx); err != nil && ctx.Err() == nil {
 			a.log.Debug("the watch has ended", "op", "idle", "err", err)
 		}
-		a.hearing.Store(int32(hearsNothing))
+		if hearing(a.hearing.Swap(int32(hearsNothing))) != hearsNothing && ctx.Err() == nil {
+			a.heard.everywhere() // what comes from now on is heard by nobody
+			signal(a.news)
+		}
 		ended <- time.Since(began)
 	})
 }

@@ -2,6 +2,7 @@ package syncer_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -158,5 +159,28 @@ func TestShortConnections(t *testing.T) {
 	p.Await("another login", func() bool { return p.Logins() > logins })
 	if log := p.Log(); slices.ContainsFunc(log, func(l string) bool { return strings.HasSuffix(l, "C: IDLE") }) || !slices.ContainsFunc(log, func(l string) bool { return strings.HasSuffix(l, "C: LOGOUT") }) {
 		t.Error("it idles, or goes without a word")
+	}
+}
+
+// TestTheWatchEnds: the connection that listens to INBOX ends while the next look is far; mail that comes then does not wait for it.
+func TestTheWatchEnds(t *testing.T) {
+	t.Parallel()
+	for name, caps := range map[string]string{"IDLE": persona.Basic + " IDLE SPECIAL-USE", "NOTIFY": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := persona.Start(t, persona.Knobs{Caps: caps})
+			p.Deliver("INBOX", message(1))
+			p.Create("Sent", `\Sent`)
+			proxy := faultnet.Start(t, p.Addr, `conn 2: cut server after 4 "+ idling"`)
+			at := netip.MustParseAddrPort(proxy.Addr)
+			b := &bench{t: t, user: "ann", truth: truthOf(p), tweak: func(o *syncer.Options) { o.Poll, o.IdleRenew = never, time.Second }}
+			b.open(mail.Endpoint{Host: "127.0.0.1", Port: int(at.Port())}, persona.Password)
+			b.live()
+			p.Deliver("INBOX", message(2))
+			b.equal()
+			p.Await("the watch to end", func() bool { return p.Open() == 1 })
+			p.Deliver("INBOX", message(3))
+			b.equal()
+		})
 	}
 }
