@@ -13,12 +13,11 @@ import (
 // view is what is known of a folder of which the server shows the newest messages only (Gmail's limit on the size of folders):
 // each arrival pushes the oldest message out of view, which is no deletion. What is out of view stays as it was last seen.
 //
-// On the wire both look the same. The lowest UIDs of a folder are out of view, and not gone, when as many messages or more have
-// come as are missing, or very many are missing at once (the limit is new), and what is left is a round number: limits are, and other
-// folders seldom. Anything else that is missing is gone.
+// On the wire both look the same. The lowest UIDs of a folder are out of view, and not gone, when what is left is a round number:
+// limits are, and other folders seldom. Anything else that is missing is gone.
 //
-// What was taken for a limit was none when another session agrees that the folder has grown beyond it without showing older
-// messages again. Then what is out of view is gone.
+// What was taken for a limit was none when another session agrees that the folder has grown beyond it, or shows less, without showing
+// older messages again: a folder with a limit shows as many as it may. Then what is out of view is gone.
 type view struct {
 	UIDValidity mail.UIDValidity `json:"uidvalidity"`
 	Most        int              `json:"most"`  // messages that were shown when it was last full
@@ -65,14 +64,9 @@ func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []s
 	a, f := l.a, l.folder
 	v, limited := a.viewOf(f)
 	leaving := a.leavingFrom(f)
-	shown, arrived, lowest := there.Len(), 0, f.UIDNext
-	for i, r := range there.Ranges() {
-		if i == 0 {
-			lowest = mail.UID(r.Start)
-		}
-		if first := max(r.Start, uint32(f.UIDNext)); first <= r.Stop {
-			arrived += int(r.Stop-first) + 1
-		}
+	shown, lowest := there.Len(), f.UIDNext
+	if list := there.Ranges(); len(list) > 0 {
+		lowest = mail.UID(list[0].Start)
 	}
 	var out, low, gone []store.PlacementRef
 	for _, m := range missing {
@@ -88,9 +82,9 @@ func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []s
 		}
 	}
 	switch {
-	case len(low) > 0 && (round(shown) || limited && shown == v.Most) && (arrived >= len(low) || suspicious(len(low), f.Total)):
+	case len(low) > 0 && (round(shown) || limited && shown == v.Most):
 		if !limited {
-			a.log.Warn("the oldest messages of a folder left its view as new ones came; they are kept", "op", "guard", "folder", f.ID, "shown", shown, "out", len(low))
+			a.log.Warn("the oldest messages of a folder left its view; they are kept", "op", "guard", "folder", f.ID, "shown", shown, "out", len(low))
 		}
 		v = view{UIDValidity: f.UIDValidity, Most: shown, Below: lowest}
 		out = append(out, low...)
@@ -99,17 +93,14 @@ func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []s
 		return missing
 	default:
 		gone = append(gone, low...)
-		switch {
-		case lowest < v.Below: // older ones are back
-			v.Below, v.Most = lowest, shown
+		if lowest < v.Below { // older ones are back
+			v.Below, v.Most = lowest, max(v.Most, shown)
+		}
+		if shown == v.Most {
 			delete(a.losses, unlimited+f.ID)
-		case shown > v.Most:
-			if a.believe(unlimited + f.ID) {
-				a.log.Info("a folder is not limited after all", "op", "guard", "folder", f.ID, "gone", len(out))
-				gone, out = append(gone, out...), nil
-			}
-		default:
-			delete(a.losses, unlimited+f.ID)
+		} else if a.believe(unlimited + f.ID) {
+			a.log.Info("a folder is not limited after all", "op", "guard", "folder", f.ID, "gone", len(out))
+			gone, out = append(gone, out...), nil
 		}
 	}
 	if v.Out = len(out); v.Out == 0 {

@@ -151,6 +151,46 @@ func TestANewLimitDeletesNothing(t *testing.T) {
 	})
 }
 
+// TestASmallNewLimit: the limit is set when the folder has only a little more.
+func TestASmallNewLimit(t *testing.T) {
+	everyStep(t, 0, func(t *testing.T, r *rig) {
+		r.fill("INBOX", 1, 115)
+		r.begin()
+		r.p.Turn(func(k *persona.Knobs) { k.Limited = 100 })
+		r.login()
+		r.seek()
+		r.p.Expunge("INBOX", 60) // an older one is shown again
+		r.fill("INBOX", 116, 117)
+		r.seek()
+		if gone := r.deleted(); !slices.Equal(gone, []string{"m60"}) {
+			t.Errorf("told as deleted: %q", gone)
+		}
+		r.isIn(mail.StateDegraded, "newest 100")
+	})
+}
+
+// TestAMoveOutOfARoundFolder: the oldest message of a folder of a hundred is moved as one arrives. When the folder shows less, there is no
+// limit.
+func TestAMoveOutOfARoundFolder(t *testing.T) {
+	everyStep(t, 0, func(t *testing.T, r *rig) {
+		r.p.Create("Work")
+		r.fill("INBOX", 1, 100)
+		r.begin()
+		r.p.Move("INBOX", 1, "Work")
+		r.fill("INBOX", 101, 101)
+		r.login()
+		r.seek()
+		r.isIn(mail.StateDegraded, "newest 100")
+		r.p.Expunge("INBOX", 50, 51, 52)
+		r.seek()
+		if gone := r.deleted(); !slices.Equal(gone, []string{"m50", "m51", "m52"}) {
+			t.Errorf("told as deleted: %q", gone)
+		}
+		r.agrees()
+		r.isIn(mail.StateLive, "")
+	})
+}
+
 // TestTheOldestAreReallyDeleted: mail that a person or a rule removes at the old end of a folder is told as deleted, at the latest
 // when what comes next shows that there is no limit, and another session agrees.
 func TestTheOldestAreReallyDeleted(t *testing.T) {
