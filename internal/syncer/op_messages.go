@@ -90,7 +90,8 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 }
 
 // lookBefore brings our copy as far up to date as plans need it, and returns where the messages lie. Without MOVE, a copy may have been
-// made before, and the connection lost. And of two copies one is not removed for the other's sake before they have been compared.
+// made before, and the connection lost. And what is done with one copy is not done with another before they have been compared; but with
+// headers only, where nothing is, flags are set all the same.
 func (a *account) lookBefore(ctx context.Context, s *session, g ground, wishes map[mail.MessageID]*wish, order []mail.MessageID) (map[mail.MessageID][]mail.Placement, error) {
 	seen := map[mail.FolderID]bool{}
 	for _, w := range wishes {
@@ -111,7 +112,7 @@ func (a *account) lookBefore(ctx context.Context, s *session, g ground, wishes m
 	}
 	missing := map[mail.FolderID][]mail.Placement{}
 	for _, id := range order {
-		if w := wishes[id]; w.folder == "" && !w.remove || compared(places[id]) {
+		if w := wishes[id]; compared(places[id]) || w.folder == "" && !w.remove && a.policy().HeadersOnly {
 			continue
 		}
 		for _, p := range places[id] {

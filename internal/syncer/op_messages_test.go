@@ -107,6 +107,27 @@ func TestCopiesThatDifferAreNotSurplus(t *testing.T) {
 	}
 }
 
+// TestFlagsOfCopiesThatDiffer: nor is the second marked with the first.
+func TestFlagsOfCopiesThatDiffer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.p.Create("A")
+	r.fill("INBOX", 1, 5)
+	r.begin()
+	r.p.Deliver("A", []byte(strings.Replace(string(letter(2)), "Body 2.", "The attachment was removed.", 1)))
+	if err := r.a.pass(t.Context(), r.s, false); err != nil {
+		t.Fatal(err)
+	}
+	if op := r.ask(mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{r.ids()["m2"]}, Set: mail.FlagFlagged}); op.State != mail.OpDone {
+		t.Error(op.State, op.Reason)
+	}
+	for _, m := range r.p.Everything() {
+		if flagged := slices.Contains(m.Flags, `\Flagged`); flagged != (m.SHA256 == sha256.Sum256(letter(2))) {
+			t.Errorf("%s %d: %v", m.Folder, m.UID, m.Flags)
+		}
+	}
+}
+
 // TestOurOwnMoveIsNoDeletion: a message that we moved is not told deleted while the folder into which it went cannot be opened, or
 // does not show it yet.
 func TestOurOwnMoveIsNoDeletion(t *testing.T) {
