@@ -297,3 +297,42 @@ func TestStrangeBytes(t *testing.T) {
 		}
 	})
 }
+
+// TestASentCopyWhoseFolderIsClosed: after a copy was put into Sent the server does not open it for a while. Nothing there is set aside, and
+// there is one copy.
+func TestASentCopyWhoseFolderIsClosed(t *testing.T) {
+	t.Parallel()
+	closed := false
+	r := newRig(t, persona.Knobs{Answer: func(c persona.Command) string {
+		switch {
+		case c.Name == "APPEND":
+			closed = true
+		case closed && c.Folder == "Sent" && (c.Name == "EXAMINE" || c.Name == "SELECT"):
+			return "NO [INUSE] not now"
+		}
+		return ""
+	}})
+	r.fill("Sent", 1, 5)
+	r.login()
+	if err := r.a.pass(t.Context(), r.s, false); err != nil { // their bodies are still to be fetched
+		t.Fatal(err)
+	}
+	op := r.ask(mail.Operation{Kind: mail.OpFile, Send: r.queue(letter(6), "m6@example.com")})
+	if op.State != mail.OpPending {
+		t.Errorf("%+v", op)
+	}
+	r.login()
+	r.p.Turn(func(k *persona.Knobs) { k.Answer = nil })
+	r.wait(time.Hour)
+	if op = r.serve(op); op.State != mail.OpDone {
+		t.Errorf("%+v", op)
+	}
+	r.look(true)
+	r.agrees()
+	if n, err := r.a.mbox.CountTroubles(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d are set aside, %v", n, err)
+	}
+	if n := len(r.p.UIDs("Sent")); n != 6 {
+		t.Errorf("%d in Sent", n)
+	}
+}
