@@ -519,18 +519,22 @@ func (m *Mailbox) Sound(ctx context.Context, id mail.MessageID) (bool, error) {
 		if !blob.Valid {
 			continue
 		}
-		r, err := m.OpenBlob(ctx, blob.Int64)
-		if err == nil {
-			_, err = io.Copy(io.Discard, r)
-		}
-		if errors.Is(err, vault.ErrDamaged) || mail.IsKind(err, mail.NotFound) {
-			return false, nil
-		}
-		if err != nil {
+		if sound, err := m.soundBlob(ctx, blob.Int64); !sound || err != nil {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+func (m *Mailbox) soundBlob(ctx context.Context, id int64) (bool, error) {
+	r, err := m.OpenBlob(ctx, id)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	if errors.Is(err, vault.ErrDamaged) || mail.IsKind(err, mail.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // maxDisplay bounds how much of a body Display returns.

@@ -153,7 +153,7 @@ type target struct {
 	raw      int64
 	size     int64
 	indexed  bool
-	haveSum  uint32
+	haveSum  uint32                                  // 0: its header only
 	headOnly func() ([query.NumFields]string, int32) // the text without its bytes
 }
 
@@ -225,10 +225,8 @@ func (m *Mailbox) index(ctx context.Context) (more bool, err error) {
 
 // changedTargets returns the messages that the next changes tell of, each at its last change, and the last change.
 func (m *Mailbox) changedTargets(ctx context.Context, t *tx, after int64) ([]target, int64, error) {
-	type told struct {
-		seq, row int64
-	}
-	last := map[publicID]told{}
+	last := map[publicID]int64{}
+	left := map[int64]int64{} // rows of messages that were deleted, and the last change that tells of it
 	cursor := after
 	err := changesAfter(ctx, t, mail.Seq(after), indexBatch, func(c mail.Change) error {
 		cursor = int64(c.Seq)
@@ -236,7 +234,10 @@ func (m *Mailbox) changedTargets(ctx context.Context, t *tx, after int64) ([]tar
 			return nil
 		}
 		if id, ok := parseMessageID(mail.MessageID(c.Object)); ok {
-			last[id] = told{cursor, c.Data.Row}
+			last[id] = cursor
+		}
+		if c.Kind == mail.MessageDeleted && c.Data.Row != 0 {
+			left[c.Data.Row] = cursor
 		}
 		return nil
 	})
@@ -259,16 +260,16 @@ func (m *Mailbox) changedTargets(ctx context.Context, t *tx, after int64) ([]tar
 			return nil
 		}
 		there[g.row] = true
-		g.seq = last[publicID(public)].seq
+		g.seq = last[publicID(public)]
 		list = append(list, g)
 		return nil
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, l := range last {
-		if l.row != 0 && !there[l.row] {
-			list = append(list, target{row: l.row, seq: l.seq, gone: true})
+	for row, seq := range left { // also of a message that came again in another row
+		if !there[row] {
+			list = append(list, target{row: row, seq: seq, gone: true})
 		}
 	}
 	// A row may have been given to another message since: then that one is told of later.
@@ -394,7 +395,7 @@ func (m *Mailbox) readDocs(ctx context.Context, list []target) (docs []*searchDo
 		}
 		for i := range part {
 			g := &part[i]
-			if g.indexed && (g.gone || g.wanted()) {
+			if g.indexed && (g.gone || g.haveSum != g.sum) {
 				dead = append(dead, g.row)
 			}
 			if read[i] != nil {
@@ -420,7 +421,7 @@ func atOnce(list []target) int {
 	return n
 }
 
-// docOfTarget reads the text of a message, nil if it was deleted meanwhile. raws are the bytes of small ones.
+// docOfTarget reads the text of a message. raws are the bytes of small ones.
 func (m *Mailbox) docOfTarget(ctx context.Context, g *target, raws map[int64][]byte) (*searchDoc, error) {
 	d := &searchDoc{row: g.row, sum: g.sum}
 	var err error
@@ -432,15 +433,13 @@ func (m *Mailbox) docOfTarget(ctx context.Context, g *target, raws map[int64][]b
 	default:
 		d.text, d.day, err = m.docOfBlob(ctx, g.raw)
 	}
-	switch {
-	case errors.Is(err, vault.ErrDamaged): // one bad body stops nobody: its header can be found
+	// One bad body stops nobody: the message can be found by its header until it has its bytes again. Of one that was deleted
+	// meanwhile the log tells.
+	if errors.Is(err, vault.ErrDamaged) || mail.IsKind(err, mail.NotFound) {
+		d.sum, err = 0, nil
 		d.text, d.day = g.headOnly()
-	case mail.IsKind(err, mail.NotFound): // the log tells
-		return nil, nil
-	case err != nil:
-		return nil, err
 	}
-	return d, nil
+	return d, err
 }
 
 // wanted tells whether the message has to be read.

@@ -15,10 +15,11 @@ const checkedTexts = 50
 
 // checkSearch verifies the search index. What must hold: every block can be read; a message is in it once, with its text;
 // the count is right; terms lead to the messages that have them (some are tried); and when it has taken in every change,
-// it has the messages whose bytes are held or will not come soon, made from those bytes, and no others.
+// it has the messages whose bytes are held or will not come soon, made from those bytes unless they are damaged, and no others.
 func (c *checker) checkSearch() error {
 	x := c.m.db.search
 	var problem error // that ends the look at the index
+	var bare map[int64]int64
 	bad := func(format string, args ...any) error {
 		return c.bad("search index: "+format, args...)
 	}
@@ -51,7 +52,8 @@ func (c *checker) checkSearch() error {
 			if s.cursor < seq || s.below != 0 {
 				return nil // behind
 			}
-			return c.compareSearch(t, docs, bad)
+			bare, err = c.compareSearch(t, docs, bad)
+			return err
 		})
 	})
 	if err == nil {
@@ -62,8 +64,19 @@ func (c *checker) checkSearch() error {
 		return nil
 	case errors.Is(err, errSearchDamaged):
 		return bad("%v", err)
+	case err != nil:
+		return err
 	}
-	return err
+	for _, row := range sortedKeys(bare) {
+		sound, err := c.m.soundBlob(c.ctx, bare[row])
+		if err == nil && sound {
+			err = bad("message row %d has its header only, although its bytes are sound", row)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // searchDocs goes through all segments and returns the messages in the index with the sums of their bytes.
@@ -184,22 +197,26 @@ func (c *checker) checkText(e *evaluation, d int, bad func(string, ...any) error
 	return nil
 }
 
-// compareSearch compares an index that has taken in every change with the messages.
-func (c *checker) compareSearch(t *tx, docs map[int64]uint32, bad func(string, ...any) error) error {
-	err := each(c.ctx, t, "SELECT id, digest, raw_blob IS NOT NULL, body_state FROM messages WHERE {a}1=1", nil, func(r *sql.Rows) error {
+// compareSearch compares an index that has taken in every change with the messages. bare are those that are held and of which
+// the index has the header only, with their bytes.
+func (c *checker) compareSearch(t *tx, docs map[int64]uint32, bad func(string, ...any) error) (bare map[int64]int64, err error) {
+	bare = map[int64]int64{}
+	err = each(c.ctx, t, "SELECT id, digest, raw_blob, body_state FROM messages WHERE {a}1=1", nil, func(r *sql.Rows) error {
 		var row int64
 		var digest []byte
-		var held bool
+		var raw sql.NullInt64
 		var state mail.BodyState
-		if err := r.Scan(&row, &digest, &held, &state); err != nil {
+		if err := r.Scan(&row, &digest, &raw, &state); err != nil {
 			return err
 		}
 		sum, there := docs[row]
 		delete(docs, row)
 		switch {
-		case !there && (held || state == mail.BodyQuarantined):
+		case !there && (raw.Valid || state == mail.BodyQuarantined):
 			return bad("message row %d is missing", row)
-		case there && held && sum != digestSum(digest):
+		case there && raw.Valid && sum == 0:
+			bare[row] = raw.Int64
+		case there && raw.Valid && sum != digestSum(digest):
 			return bad("message row %d was made from other bytes", row)
 		}
 		return nil
@@ -210,5 +227,5 @@ func (c *checker) compareSearch(t *tx, docs map[int64]uint32, bad func(string, .
 	if err != nil && !errors.Is(err, errEnough) {
 		err = fmt.Errorf("check the search index: %w", err)
 	}
-	return err
+	return bare, err
 }

@@ -384,26 +384,45 @@ func (b *box) wantThreads(text string, q *query.Query, want map[mail.ThreadID]bo
 	}
 }
 
+func (b *box) wantFound(text string, want int) {
+	b.t.Helper()
+	list, _, err := b.Messages(context.Background(), MessageQuery{Search: parseQuery(b.t, text)})
+	if err != nil || len(list) != want {
+		b.t.Errorf("%s: %d messages (%v), want %d", text, len(list), err, want)
+	}
+}
+
+// wantIndexed looks at how many messages the index has, and that it has all that can be searched.
+func (b *box) wantIndexed(n, total int64) {
+	b.t.Helper()
+	if p, err := b.SearchProgress(context.Background()); err != nil || p != (SearchProgress{Indexed: n, Total: total}) {
+		b.t.Errorf("the index has %+v, %v, want %d of %d", p, err, n, total)
+	}
+}
+
+// execBlobs changes what the database holds of bodies.
+func (b *box) execBlobs(sql string, args ...any) {
+	b.t.Helper()
+	if err := b.db.blobs.write(context.Background(), func(t *tx) error {
+		_, err := t.exec(context.Background(), sql, args...)
+		return err
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // TestIndexFollows takes a mailbox through changes and asks in between.
 func TestIndexFollows(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {
 		b := newBox(t, p)
 		b.folders("INBOX", "Archive")
-		count := func(text string, want int) {
-			t.Helper()
-			list, _, err := b.Messages(t.Context(), MessageQuery{Search: parseQuery(t, text)})
-			if err != nil || len(list) != want {
-				t.Errorf("%s: %d messages (%v), want %d", text, len(list), err, want)
-			}
-		}
+		count := b.wantFound
 		one, two := letter{id: "one", subject: "first", body: "alpha beta"}, letter{id: "two", subject: "second", body: "alpha gamma", day: 1}
 		b.do(Batch{New: []NewMessage{b.at(ref("INBOX", 1), one), b.held(ref("INBOX", 2), two)}})
 		b.index()
 		count("alpha", 1)
 		count("subject:first", 0)
-		if p, err := b.SearchProgress(t.Context()); err != nil || p != (SearchProgress{Indexed: 1, Total: 2}) {
-			t.Errorf("progress %+v, %v", p, err)
-		}
+		b.wantIndexed(1, 2)
 		b.do(Batch{Bodies: []Body{b.body(ref("INBOX", 1), one)}})
 		if p, err := b.SearchProgress(t.Context()); err != nil || !p.Behind {
 			t.Errorf("progress %+v, %v", p, err)
@@ -438,6 +457,87 @@ func TestIndexFollows(t *testing.T) {
 		count("alpha", 0)
 		b.index()
 		count("alpha", 3)
+		b.ok()
+	})
+}
+
+// A message whose bytes are damaged or lost is found by its header, and by its text once they are here again.
+func TestIndexOfDamagedBytes(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		damage := []string{"DELETE FROM chunks WHERE {a}id >= ? AND id < ?", "DELETE FROM blobs WHERE {a}id * 65536 >= ? AND id * 65536 < ?"}
+		var restored []Body
+		for i, sql := range damage {
+			l := letter{id: fmt.Sprint("m", i), subject: "hello", day: i, body: "the quayside ledger"}
+			r := ref("INBOX", mail.UID(i+1))
+			restored = append(restored, b.body(r, l))
+			raw, err := b.RawBlob(t.Context(), b.do(Batch{New: []NewMessage{b.held(r, l)}}).IDs[r])
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.execBlobs(sql, raw.ID<<16, (raw.ID+1)<<16)
+		}
+		b.index()
+		b.wantFound("hello", len(damage))
+		b.wantFound("quayside", 0)
+		b.wantIndexed(2, 2)
+		b.do(Batch{Restored: restored})
+		b.index()
+		b.wantFound("hello quayside", len(damage))
+		b.wantIndexed(2, 2)
+		b.ok()
+		// Bytes that come back in another way: Check says that the index has to be made again.
+		away := "UPDATE chunks SET id = -id WHERE {a}1=1"
+		b.execBlobs(away)
+		if err := b.DropIndex(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.index()
+		b.execBlobs(away)
+		problems, err := b.Check(t.Context())
+		if err != nil || len(problems) != 2 || !strings.Contains(problems[0].What, "has its header only") {
+			t.Errorf("check: %v, %v", problems, err)
+		}
+		b.do(Batch{Flags: []FlagUpdate{{PlacementRef: ref("INBOX", 1), Flags: mail.FlagSeen}, {PlacementRef: ref("INBOX", 2), Flags: mail.FlagSeen}}})
+		b.index() // or their next change is enough
+		b.ok()
+	})
+}
+
+// A message that is deleted and comes back before the index has looked leaves nothing behind: with another date it is another
+// row, and without its bytes it has no text.
+func TestIndexOfWhatComesAgain(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		l := letter{id: "a", subject: "hello", day: 1, body: "the quayside ledger"}
+		first := b.held(ref("INBOX", 1), l)
+		id := b.do(Batch{New: []NewMessage{first}}).IDs[first.PlacementRef]
+		b.index()
+		again := func(n NewMessage) {
+			t.Helper()
+			b.do(Batch{Removed: []PlacementRef{{Folder: n.Folder, UIDValidity: n.UIDValidity, UID: n.UID - 1}}})
+			b.sweep(farFuture)
+			if got := b.do(Batch{New: []NewMessage{n}}).IDs[n.PlacementRef]; got != id {
+				t.Fatalf("it comes back as %s, was %s", got, id)
+			}
+			b.index()
+		}
+		later := b.held(ref("INBOX", 2), l)
+		later.InternalDate = later.InternalDate.AddDate(0, 1, 0)
+		again(later)
+		b.wantFound("quayside", 1)
+		b.wantIndexed(1, 1)
+		b.ok()
+		bare := b.at(ref("INBOX", 3), l)
+		bare.InternalDate = later.InternalDate
+		again(bare)
+		b.wantFound("quayside", 0)
+		b.wantIndexed(0, 1)
+		b.do(Batch{Bodies: []Body{b.body(bare.PlacementRef, l)}})
+		b.index()
+		b.wantFound("quayside", 1)
 		b.ok()
 	})
 }
