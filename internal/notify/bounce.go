@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -10,15 +11,20 @@ import (
 	"github.com/posthorn/posthorn/internal/mime"
 	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/v3"
+	"github.com/posthorn/posthorn/internal/vault"
 )
 
-// bounce tells what a report says of a sent message. Either may have been deleted since: then what is known is told.
+// bounce tells what a report says of a sent message. Either may have been deleted since, or its bytes be damaged: then what is
+// known is told.
 func (v *view) bounce(ctx context.Context, acct mail.Account, mb *store.Mailbox, c mail.Change) error {
 	v.note.Source, v.note.Data.GrantID = v3.SourceSend, acct.ID
 	o := v3.Bounce{GrantID: acct.ID, MessageID: mail.MessageID(c.Object), ReportID: mail.MessageID(c.Data.From), Date: mailDate(c.At), Type: v3.BounceType("")}
 	o.Origin = v3.BounceOrigin{To: []string{}, Cc: []string{}, Bcc: []string{}, ID: o.MessageID}
 	report, err := readReport(ctx, mb, o.ReportID)
-	if err != nil && !mail.IsKind(err, mail.NotFound) {
+	if errors.Is(err, vault.ErrDamaged) || mail.IsKind(err, mail.NotFound) {
+		report, err = nil, nil
+	}
+	if err != nil {
 		return err
 	}
 	if report != nil && report.Delivery != nil {

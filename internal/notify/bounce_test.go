@@ -108,6 +108,43 @@ func TestBounceReports(t *testing.T) {
 	}
 }
 
+// The bytes of a report and of a message are lost: what is known of them is told, and what comes after them too.
+func TestDamagedBytesStopNothing(t *testing.T) {
+	t.Parallel()
+	report, err := os.ReadFile("testdata/bounces/postfix.eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := filepath.Join(t.TempDir(), "blobs")
+	b := setupWith(t, store.Options{BlobURL: "file://" + filepath.ToSlash(blobs)})
+	r := listen(t, nil)
+	b.hook(r.srv.URL, "message.bounce_detected", "message.created", "folder.created")
+	b.raw(mail.OriginInitial, b.sentFolder(), []byte(sentMail))
+	begin := b.begin(b.id, Start{Latest: true})
+	by := b.raw(mail.OriginLive, b.inbox, report)
+	shown, _ := b.deliver(mail.OriginLive, "shown", "its body", false)
+	if err := os.Rename(blobs, blobs+".away"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Rename(blobs+".away", blobs) }) // as every store is checked
+	b.apply(store.Batch{Origin: mail.OriginLive, Folders: []mail.Folder{{ID: mail.FolderID(b.mb.IDKey().FolderID("Later")), RawName: "Later", Name: "Later", Delimiter: "/", Selectable: true, UIDValidity: 1}}})
+	b.start()
+	for _, want := range []string{"message.created " + string(by), "message.bounce_detected " + string(by), "message.created " + string(shown), "folder.created"} {
+		g := r.next()
+		kind, id, _ := strings.Cut(want, " ")
+		o := g.note.Data.Object
+		if g.note.Type != kind || kind == "message.created" && o["id"] != id || kind == "message.bounce_detected" && o["report_id"] != id {
+			t.Errorf("%s, want %s", g.body, want)
+		}
+		if kind == "message.created" && id == string(shown) && (o["body_pending"] != true || o["body"] != "") {
+			t.Errorf("the message without its body: %s", g.body)
+		}
+	}
+	if told, _ := b.read(Reading{App: b.app, Account: b.id, From: begin, Limit: 100}); len(told) != 4 {
+		t.Errorf("the feed tells %v", told)
+	}
+}
+
 // TestBounceOnce: told once, whatever comes first, and never of what was there before or was not sent from here.
 func TestBounceOnce(t *testing.T) {
 	t.Parallel()

@@ -53,14 +53,18 @@ type account struct {
 	uid   mail.UID
 }
 
-func setup(t testing.TB) *bench {
+func setup(t testing.TB) *bench { return setupWith(t, store.Options{}) }
+
+// setupWith is setup with a store that has more options.
+func setupWith(t testing.TB, o store.Options) *bench {
 	raw := vault.NewKey().Derive("test")
 	keys, err := vault.NewKeyring(raw[:])
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := &bench{t: t, clock: newClock()}
-	b.o = store.Options{Dir: t.TempDir(), Keys: keys, Now: b.clock.Now}
+	b.o = o
+	b.o.Dir, b.o.Keys, b.o.Now = t.TempDir(), keys, b.clock.Now
 	b.open()
 	t.Cleanup(b.close)
 	b.account = b.addAccount("ada@example.test")

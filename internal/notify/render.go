@@ -193,7 +193,9 @@ func (v *view) message(ctx context.Context, acct mail.Account, mb *store.Mailbox
 		if err != nil {
 			return err
 		}
-		if d := shown[id]; d.HTML {
+		d, ok := shown[id]
+		o.BodyPending = !ok || d.Damaged // whoever asks for it has it fetched again, and its change is told
+		if d.HTML {
 			o.Body = d.Body
 		} else if d.Body != "" {
 			o.Body = mime.TextToHTML(d.Body)

@@ -31,7 +31,7 @@ type Message struct {
 	Headers     []Header          `json:"headers,omitzero"`   // only when asked for
 	Metadata    map[string]string `json:"metadata,omitempty"` // what applications keep with it
 	Tracking    *Tracking         `json:"tracking_options,omitempty"`
-	BodyPending bool              `json:"body_pending,omitempty"` // the bytes were not fetched from the server yet
+	BodyPending bool              `json:"body_pending,omitempty"` // the bytes were not fetched from the server yet, or have to be once more
 	BodyError   string            `json:"body_error,omitempty"`   // why they could not be fetched so far
 }
 
