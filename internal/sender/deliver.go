@@ -316,7 +316,7 @@ func (w *worker) put(s mail.Send, kind mail.ChangeKind) error {
 	ctx := w.s.hard
 	for try := 1; ; try++ {
 		_, err := w.mb.PutSend(context.WithoutCancel(ctx), s, kind)
-		if err == nil {
+		if err == nil || try > 1 && mail.IsKind(err, mail.Conflict) && w.stored(s) {
 			break
 		}
 		if k := mail.KindOf(err); k != mail.Unavailable || ctx.Err() != nil {
@@ -338,4 +338,10 @@ func (w *worker) put(s mail.Send, kind mail.ChangeKind) error {
 		w.s.o.Events.Ended(s.State)
 	}
 	return nil
+}
+
+// stored tells whether a send was written as it is, though the store did not say so.
+func (w *worker) stored(s mail.Send) bool {
+	now, err := w.mb.Send(context.WithoutCancel(w.s.hard), s.ID)
+	return err == nil && now.Version == s.Version+1 && now.State == s.State
 }

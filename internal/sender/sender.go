@@ -190,8 +190,12 @@ func (s *Sender) Submit(ctx context.Context, id mail.AccountID, send mail.Send) 
 		return send, false, NoSMTP()
 	}
 	out, created, err := mb.Enqueue(context.WithoutCancel(ctx), send)
-	if err != nil {
+	switch {
+	case mail.IsKind(err, mail.Limited), mail.IsKind(err, mail.Conflict):
 		mb.DropBlobs(context.WithoutCancel(ctx), send.Blob)
+		return out, false, err
+	case err != nil: // it may be stored all the same; if not, its bytes are garbage
+		s.Wake(id)
 		return out, false, err
 	}
 	if out.State != mail.SendQueued && out.State != mail.SendSending {
@@ -199,8 +203,10 @@ func (s *Sender) Submit(ctx context.Context, id mail.AccountID, send mail.Send) 
 		return out, !created, nil
 	}
 	s.await(ctx, id, out.ID)
-	out, err = mb.Send(context.WithoutCancel(ctx), out.ID)
-	return out, !created, err
+	if now, err := mb.Send(context.WithoutCancel(ctx), out.ID); err == nil {
+		out = now
+	}
+	return out, !created, nil
 }
 
 // NoSMTP is the error of sending from an account that has no SMTP server.

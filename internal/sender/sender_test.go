@@ -37,6 +37,7 @@ type server struct {
 	rcpt map[string]error // by recipient
 	data []error          // for the next messages, then all are taken
 	lose int              // so many messages are taken without an answer
+	came func()           // is called when a message is there, before the answer; nil: nothing is
 	got  []received
 }
 
@@ -136,6 +137,9 @@ func (x *session) Data(r io.Reader) error {
 	}
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
+	if x.s.came != nil {
+		x.s.came()
+	}
 	if len(x.s.data) > 0 {
 		err := x.s.data[0]
 		x.s.data = x.s.data[1:]
@@ -230,12 +234,18 @@ func (b *bench) pass(d time.Duration) {
 
 func setup(t *testing.T, change func(*mail.Account)) *bench {
 	t.Helper()
+	return setupOn(t, store.Options{Dir: t.TempDir()}, change)
+}
+
+func setupOn(t *testing.T, o store.Options, change func(*mail.Account)) *bench {
+	t.Helper()
 	keys, err := vault.NewKeyring(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := &bench{T: t, now: time.Unix(1800000000, 0).UTC(), smtp: newServer(t), ended: make(chan mail.SendState, 1000)}
-	if b.store, err = store.Open(t.Context(), store.Options{Dir: t.TempDir(), Keys: keys, Now: b.clock}); err != nil {
+	o.Keys, o.Now = keys, b.clock
+	if b.store, err = store.Open(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

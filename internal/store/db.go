@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -376,11 +377,17 @@ func transact(ctx context.Context, src source, x *texts, account string, write b
 		if _, rerr := c.exec(end, "ROLLBACK", nil); rerr == nil {
 			broken = x.d == postgres
 		}
+		if pe := (*pgconn.PgError)(nil); x.d == postgres && !errors.As(err, &pe) {
+			return errors.Join(errUnanswered, storeError(err))
+		}
 		return storeError(err)
 	}
 	broken = false
 	return nil
 }
+
+// errUnanswered is in the chain when a connection broke at a COMMIT: it may have taken place or not.
+var errUnanswered = errors.New("the answer to COMMIT was lost")
 
 // look runs fn, which makes one query and no more, without a transaction: on PostgreSQL that is one round trip, not three.
 func look(ctx context.Context, src source, x *texts, account string, fn func(*tx) error) (err error) {

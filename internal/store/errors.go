@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"syscall"
@@ -55,7 +56,8 @@ func storeError(err error) error {
 	if errors.Is(err, errNoConnection) {
 		return mail.E(mail.Unavailable, "store", "the database is busy", err)
 	}
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
+	var oe *net.OpError
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &oe) {
 		return mail.E(mail.Unavailable, "store", "the database server does not answer", err)
 	}
 	var ce *pgconn.ConnectError

@@ -28,7 +28,7 @@ const (
 // Enqueue stores a send, which is from then on sure to be tried, and tells it as send_accepted. State must be queued, or
 // scheduled with SendAt. created is false if there is a send with this Key that is less than an hour old: that one is
 // returned, and s.Blob is not used. It fails with Limited if ten thousand sends are waiting, and with Conflict if s.Draft is
-// being sent already.
+// being sent already. With any other error it may be stored all the same.
 func (m *Mailbox) Enqueue(ctx context.Context, s mail.Send) (out mail.Send, created bool, err error) {
 	var id [15]byte
 	rand.Read(id[:]) // never fails
@@ -45,7 +45,18 @@ func (m *Mailbox) Enqueue(ctx context.Context, s mail.Send) (out mail.Send, crea
 	}
 	var old []int64
 	var res Result
-	err = m.db.write(ctx, func(t *tx) error {
+	unanswered := false
+	add := func(t *tx) error {
+		if unanswered { // the account is ours to write to: what was committed is there by now
+			var n int
+			if err := t.row(ctx, "SELECT COUNT(*) FROM outbox WHERE {a}public = ?", s.ID).Scan(&n); err != nil {
+				return err
+			}
+			if n > 0 {
+				return errStored
+			}
+		}
+		out, created, old, res = s, false, nil, Result{}
 		now := s.CreatedAt.UnixMilli()
 		if _, err := t.exec(ctx, "DELETE FROM outbox WHERE {a}ended_at < ?", now-keepSends.Milliseconds()); err != nil {
 			return err
@@ -87,14 +98,25 @@ func (m *Mailbox) Enqueue(ctx context.Context, s mail.Send) (out mail.Send, crea
 		out, created = s, true
 		res, err = m.tellSend(ctx, t, s, mail.SendAccepted)
 		return err
-	})
-	if err != nil {
+	}
+	err = m.db.write(ctx, add)
+	if unanswered = errors.Is(err, errUnanswered); unanswered {
+		err = m.db.write(ctx, add)
+	}
+	switch {
+	case err == nil, errors.Is(err, errStored):
+	case unanswered && !mail.IsKind(err, mail.Limited) && !mail.IsKind(err, mail.Conflict):
+		return s, false, mail.E(mail.Unavailable, "send", "the database has not confirmed that the message is accepted: it may be sent or not; "+
+			"the same request with the same Idempotency-Key does not send it twice", err)
+	default:
 		return s, false, err
 	}
 	m.told(res)
 	m.free(ctx, old)
 	return out, created, nil
 }
+
+var errStored = errors.New("it was stored before")
 
 // tellSend writes a change about a send, in the transaction that made it true.
 func (m *Mailbox) tellSend(ctx context.Context, t *tx, s mail.Send, kind mail.ChangeKind) (Result, error) {
