@@ -18,8 +18,8 @@ const (
 func init() { registerVFS(vfs.Find("")) }
 
 func registerVFS(disk vfs.VFS) {
-	vfs.Register(plainVFS, walVFS{disk, false})
-	vfs.Register(sealedVFS, walVFS{adiantum.Wrap(disk, nil), true})
+	vfs.Register(plainVFS, walVFS{disk, false, new(logs)})
+	vfs.Register(sealedVFS, walVFS{adiantum.Wrap(disk, nil), true, new(logs)})
 }
 
 // walVFS gathers the frames that SQLite appends to its write-ahead log, and hands them on in large pieces: at the latest
@@ -28,16 +28,55 @@ func registerVFS(disk vfs.VFS) {
 // SQLite writes each page as 24 bytes and then 4096, at offsets that never meet a block of the encrypting file system, which
 // reads, opens, changes, seals and writes one whole block for the first and two for the second. In large pieces each block
 // is sealed and written once: measured, storing mail takes half the writes and a third of the reads.
+//
+// The end of what is committed shares a block with the beginning of what comes next. Sealed anew, that block is another from its first
+// byte on, and the system does not write it at once for those who read it meanwhile. So no connection of this process reads a log while
+// another one writes to it.
 type walVFS struct {
 	vfs.VFS
 	blocks bool // below, only whole blocks can be read
+	logs   *logs
+}
+
+// logs are the locks of the logs that are open, by name.
+type logs struct {
+	mu   sync.Mutex
+	open map[string]*logLock
+}
+
+// logLock is held while a log is written to, and shared by those who read it.
+type logLock struct {
+	sync.RWMutex
+	handles int // of logs
+}
+
+func (l *logs) take(name string) (lock *logLock, release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if lock = l.open[name]; lock == nil {
+		if l.open == nil {
+			l.open = map[string]*logLock{}
+		}
+		lock = &logLock{}
+		l.open[name] = lock
+	}
+	lock.handles++
+	return lock, sync.OnceFunc(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if lock.handles--; lock.handles == 0 {
+			delete(l.open, name)
+		}
+	})
 }
 
 // OpenFilename implements vfs.VFSFilename.
 func (v walVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
 	f, flags, err := vfsutil.WrapOpenFilename(v.VFS, name, flags)
 	if err == nil && flags&vfs.OPEN_WAL != 0 {
-		f = &walFile{File: f, blocks: v.blocks}
+		w := &walFile{File: f, blocks: v.blocks}
+		w.lock, w.release = v.logs.take(name.String())
+		f = w
 	}
 	return f, flags, err
 }
@@ -63,6 +102,9 @@ type walFile struct {
 	commit bool // the frame whose header came last ends a transaction
 	blocks bool // only whole blocks can be read
 	failed bool // a write or a sync has failed
+
+	lock    *logLock
+	release func() // gives it back
 }
 
 // Unwrap implements vfs.FileUnwrap.
@@ -125,6 +167,8 @@ func (f *walFile) flush() error {
 }
 
 func (f *walFile) writeAt(p []byte, off int64) error {
+	f.lock.Lock()
+	defer f.lock.Unlock()
 	_, err := f.File.WriteAt(p, off)
 	f.failed = f.failed || err != nil
 	return err
@@ -144,6 +188,8 @@ func (f *walFile) ReadAt(p []byte, off int64) (int, error) {
 			return 0, err
 		}
 	}
+	f.lock.RLock()
+	defer f.lock.RUnlock()
 	return f.File.ReadAt(p, off)
 }
 
@@ -179,7 +225,7 @@ func (f *walFile) rewrite() error {
 	defer walBuffers.Put(buf)
 	for off := int64(0); off < size; off += walBuffer {
 		p := buf[:min(walBuffer, size-off)]
-		if _, err := f.File.ReadAt(p, off); err != nil {
+		if _, err := f.ReadAt(p, off); err != nil {
 			return err
 		}
 		if err := f.writeAt(p, off); err != nil {
@@ -194,11 +240,14 @@ func (f *walFile) Truncate(size int64) error {
 	if err := f.flush(); err != nil {
 		return err
 	}
+	f.lock.Lock()
+	defer f.lock.Unlock()
 	return f.File.Truncate(size)
 }
 
 // Close implements io.Closer. What was not synced is of a transaction that was not committed.
 func (f *walFile) Close() error {
 	f.drop()
+	f.release()
 	return f.File.Close()
 }

@@ -2,10 +2,16 @@ package store
 
 import (
 	"bytes"
+	"encoding/hex"
 	"io"
 	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/driver"
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
@@ -45,7 +51,7 @@ func TestLogFile(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 4))
 	under, want := &memFile{}, &memFile{}
-	f := &walFile{File: under}
+	f := &walFile{File: under, lock: new(logLock)}
 	write := func(p []byte, off int64) {
 		want.WriteAt(p, off)
 		if n, err := f.WriteAt(p, off); n != len(p) || err != nil {
@@ -125,4 +131,47 @@ func TestLogFile(t *testing.T) {
 	if under.writes*5 > want.writes {
 		t.Errorf("%d writes became %d", want.writes, under.writes)
 	}
+}
+
+// TestReadersBesideAWriter: in the log, the end of what was committed shares a block with the beginning of what is written next, and a block
+// that is sealed anew is another from its first byte on. Who reads the one while the other is written reads what was committed.
+func TestReadersBesideAWriter(t *testing.T) {
+	t.Parallel()
+	name := "file:" + filepath.Join(t.TempDir(), "x.db") + "?vfs=" + sealedVFS
+	db, err := driver.Open(name, func(c *sqlite3.Conn) error {
+		return c.Exec(`PRAGMA hexkey='` + hex.EncodeToString(make([]byte, 32)) + `'; PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=200`)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), `CREATE TABLE x(v TEXT); INSERT INTO x VALUES('a')`); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				var v string
+				if err := db.QueryRowContext(t.Context(), "SELECT v FROM x").Scan(&v); err != nil || strings.Trim(v, v[:1]) != "" {
+					t.Errorf("after %d reads: %v, %.60q ... %q", n, err, v, v[max(0, len(v)-60):])
+					return
+				}
+			}
+		})
+	}
+	for i := range 6000 {
+		if _, err := db.ExecContext(t.Context(), "UPDATE x SET v = ?", strings.Repeat(string(rune('a'+i%26)), 3900)); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(done)
+	wg.Wait()
 }
