@@ -7,6 +7,8 @@ import (
 	"github.com/posthorn/posthorn/internal/mime"
 )
 
+func init() { roundView = 100 } // so that tests need fewer messages
+
 // SetParse makes an engine read messages by another function. Call it before Open.
 func (e *Engine) SetParse(parse func(io.Reader, mime.Options) (*mime.Message, error)) {
 	e.parse = parse

@@ -25,12 +25,10 @@ type view struct {
 	Out         int              `json:"out"`   // so many are
 }
 
-const (
-	leastView = 100 // no folder is limited to less
-	roundView = 100 // a multiple of it is a round number
-)
+// roundView is what limits are a multiple of: Gmail's are 1,000, 2,000, 5,000 and 10,000.
+var roundView = 1000
 
-func round(shown int) bool { return shown >= leastView && shown%roundView == 0 }
+func round(shown int) bool { return shown > 0 && shown%roundView == 0 }
 
 // viewOf returns the view of a folder in its present generation; ok is false if nothing of it is out of view.
 func (a *account) viewOf(f mail.Folder) (v view, ok bool) {
