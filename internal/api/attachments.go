@@ -91,14 +91,12 @@ type partReader struct {
 
 func (p *partReader) open() error {
 	p.close()
-	ctx := p.c.r.Context()
-	ref, err := p.mb.RawBlob(ctx, p.m.ID)
-	if err != nil {
-		return err
-	}
-	blob, err := p.mb.OpenBlob(ctx, ref.ID)
+	blob, err := p.mb.OpenRaw(p.c.r.Context(), p.m.ID)
 	if err != nil {
 		return p.c.sound(p.grant, p.m.ID, err)
+	}
+	if blob == nil {
+		return mail.E(mail.NotFound, "open attachment", "the message's bytes are not held any more", nil)
 	}
 	_, r, err := mime.OpenPart(blob, p.part.ID)
 	if err != nil {

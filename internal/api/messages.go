@@ -332,13 +332,8 @@ func open(c *call, mb *store.Mailbox, grant mail.AccountID, m mail.Message, read
 	if m.Body != mail.BodyHeld {
 		return nil
 	}
-	ctx := c.r.Context()
-	ref, err := mb.RawBlob(ctx, m.ID)
-	if err != nil {
-		return err
-	}
-	r, err := mb.OpenBlob(ctx, ref.ID)
-	if err != nil {
+	r, err := mb.OpenRaw(c.r.Context(), m.ID)
+	if err != nil || r == nil {
 		return c.sound(grant, m.ID, err)
 	}
 	defer r.Close()

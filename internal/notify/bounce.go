@@ -55,12 +55,8 @@ func (v *view) bounce(ctx context.Context, acct mail.Account, mb *store.Mailbox,
 
 // readReport parses the report; nil if its bytes are not here.
 func readReport(ctx context.Context, mb *store.Mailbox, id mail.MessageID) (*mime.Message, error) {
-	ref, err := mb.RawBlob(ctx, id)
-	if err != nil || ref.ID == 0 {
-		return nil, err
-	}
-	r, err := mb.OpenBlob(ctx, ref.ID)
-	if err != nil {
+	r, err := mb.OpenRaw(ctx, id)
+	if err != nil || r == nil {
 		return nil, err
 	}
 	defer r.Close()

@@ -98,3 +98,43 @@ func TestLostObjects(t *testing.T) {
 		b.wantLog(seq, want...)
 	})
 }
+
+// A body of which the database has lost all is damaged too, not empty and not unknown.
+func TestLostRows(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		ctx := t.Context()
+		b := newBox(t, p)
+		b.folders("INBOX")
+		l, r := letter{id: "a", body: "lost"}, ref("INBOX", 1)
+		id := b.do(Batch{New: []NewMessage{b.held(r, l)}}).IDs[r]
+		b.execBlobs("DELETE FROM blobs WHERE {a}1=1")
+		if shown, err := b.Display(ctx, id); err != nil || !shown[id].Damaged {
+			t.Errorf("shown: %+v, %v", shown, err)
+		}
+		if _, err := b.OpenRaw(ctx, id); !errors.Is(err, vault.ErrDamaged) {
+			t.Errorf("opened: %v", err)
+		}
+		b.do(Batch{Restored: []Body{b.body(r, l)}})
+		if shown, err := b.Display(ctx, id); err != nil || shown[id].Body != l.body {
+			t.Errorf("restored: %+v, %v", shown, err)
+		}
+		raw, err := b.OpenRaw(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		if got, err := io.ReadAll(raw); err != nil || string(got) != string(l.raw()) {
+			t.Errorf("restored: %q, %v", got, err)
+		}
+		if _, err := b.OpenRaw(ctx, "mUnknown"); !mail.IsKind(err, mail.NotFound) {
+			t.Errorf("an unknown one: %v", err)
+		}
+		bare := b.at(ref("INBOX", 2), letter{id: "b"})
+		if none, err := b.OpenRaw(ctx, b.do(Batch{New: []NewMessage{bare}}).IDs[bare.PlacementRef]); none != nil || err != nil {
+			t.Errorf("one without its bytes: %v, %v", none, err)
+		}
+		if _, err := b.CollectGarbage(ctx); err != nil { // the chunks without a blob
+			t.Fatal(err)
+		}
+	})
+}

@@ -502,6 +502,24 @@ func (m *Mailbox) RawBlob(ctx context.Context, id mail.MessageID) (BlobRef, erro
 	return ref, err
 }
 
+// OpenRaw opens a message's bytes, nil while they are not held. NotFound: no such message.
+func (m *Mailbox) OpenRaw(ctx context.Context, id mail.MessageID) (io.ReadSeekCloser, error) {
+	for lost := int64(0); ; {
+		ref, err := m.RawBlob(ctx, id)
+		if err != nil || ref.ID == 0 {
+			return nil, err
+		}
+		r, err := m.OpenBlob(ctx, ref.ID)
+		if !mail.IsKind(err, mail.NotFound) {
+			return r, err
+		}
+		if ref.ID == lost {
+			return nil, missingObject(err)
+		}
+		lost = ref.ID // or the message has other bytes since, or is gone
+	}
+}
+
 // Sound tells whether what is stored of a message's body is whole; it reads all of it.
 func (m *Mailbox) Sound(ctx context.Context, id mail.MessageID) (bool, error) {
 	var raw, display sql.NullInt64
@@ -579,6 +597,20 @@ func (m *Mailbox) Display(ctx context.Context, ids ...mail.MessageID) (map[mail.
 	bodies, damaged, err := m.db.blobs.readAll(ctx, refs, maxDisplay)
 	if err != nil {
 		return nil, fmt.Errorf("read the bodies of messages: %w", err)
+	}
+	if len(bodies)+len(damaged) < len(sortedSet(refs)) { // deleted meanwhile, or lost
+		if err := m.db.read(ctx, func(t *tx) error {
+			return queryIn(ctx, t, "SELECT display_blob FROM messages WHERE {a}display_blob IS NOT NULL AND public IN (??)", nil, publics, func(r *sql.Rows) error {
+				var ref int64
+				err := r.Scan(&ref)
+				if _, ok := bodies[ref]; !ok {
+					damaged = append(damaged, ref)
+				}
+				return err
+			})
+		}); err != nil {
+			return nil, err
+		}
 	}
 	out := make(map[mail.MessageID]Display, len(blobs))
 	for _, b := range blobs {
