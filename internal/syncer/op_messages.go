@@ -89,13 +89,13 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 	return a.judge(ctx, ops, ground, wishes, visits, places, lookErr)
 }
 
-// lookBefore brings our copy as far up to date as plans need it, and returns where the messages lie. Without MOVE, a copy may have been
-// made before, and the connection lost. And what is done with one copy is not done with another before they have been compared; but with
+// lookBefore brings our copy as far up to date as plans need it, and returns where the messages lie. One may have come to where it shall
+// lie before, without an answer; or, without MOVE, a copy of it. And what is done with one copy is not done with another before they have been compared; but with
 // headers only, where nothing is, flags are set all the same.
 func (a *account) lookBefore(ctx context.Context, s *session, g ground, wishes map[mail.MessageID]*wish, order []mail.MessageID) (map[mail.MessageID][]mail.Placement, error) {
 	seen := map[mail.FolderID]bool{}
 	for _, w := range wishes {
-		if to := w.folder; to != "" && !w.remove && !seen[to] && !g.unseen[to] && !s.Caps().Has("MOVE") {
+		if to := w.folder; to != "" && !w.remove && !seen[to] && !g.unseen[to] && (w.again || !s.Caps().Has("MOVE")) {
 			seen[to] = true
 			f, err := a.mbox.Folder(ctx, to)
 			if err == nil {

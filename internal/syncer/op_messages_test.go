@@ -267,6 +267,46 @@ func TestFlagsOfWhatIsElsewhere(t *testing.T) {
 	}
 }
 
+// TestTheAnswerToAMoveIsLost: of a message with several copies one was moved, and nobody heard of it. No second one is put beside it.
+func TestTheAnswerToAMoveIsLost(t *testing.T) {
+	t.Parallel()
+	for _, died := range []bool{false, true} {
+		t.Run(map[bool]string{true: "and the process dies", false: "connection"}[died], func(t *testing.T) {
+			t.Parallel()
+			cut := false
+			r := newRig(t, persona.Knobs{Say: func(c persona.Command, line string) string {
+				if c.Name == "UID MOVE" && !strings.HasPrefix(line, "*") && !cut {
+					cut = true
+					return persona.Cut
+				}
+				return line
+			}})
+			r.p.Create("A")
+			r.p.Create("Work")
+			r.fill("INBOX", 1, 3)
+			r.p.Copy("INBOX", 2, "A")
+			r.begin()
+			op := r.ask(r.move("m2", "Work"))
+			if died {
+				op.Attempts, op.NextTry = 0, op.CreatedAt // as if that had not been stored
+				if err := r.a.mbox.PutOperation(t.Context(), r.a.term, op); err != nil {
+					t.Fatal(err)
+				}
+				r.restart(true)
+				r.a.since = r.now() // what an account does first of all
+			}
+			for range 3 {
+				r.wait(time.Minute)
+				r.login()
+				op = r.serve(op)
+			}
+			if got := r.p.UIDs("Work"); len(got) != 1 || r.holds(letter(2)) != 1 || op.State != mail.OpDone || !cut {
+				t.Errorf("in Work are %v, %d copies in all; %s %s", got, r.holds(letter(2)), op.State, op.Reason)
+			}
+		})
+	}
+}
+
 // TestMovedIntoAView: a folder that shows what lies in others holds nothing itself.
 func TestMovedIntoAView(t *testing.T) {
 	t.Parallel()

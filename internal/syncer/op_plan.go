@@ -13,6 +13,7 @@ type wish struct {
 	set, clear mail.Flags
 	folder     mail.FolderID // "": where it is
 	remove     bool
+	again      bool  // it may have been tried before, and nobody heard the answer
 	refused    error // why that cannot be had
 }
 
@@ -70,6 +71,7 @@ func (a *account) wishes(ctx context.Context, s *session, ops []mail.Operation) 
 				out[id] = w
 				order = append(order, id)
 			}
+			w.again = w.again || op.Attempts > 0 || op.CreatedAt.Before(a.since)
 			w.set, w.clear = w.set&^op.Clear|op.Set, w.clear&^op.Set|op.Clear
 			switch op.Kind {
 			case mail.OpUpdate:

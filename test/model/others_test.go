@@ -19,15 +19,19 @@ func (h *history) append(f *folder, c *copied) {
 	f.copies = append(f.copies, c)
 }
 
-// open selects a folder and reads what is in it. A process of Dovecot that saw the files of a folder go, or its UIDVALIDITY change, ends.
+// open selects a folder and reads what is in it. A process of Dovecot that saw the files of a folder go, or its UIDVALIDITY change, ends,
+// or shows other flags than there are, and then the right ones.
 func (h *history) open(f *folder) []realsrv.Response {
 	h.t.Helper()
 	status := ""
-	for range 2 {
+	for range 4 {
 		if _, status = h.other.Try("SELECT " + name(f)); strings.HasPrefix(status, "OK") {
 			var rows []realsrv.Response
 			if rows, status = h.other.Try("UID FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (X-Model)])"); strings.HasPrefix(status, "OK") {
-				return rows
+				if !slices.ContainsFunc(rows, func(r realsrv.Response) bool { return len(r.Literals) == 0 && strings.Contains(r.Text, " FETCH (") }) {
+					return rows
+				}
+				continue
 			}
 		}
 		if !strings.HasPrefix(status, "BYE") {
