@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/provider"
 	"github.com/posthorn/posthorn/internal/submit"
+	"github.com/posthorn/posthorn/internal/vault"
 )
 
 // privateFields are for the sender's own copy only.
@@ -41,7 +43,9 @@ func (w *worker) deliver(sends []mail.Send) error {
 		defer func() { conn.Quit() }()
 	}
 	for len(sends) > 0 && broken == nil && w.ctx.Err() == nil {
-		if broken, err = w.transmit(ctx, conn, acct, sends[0]); err != nil {
+		if broken, err = w.transmit(ctx, conn, acct, sends[0]); err == errHalf {
+			break
+		} else if err != nil {
 			return err
 		}
 		sends = sends[1:]
@@ -132,19 +136,23 @@ func (w *worker) overdue(s mail.Send) bool {
 	return w.s.o.Now().Sub(since) > life
 }
 
+// errHalf says that a message could not be read to its end. The server got half of it, without the mark of the end: it keeps nothing,
+// and the connection was closed.
+var errHalf = errors.New("half of a message")
+
 // transmit sends one message to the recipients that wait for it. broken tells that the connection is of no use any more,
-// and why; err that the outcome could not be stored.
+// and why; err, unless it is errHalf, that the outcome could not be stored.
 func (w *worker) transmit(ctx context.Context, conn *submit.Conn, acct mail.Account, s mail.Send) (broken *mail.Error, err error) {
 	w.current = s.ID
 	defer func() { w.current = "" }()
 	body, err := w.mb.OpenBlob(ctx, s.Blob)
 	if err != nil {
-		return nil, err
+		return nil, w.unread(ctx, s, err)
 	}
 	defer body.Close()
 	public, err := Edited(body, privateFields(), "")
 	if err != nil {
-		return nil, err
+		return nil, w.unread(ctx, s, err)
 	}
 	read := watched{r: public}
 	s.Attempts++
@@ -167,7 +175,8 @@ func (w *worker) transmit(ctx context.Context, conn *submit.Conn, acct mail.Acco
 		return w.unsent(ctx, s.ID, stale)
 	}
 	if read.err != nil {
-		return nil, fmt.Errorf("read the message of a send: %w", read.err)
+		s.Attempts--
+		return nil, cmp.Or(w.unread(ctx, s, read.err), errHalf)
 	}
 	for i, a := range report.Answers {
 		if a != nil {
@@ -194,10 +203,7 @@ func (w *worker) transmit(ctx context.Context, conn *submit.Conn, acct mail.Acco
 	kind := conclude(&s, w.s.o.Now())
 	switch {
 	case s.State == mail.SendQueued && w.overdue(s) && s.Attempts >= 3:
-		settle(&s, mail.RecipientWaiting, mail.RecipientRefused)
-		if kind = conclude(&s, w.s.o.Now()); s.State == mail.SendFailed {
-			s.Why, s.Reason = mail.Unavailable, notInTime+s.Reason
-		}
+		kind = giveUp(&s, w.s.o.Now(), mail.Unavailable, notInTime+s.Reason)
 	case s.State == mail.SendQueued && err == nil && report.Taken() > 0:
 		s.NextTry = w.s.o.Now() // servers take only so many recipients at once: the others now
 	}
@@ -208,6 +214,28 @@ func (w *worker) transmit(ctx context.Context, conn *submit.Conn, acct mail.Acco
 		return w.explain(acct, err), nil
 	}
 	return nil, nil
+}
+
+// unread lets a send wait whose bytes could not be read, so that it does not stop the others. If they are lost, or cannot be read for a
+// day, it has failed; a disk may be away for a moment, so that is found three times.
+func (w *worker) unread(ctx context.Context, s mail.Send, why error) error {
+	if ctx.Err() != nil {
+		return why
+	}
+	w.s.o.Log.Error("the message of a send cannot be read", "account", w.id, "op", "send", "send", s.ID, "err", why)
+	s.Attempts++
+	s.State, s.Reason = mail.SendQueued, "what is stored of the message cannot be read"
+	now, kind := w.s.o.Now(), mail.ChangeKind(0)
+	s.NextTry = now.Add(pause(s.Attempts+5, 0))
+	lost := mail.IsKind(why, mail.NotFound) || errors.Is(why, vault.ErrDamaged)
+	switch {
+	case s.Attempts < 3:
+	case lost:
+		kind = giveUp(&s, now, mail.Internal, "what is stored of the message is lost or damaged: send it again")
+	case w.overdue(s):
+		kind = giveUp(&s, now, mail.Unavailable, notInTime+s.Reason)
+	}
+	return w.put(s, kind)
 }
 
 // unsent puts a send back in the queue whose transmission was broken off before its end, if it is still to be sent.
@@ -268,6 +296,21 @@ func settle(s *mail.Send, from, to mail.RecipientState) {
 	}
 }
 
+// giveUp ends a send for the recipients that still wait for it, and returns what is to be told of it.
+func giveUp(s *mail.Send, now time.Time, why mail.Kind, reason string) mail.ChangeKind {
+	for i := range s.Recipients {
+		if r := &s.Recipients[i]; r.State == mail.RecipientWaiting && r.Reason == "" {
+			r.Reason = reason
+		}
+	}
+	settle(s, mail.RecipientWaiting, mail.RecipientRefused)
+	kind := conclude(s, now)
+	if s.State == mail.SendFailed {
+		s.Why, s.Reason = why, reason
+	}
+	return kind
+}
+
 // conclude sets the state that follows from those of the recipients, and returns what is to be told of it.
 func conclude(s *mail.Send, now time.Time) mail.ChangeKind {
 	refused := s.To(mail.RecipientRefused)
@@ -290,7 +333,7 @@ func conclude(s *mail.Send, now time.Time) mail.ChangeKind {
 	case len(s.To(mail.RecipientSent)) > 0:
 		s.State, s.SentAt, s.NextTry, s.Code, s.Reason = mail.SendSent, now.Truncate(time.Second), now, 0, ""
 		if len(refused) > 0 {
-			s.Reason = "the mail server refused some of the recipients: " + refusals(s)
+			s.Reason = "it did not go to some of the recipients: " + refusals(s)
 		}
 		return mail.SendSucceeded
 	}

@@ -264,6 +264,9 @@ func splitHeader(r io.Reader) (head []byte, rest io.Reader, err error) {
 	in := bufio.NewReaderSize(r, 16<<10)
 	for {
 		line, err := in.ReadSlice('\n')
+		if err != nil && err != io.EOF && !errors.Is(err, bufio.ErrBufferFull) {
+			return nil, nil, err
+		}
 		if len(line) > 0 && len(bytes.TrimRight(line, "\r\n")) == 0 && (len(head) == 0 || head[len(head)-1] == '\n') {
 			if len(head) == 0 {
 				return nil, nil, invalid("the message has no header")
@@ -276,11 +279,8 @@ func splitHeader(r io.Reader) (head []byte, rest io.Reader, err error) {
 		if len(head) == len(line) && !beginsField(line) {
 			return nil, nil, invalid("the message does not begin with a header field")
 		}
-		switch {
-		case err == io.EOF:
+		if err == io.EOF {
 			return append(head, "\r\n"...), strings.NewReader("\r\n"), nil
-		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
-			return nil, nil, err
 		}
 	}
 }

@@ -72,6 +72,8 @@ func SendErrorOf(s mail.Send) SendError {
 		return SendError{TypeUncertain, s.Reason, http.StatusGatewayTimeout}
 	case s.Why == mail.Refused: // as sending answers a refused message or recipient
 		return SendError{TypeProvider, s.Reason, http.StatusPaymentRequired}
+	case s.Why == mail.Internal:
+		return SendError{TypeUnexpected, s.Reason, http.StatusInternalServerError}
 	}
 	status, e := ErrorOf(mail.E(s.Why, "send", s.Reason, nil))
 	return SendError{e.Type, e.Message, status}
