@@ -109,8 +109,8 @@ func (s *Sender) waiting(ctx context.Context, id mail.AccountID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	due, next, err := mb.DueSends(ctx, 1)
-	return len(due) > 0 || !next.IsZero(), err
+	deliver, settle, next, err := mb.DueSends(ctx, 1)
+	return len(deliver)+len(settle) > 0 || !next.IsZero(), err
 }
 
 // Stop begins nothing new, lets what is being sent come to its end until ctx is done, and returns when nothing is left.

@@ -280,10 +280,17 @@ func setupOn(t *testing.T, o store.Options, change func(*mail.Account)) *bench {
 	return b
 }
 
-func (b *bench) start() {
+func (b *bench) start() { b.startWith(nil) }
+
+// startWith starts a sender with other options.
+func (b *bench) startWith(change func(*sender.Options)) {
 	b.Helper()
-	b.s = sender.New(sender.Options{Store: b.store, Operator: b.op, Guard: provider.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
-		Now: b.clock, Command: 5 * time.Second, Accept: 5 * time.Second, Events: sender.Events{Ended: func(s mail.SendState) { b.ended <- s }, Panic: func() { b.Error("panic") }}})
+	o := sender.Options{Store: b.store, Operator: b.op, Guard: provider.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Now: b.clock, Command: 5 * time.Second, Accept: 5 * time.Second, Events: sender.Events{Ended: func(s mail.SendState) { b.ended <- s }, Panic: func() { b.Error("panic") }}}
+	if change != nil {
+		change(&o)
+	}
+	b.s = sender.New(o)
 	if err := b.s.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}

@@ -17,7 +17,7 @@ const (
 	life = 24 * time.Hour
 	// eager is how soon after a failed attempt a new message may be the reason for another.
 	eager = 10 * time.Second
-	// atOnce is how many sends are looked at together.
+	// atOnce is how many sends are delivered, or settled, together.
 	atOnce = 100
 	// longest is how long a worker sleeps at most, whatever its clock says.
 	longest = 5 * time.Minute
@@ -156,19 +156,11 @@ func (w *worker) round(woken bool) (next time.Time, err error) {
 		}
 	}
 	for {
-		due, later, err := w.mb.DueSends(w.ctx, atOnce)
+		deliver, settle, later, err := w.mb.DueSends(w.ctx, atOnce)
 		if err != nil {
 			return time.Time{}, err
 		}
 		next = later
-		var deliver, settle []mail.Send
-		for _, s := range due {
-			if s.State == mail.SendSending || s.State == mail.SendSent {
-				settle = append(settle, s)
-			} else {
-				deliver = append(deliver, s)
-			}
-		}
 		if len(settle) > 0 {
 			w.settle(settle)
 		}

@@ -228,34 +228,40 @@ func (m *Mailbox) Sends(ctx context.Context, since time.Time, limit int) (list [
 // farthest is how long nothing is put off but what is scheduled. A later time was written while the clock was wrong.
 const farthest = 25 * time.Hour
 
-// DueSends returns the sends that have not ended and are due, in the order in which they were accepted, and when the next
-// of the others is.
-func (m *Mailbox) DueSends(ctx context.Context, limit int) (due []mail.Send, next time.Time, err error) {
+// DueSends returns the sends that have not ended and are due, in the order in which they were accepted: those to deliver apart from those
+// that the mail server has, or may have, at most limit of each. next is when the next of the others is due.
+func (m *Mailbox) DueSends(ctx context.Context, limit int) (deliver, settle []mail.Send, next time.Time, err error) {
 	now := m.now().UnixMilli()
 	err = m.db.read(ctx, func(t *tx) error {
-		list := func(where string, args ...any) error {
+		list := func(due *[]mail.Send, where string, args ...any) error {
 			// +id: else SQLite walks over all that are scheduled for later, in the order of their ids.
 			q := "SELECT " + sendColumns + " FROM outbox WHERE {a}ended_at IS NULL AND " + where + " ORDER BY +id LIMIT ?"
-			return each(ctx, t, q, append(args, limit), func(r *sql.Rows) error {
+			args = append(args, string(mail.SendSending), string(mail.SendSent), limit)
+			return each(ctx, t, q, args, func(r *sql.Rows) error {
 				s, err := scanSend(r.Scan)
-				due = append(due, s)
+				*due = append(*due, s)
 				return err
 			})
 		}
-		if err := list("next_try <= ?", now); err != nil {
+		find := func(due *[]mail.Send, states string) error {
+			err := list(due, "next_try <= ? AND state "+states, now)
+			if err == nil && len(*due) == 0 {
+				err = list(due, "next_try > ? AND state <> ? AND state "+states, now+farthest.Milliseconds(), string(mail.SendScheduled))
+			}
 			return err
 		}
-		if len(due) == 0 {
-			if err := list("next_try > ? AND state <> ?", now+farthest.Milliseconds(), string(mail.SendScheduled)); err != nil {
-				return err
-			}
+		if err := find(&deliver, "NOT IN (?, ?)"); err != nil {
+			return err
+		}
+		if err := find(&settle, "IN (?, ?)"); err != nil {
+			return err
 		}
 		var at sql.NullInt64
 		err := t.row(ctx, "SELECT min(next_try) FROM outbox WHERE {a}ended_at IS NULL AND next_try > ?", now).Scan(&at)
 		next = fromMillis(at)
 		return err
 	})
-	return due, next, err
+	return deliver, settle, next, err
 }
 
 // ThreadOf returns the thread that a message with these keys would be in if it were stored now.
