@@ -25,37 +25,54 @@ func (w *worker) settle(sends []mail.Send) {
 	if w.settling != nil {
 		return
 	}
-	ended := make(chan struct{}, 1)
+	ended := make(chan bool, 1)
 	w.settling = ended
-	mb := w.mb
 	w.s.wg.Go(func() {
-		defer func() {
-			if v := recover(); v != nil {
-				w.s.o.Events.Panic()
-				w.s.o.Log.Error("panic while filing a sent message", "account", w.id, "op", "file", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			}
-			ended <- struct{}{}
-		}()
+		stored := true
 		for _, s := range sends {
+			next, kind, err := w.step(s)
 			if w.ctx.Err() != nil {
-				return
-			}
-			next, kind, err := w.advance(w.ctx, s)
-			if w.ctx.Err() != nil {
-				return
+				break
 			}
 			if err != nil {
 				w.s.o.Log.Warn("a sent message could not be filed yet", "account", w.id, "op", "file", "send", s.ID, "err", err)
 				next, kind = s, 0
 				next.NextTry = w.s.o.Now().Add(time.Minute)
 			}
-			if _, err := mb.PutSend(w.s.hard, next, kind); err != nil {
+			if _, err := w.mb.PutSend(w.s.hard, next, kind); err != nil {
 				w.s.o.Log.Warn("a sent message could not be settled", "account", w.id, "op", "file", "send", s.ID, "err", err)
+				stored = false
 			} else if next.State.Ended() {
 				w.s.o.Events.Ended(next.State)
 			}
 		}
+		ended <- stored
 	})
+}
+
+// settled notes how a settler has ended. What could not be stored is not tried again at once.
+func (w *worker) settled(stored bool) {
+	w.settling = nil
+	w.unstored++
+	if stored {
+		w.unstored = 0
+	}
+	w.settleFrom = time.Time{}
+	if w.unstored > 0 {
+		w.settleFrom = w.s.o.Now().Add(pause(w.unstored, 0))
+	}
+}
+
+// step is advance, that does not panic.
+func (w *worker) step(s mail.Send) (next mail.Send, kind mail.ChangeKind, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.s.o.Events.Panic()
+			w.s.o.Log.Error("panic while filing a sent message", "account", w.id, "op", "file", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = mail.E(mail.Internal, "file", "", nil)
+		}
+	}()
+	return w.advance(w.ctx, s)
 }
 
 // advance takes one step with a send in SendSending or SendSent and returns what it is then.

@@ -2,7 +2,9 @@ package sender_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/sender"
@@ -28,5 +30,63 @@ func TestCopiesThatWait(t *testing.T) {
 		if s := b.send(sender.Outgoing{Write: raw(n, "x@example.test")}); s.State != mail.SendSent {
 			t.Fatalf("send %d is %s after %d attempts: %q", n+1, s.State, s.Attempts, s.Reason)
 		}
+	}
+}
+
+// stumbling is an operator that does something else before.
+type stumbling struct {
+	*operator
+	before func(mail.Operation)
+}
+
+func (o stumbling) Do(ctx context.Context, id mail.AccountID, op mail.Operation) (mail.Operation, error) {
+	o.before(op)
+	return o.operator.Do(ctx, id, op)
+}
+
+// TestFilingThatStumbles: a step with a sent message that panics, or cannot be stored, is tried again after a while and not at once.
+func TestFilingThatStumbles(t *testing.T) {
+	t.Parallel()
+	for name, stumble := range map[string]func(*bench, string){
+		"panic": func(*bench, string) { panic("stumbles") },
+		"not stored": func(b *bench, id string) { // as somebody else writes it meanwhile
+			if _, err := b.mb.PutSend(context.Background(), b.get(id), 0); err != nil {
+				b.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, nil)
+			b.s.Stop(t.Context())
+			var steps atomic.Int32
+			var well atomic.Bool
+			first := make(chan struct{})
+			b.startWith(func(o *sender.Options) {
+				o.Events.Panic = func() {}
+				o.Operator = stumbling{b.op, func(op mail.Operation) {
+					if well.Load() {
+						return
+					}
+					if steps.Add(1) == 1 {
+						close(first)
+					}
+					stumble(b, op.Send)
+				}}
+			})
+			b.send(sender.Outgoing{Write: raw(1, "x@example.test")})
+			<-first
+			for n := range 20 { // the worker has looked many times
+				b.send(sender.Outgoing{Write: raw(n+2, "x@example.test")})
+			}
+			if n := steps.Load(); n > 21 {
+				t.Errorf("%d steps with 21 messages", n)
+			}
+			well.Store(true)
+			b.pass(2 * time.Minute)
+			for range 21 {
+				b.until(mail.SendFiled)
+			}
+		})
 	}
 }

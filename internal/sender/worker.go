@@ -42,7 +42,9 @@ type worker struct {
 	tried    time.Time
 	current  string // send under way, for the case of a panic
 
-	settling chan struct{} // receives when a settler has ended; nil: none runs
+	settling   chan bool // receives when a settler has ended, and whether all was stored; nil: none runs
+	unstored   int       // settlers since one could store all
+	settleFrom time.Time // none begins before
 }
 
 func newWorker(s *Sender, id mail.AccountID) *worker {
@@ -89,8 +91,8 @@ func (w *worker) sleep(next time.Time) bool {
 	case <-t.C:
 	case <-w.wake:
 		return true
-	case <-w.settling:
-		w.settling = nil
+	case stored := <-w.settling:
+		w.settled(stored)
 	case <-w.ctx.Done():
 	}
 	return false
@@ -161,7 +163,9 @@ func (w *worker) round(woken bool) (next time.Time, err error) {
 			return time.Time{}, err
 		}
 		next = later
-		if len(settle) > 0 {
+		if len(settle) > 0 && w.s.o.Now().Before(w.settleFrom) {
+			next = earliest(next, w.settleFrom)
+		} else if len(settle) > 0 {
 			w.settle(settle)
 		}
 		if len(deliver) == 0 {
