@@ -1,14 +1,19 @@
 package store
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/query"
 )
 
 // model is a mailbox at a server, and what of it the store was told.
@@ -87,6 +92,7 @@ func (m *model) arrive(batch *Batch, folder string, letter int, flags mail.Flags
 	r := refIn(folder, m.valid[folder], m.uid)
 	n := m.b.at(r, m.letters[letter], flags)
 	n.Keywords = kw
+	n.InternalDate = n.InternalDate.Add(time.Duration(m.rng.IntN(2)) * time.Hour)
 	if m.rng.IntN(3) == 0 {
 		c := m.b.content(m.letters[letter])
 		n.Content = &c
@@ -273,6 +279,45 @@ func (m *model) compare() {
 	m.b.ok()
 }
 
+// modelQueries find some of the letters.
+var modelQueries = []string{"body", "another", "bodies", "subject:topic", `BODY "o"`, "-another", "after:2026-01-03", "is:unread body", `NOT BODY "other"`, "topic 1"}
+
+// Searches and the index beside a history: none fails, and at the end the index is what it should be.
+func TestSearchBesideAHistory(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		m := newModel(newBox(t, p), 100)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+		for worker := range 2 {
+			wg.Go(func() {
+				for i := worker; ctx.Err() == nil; i++ {
+					q, err := query.Parse(modelQueries[i%len(modelQueries)], time.Unix(1800000000, 0))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mq := MessageQuery{Search: q, Limit: 1 + i%7, ByRelevance: i%3 == 0 && len(q.Asks()) > 0}
+					_, ierr := m.b.Index(ctx)
+					_, _, merr := m.b.Messages(ctx, mq)
+					_, _, terr := m.b.Threads(ctx, ThreadQuery{Search: q, Limit: mq.Limit})
+					if err := errors.Join(ierr, merr, terr); err != nil && ctx.Err() == nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		for range 40 {
+			m.step()
+		}
+		m.b.index()
+		m.b.wantScan(modelQueries...)
+		m.compare()
+	})
+}
+
 func TestRandomHistories(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {
 		s := p.open(t)
@@ -293,6 +338,10 @@ func TestRandomHistories(t *testing.T) {
 					if _, err := m.b.Index(t.Context()); err != nil {
 						t.Fatalf("Index: %v", err)
 					}
+				}
+				if i%20 == 9 {
+					m.b.index()
+					m.b.wantScan(modelQueries...)
 				}
 				if i%10 == 9 {
 					m.compare()
