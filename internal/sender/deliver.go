@@ -18,32 +18,43 @@ import (
 	"github.com/posthorn/posthorn/internal/vault"
 )
 
+// turn is how long a conversation goes on with further messages before others have their turn.
+const turn = 5 * time.Minute
+
 // privateFields are for the sender's own copy only.
 func privateFields() []string { return []string{"Bcc", "Resent-Bcc"} }
 
 // deliver sends messages over one connection, in their order. If the server has to be left alone for a while, w.notUntil
 // says for how long.
 func (w *worker) deliver(sends []mail.Send) error {
-	select {
-	case w.s.slots <- struct{}{}:
-		defer func() { <-w.s.slots }()
-	case <-w.ctx.Done():
-		return nil
-	}
 	acct, err := w.s.o.Store.Account(w.ctx, "", w.id)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(w.s.hard)
-	defer cancel()
+	server := ""
+	if e := acct.Settings.SMTP; e != nil {
+		server = strings.ToLower(provider.HostPort(*e))
+	}
+	release := w.s.slots.take(w.ctx, server)
+	if release == nil {
+		return nil
+	}
+	defer release()
+	ctx, cancel := context.WithCancelCause(w.s.hard)
+	defer cancel(nil)
+	limit := time.AfterFunc(w.s.o.Handover, func() { cancel(context.DeadlineExceeded) })
+	defer limit.Stop()
 	w.tried = w.s.o.Now()
 	conn, broken := w.open(ctx, acct)
 	tried := broken == nil
 	if tried {
 		defer func() { conn.Quit() }()
 	}
-	for len(sends) > 0 && broken == nil && w.ctx.Err() == nil {
-		if broken, err = w.transmit(ctx, conn, acct, sends[0]); err == errHalf {
+	for i := 0; len(sends) > 0 && broken == nil && w.ctx.Err() == nil && (i == 0 || w.s.o.Now().Sub(w.tried) < turn); i++ {
+		if i > 0 {
+			limit.Reset(w.s.o.Handover)
+		}
+		if broken, err = w.transmit(ctx, limit, conn, acct, sends[0]); err == errHalf {
 			break
 		} else if err != nil {
 			return err
@@ -140,9 +151,9 @@ func (w *worker) overdue(s mail.Send) bool {
 // and the connection was closed.
 var errHalf = errors.New("half of a message")
 
-// transmit sends one message to the recipients that wait for it. broken tells that the connection is of no use any more,
+// transmit sends one message to the recipients that wait for it. Until the mark of its end limit ends ctx. broken tells that the connection is of no use any more,
 // and why; err, unless it is errHalf, that the outcome could not be stored.
-func (w *worker) transmit(ctx context.Context, conn *submit.Conn, acct mail.Account, s mail.Send) (broken *mail.Error, err error) {
+func (w *worker) transmit(ctx context.Context, limit *time.Timer, conn *submit.Conn, acct mail.Account, s mail.Send) (broken *mail.Error, err error) {
 	w.current = s.ID
 	defer func() { w.current = "" }()
 	body, err := w.mb.OpenBlob(ctx, s.Blob)
@@ -159,6 +170,9 @@ func (w *worker) transmit(ctx context.Context, conn *submit.Conn, acct mail.Acco
 	to := s.To(mail.RecipientWaiting)
 	var stale error
 	report, err := conn.Send(submit.Message{From: s.From, To: to, Size: s.Size, EightBit: s.EightBit, UTF8: s.UTF8, Body: &read, Commit: func(taken []string) error {
+		if !limit.Stop() {
+			return context.DeadlineExceeded
+		}
 		s.State = mail.SendSending
 		for i := range s.Recipients {
 			if r := &s.Recipients[i]; slices.Contains(taken, r.Email) {

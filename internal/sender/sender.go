@@ -26,8 +26,9 @@ type Options struct {
 	TLS      *tls.Config    // roots
 	Log      *slog.Logger
 	Now      func() time.Time
-	Parallel int           // conversations with SMTP servers at once; default 64
+	Parallel int           // conversations with SMTP servers at once, a quarter of them with one server; default 256
 	Command  time.Duration // for the answer to a command; 0: as submit has it
+	Handover time.Duration // for a message, and for the login before the first, but not for Accept; default 30 min
 	Accept   time.Duration // for the answer to a whole message; 0: as submit has it
 	Events   Events
 }
@@ -41,7 +42,7 @@ type Events struct {
 // Sender sends. It is safe for concurrent use.
 type Sender struct {
 	o     Options
-	slots chan struct{}
+	slots *slots
 
 	soft, hard       context.Context // soft: begin nothing new; hard: end what is under way
 	endSoft, endHard context.CancelFunc
@@ -62,7 +63,10 @@ func New(o Options) *Sender {
 		o.Now = time.Now
 	}
 	if o.Parallel <= 0 {
-		o.Parallel = 64
+		o.Parallel = 256
+	}
+	if o.Handover <= 0 {
+		o.Handover = 30 * time.Minute // 64 MiB at 300 kbit/s, or 1000 recipients at 1.8 s each
 	}
 	if o.Events.Ended == nil {
 		o.Events.Ended = func(mail.SendState) {}
@@ -70,7 +74,7 @@ func New(o Options) *Sender {
 	if o.Events.Panic == nil {
 		o.Events.Panic = func() {}
 	}
-	s := &Sender{o: o, slots: make(chan struct{}, o.Parallel), workers: map[mail.AccountID]*worker{}}
+	s := &Sender{o: o, slots: newSlots(o.Parallel), workers: map[mail.AccountID]*worker{}}
 	s.soft, s.endSoft = context.WithCancel(context.Background())
 	s.hard, s.endHard = context.WithCancel(context.Background())
 	return s

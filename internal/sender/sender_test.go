@@ -32,13 +32,14 @@ type server struct {
 	*smtp.Server
 	addr string
 
-	mu   sync.Mutex
-	auth error
-	rcpt map[string]error // by recipient
-	data []error          // for the next messages, then all are taken
-	lose int              // so many messages are taken without an answer
-	came func()           // is called when a message is there, before the answer; nil: nothing is
-	got  []received
+	mu    sync.Mutex
+	conns int
+	auth  error
+	rcpt  map[string]error // by recipient
+	data  []error          // for the next messages, then all are taken
+	lose  int              // so many messages are taken without an answer
+	came  func()           // is called when a message is there, before the answer; nil: nothing is
+	got   []received
 }
 
 type received struct {
@@ -50,7 +51,10 @@ type received struct {
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{rcpt: map[string]error{}}
-	s.Server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &session{s: s, c: c}, nil }))
+	s.Server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		s.set(func() { s.conns++ })
+		return &session{s: s, c: c}, nil
+	}))
 	s.AllowInsecureAuth, s.EnableSMTPUTF8 = true, true
 	s.MaxMessageBytes, s.MaxRecipients = 1<<20, 0
 	s.ErrorLog = quiet{}

@@ -200,7 +200,7 @@ func (c *Conn) bounded(err error) error {
 	case said != nil:
 		said.Message = c.words(said.Message)
 	case c.ctx.Err() != nil:
-		return c.ctx.Err()
+		return context.Cause(c.ctx)
 	case errors.As(err, &garbage): // with the line in it
 		return textproto.ProtocolError(c.words(string(garbage)))
 	}
