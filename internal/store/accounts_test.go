@@ -371,8 +371,11 @@ func TestRewrapKeys(t *testing.T) {
 		}
 		p.o.Keys = keys(raw1[:])
 		s := p.open(t)
-		a, m := addAccount(t, s, "a@example.com")
-		refs, err := m.PutBlobs(ctx, []BlobData{{BlobRaw, []byte("a body")}})
+		b := addBox(t, s, "a@example.com")
+		b.folders("INBOX")
+		b.do(Batch{New: []NewMessage{b.held(ref("INBOX", 1), letter{id: "a", subject: "hello", body: "a quayside"})}})
+		b.index()
+		refs, err := b.PutBlobs(ctx, []BlobData{{BlobRaw, []byte("a body")}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -388,16 +391,16 @@ func TestRewrapKeys(t *testing.T) {
 		shut(t, s)
 		p.o.Keys = keys(raw2[:])
 		s = p.open(t)
-		if c, err := s.Credentials(ctx, a.ID); err != nil || c.IMAPPassword.Reveal() != "imap of a@example.com" {
+		if c, err := s.Credentials(ctx, b.id); err != nil || c.IMAPPassword.Reveal() != "imap of a@example.com" {
 			t.Errorf("secrets after rotation: %v", err)
 		}
-		m, err = s.Mailbox(ctx, a.ID)
-		if err != nil {
+		if b.Mailbox, err = s.Mailbox(ctx, b.id); err != nil {
 			t.Fatal(err)
 		}
-		if got := readBlob(t, m, refs[0].ID); string(got) != "a body" {
+		if got := readBlob(t, b.Mailbox, refs[0].ID); string(got) != "a body" {
 			t.Errorf("body after rotation: %q", got)
 		}
+		b.wantFound("hello quayside", 1)
 	})
 }
 
