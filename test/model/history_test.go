@@ -300,6 +300,9 @@ func (h *history) moved(c *copied, to *folder) (ok bool) {
 	if !to.known() || slices.ContainsFunc(folders, func(f *folder) bool { return f != to && !f.bears(leave) }) {
 		return false
 	}
+	if !h.findable(folders) {
+		return false
+	}
 	comes := !slices.Contains(folders, to)
 	for i, o := range all {
 		if folders[i] == to {
@@ -313,6 +316,21 @@ func (h *history) moved(c *copied, to *folder) (ok bool) {
 		}
 	}
 	to.busy, to.target = true, true
+	return true
+}
+
+// findable tells whether Posthorn finds all copies of a letter for as long as a request about them is open, and has it stay so: of several
+// one may be missed where a folder looks like a new one.
+func (h *history) findable(folders []*folder) bool {
+	if len(folders) < 2 {
+		return true
+	}
+	if slices.ContainsFunc(folders, func(f *folder) bool { return !f.known() }) {
+		return false
+	}
+	for _, f := range folders {
+		f.target = true
+	}
 	return true
 }
 
@@ -348,7 +366,7 @@ func (h *history) askRemove() string {
 		return ""
 	}
 	folders, all := h.box.places(c.letter)
-	if slices.ContainsFunc(folders, func(f *folder) bool { return !f.bears(leave) }) {
+	if slices.ContainsFunc(folders, func(f *folder) bool { return !f.bears(leave) }) || !h.findable(folders) {
 		return ""
 	}
 	did := h.ask(c, fmt.Sprintf("delete %v for good", c), http.MethodDelete, "?hard_delete=true", nil)

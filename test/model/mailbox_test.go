@@ -50,7 +50,7 @@ type folder struct {
 
 	// Since the mailbox was last settled:
 	busy       bool // an application moves something here or away
-	target     bool // here
+	target     bool // here, or a request relies on its copies
 	left       bool // something has left it
 	renamed    bool
 	renumbered bool
