@@ -107,15 +107,12 @@ func (a *API) deleteMessage(c *call) error {
 // remove moves messages to the trash. Those that all lie there already it removes for good, and with hard_delete=true any.
 func (c *call) remove(id mail.AccountID, mb *store.Mailbox, messages []mail.MessageID) error {
 	op := mail.Operation{Kind: mail.OpTrash, Messages: messages}
-	gone := isTrue(c.r.URL.Query().Get("hard_delete"))
-	if !gone {
-		var err error
-		if gone, err = inTrash(c.r.Context(), mb, messages); err != nil {
-			return err
-		}
-	}
-	if gone {
+	if isTrue(c.r.URL.Query().Get("hard_delete")) {
 		op.Kind = mail.OpRemove
+	} else if there, err := inTrash(c.r.Context(), mb, messages); err != nil {
+		return err
+	} else if there {
+		op.Kind = mail.OpPurge
 	}
 	if _, done, err := c.do(id, op); err != nil || !done {
 		return err

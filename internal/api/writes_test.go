@@ -15,9 +15,10 @@ func TestWritesThatWait(t *testing.T) {
 	t.Parallel()
 	m := setup(t).account("ann@example.test")
 	work := m.folder("Work", "")
-	m.deliver(letter{raw: plain("a", "x@example.test", "s", "b"), at: 1700001000})
+	m.deliver(letter{raw: plain("a", "x@example.test", "s", "b"), at: 1700001000}, letter{raw: plain("c", "x@example.test", "t", "b"), at: 1700000000, folder: m.folder("Trash", mail.RoleTrash)})
 	var msgs []v3.Message
 	m.get(m.base+"/messages", &msgs)
+	trashed := m.base + "/messages/" + string(msgs[1].ID)
 	message, thread := m.base+"/messages/"+string(msgs[0].ID), m.base+"/threads/"+string(msgs[0].ThreadID)
 	for _, c := range []struct {
 		method, path, body string
@@ -27,6 +28,7 @@ func TestWritesThatWait(t *testing.T) {
 		{"PUT", message, `{"unread":true,"folders":["` + string(work) + `"]}`, mail.Operation{Kind: mail.OpUpdate, Clear: mail.FlagSeen, Folder: work}},
 		{"PUT", thread, `{"starred":false,"folders":["Work"]}`, mail.Operation{Kind: mail.OpUpdate, Clear: mail.FlagFlagged, Folder: work}},
 		{"DELETE", message, "", mail.Operation{Kind: mail.OpTrash}},
+		{"DELETE", trashed, "", mail.Operation{Kind: mail.OpPurge}},
 		{"DELETE", thread + "?hard_delete=True", "", mail.Operation{Kind: mail.OpRemove}},
 		{"POST", m.base + "/folders", `{"name":"New"}`, mail.Operation{Kind: mail.OpFolderCreate, Name: "New"}},
 		{"POST", m.base + "/folders", `{"name":"New","parent_id":"` + string(work) + `"}`, mail.Operation{Kind: mail.OpFolderCreate, Name: "Work/New"}},
@@ -53,7 +55,7 @@ func TestWritesThatWait(t *testing.T) {
 		if got.Set != c.want.Set || got.Clear != c.want.Clear || got.Folder != c.want.Folder || got.Name != c.want.Name {
 			t.Errorf("%s %s %s: stored %+v", c.method, c.path, c.body, got)
 		}
-		if aboutMessage := strings.HasPrefix(string(c.want.Kind), "message."); aboutMessage && (len(got.Messages) != 1 || got.Messages[0] != msgs[0].ID) {
+		if aboutMessage := strings.HasPrefix(string(c.want.Kind), "message."); aboutMessage && (len(got.Messages) != 1 || (got.Messages[0] == msgs[1].ID) != (c.path == trashed)) {
 			t.Errorf("%s %s: about %v", c.method, c.path, got.Messages)
 		}
 	}

@@ -10,6 +10,7 @@ const (
 	OpUpdate       OpKind = "message.update" // flags, or the one folder the messages shall lie in, or both
 	OpTrash        OpKind = "message.trash"  // move to the trash; messages that lie there already stay
 	OpRemove       OpKind = "message.remove" // remove for good
+	OpPurge        OpKind = "message.purge"  // remove for good, as long as they all lie in the trash; as OpTrash if one does not
 	OpDraftSave    OpKind = "draft.save"     // put Blob among the drafts, and remove what it takes the place of
 	OpDraftDelete  OpKind = "draft.delete"   // remove for good
 	OpFile         OpKind = "message.file"   // put the message of a send into Sent, unless it lies there

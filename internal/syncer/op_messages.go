@@ -11,6 +11,9 @@ import (
 
 // changeMessages carries out operations on messages together: what they want in one folder shares commands.
 func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Operation) error {
+	if err := a.spare(ctx, ops); err != nil {
+		return err
+	}
 	wishes, order, err := a.wishes(ctx, s, ops)
 	if err != nil {
 		for _, op := range ops {
@@ -87,6 +90,42 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 	}
 	ground.closed = closed
 	return a.judge(ctx, ops, ground, wishes, visits, places, lookErr)
+}
+
+// spare makes of those that remove what lies in the trash such that move to the trash, if another program has taken a message out of it.
+// That is stored first: what was moved there must not be removed because the operation is carried out twice.
+func (a *account) spare(ctx context.Context, ops []mail.Operation) error {
+	var trash map[mail.FolderID]bool
+	for i, op := range ops {
+		if op.Kind != mail.OpPurge {
+			continue
+		}
+		if trash == nil {
+			folders, err := a.mbox.Folders(ctx)
+			if err != nil {
+				return err
+			}
+			trash = map[mail.FolderID]bool{}
+			for _, f := range folders {
+				trash[f.ID] = f.Role == mail.RoleTrash
+			}
+		}
+		places, err := a.mbox.PlacementsOf(ctx, op.Messages...)
+		if err != nil {
+			return err
+		}
+		for _, at := range places {
+			if slices.ContainsFunc(at, func(p mail.Placement) bool { return !trash[p.Folder] }) {
+				ops[i].Kind = mail.OpTrash
+			}
+		}
+		if ops[i].Kind == mail.OpTrash {
+			if err := a.mbox.PutOperation(ctx, a.term, ops[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // lookBefore brings our copy as far up to date as plans need it, and returns where the messages lie. One may have come to where it shall

@@ -307,6 +307,38 @@ func TestTheAnswerToAMoveIsLost(t *testing.T) {
 	}
 }
 
+// TestTakenOutOfTheTrash: an application deletes a message that it sees in the trash, out of which another program has just taken it. It is
+// moved back, and not removed for good.
+func TestTakenOutOfTheTrash(t *testing.T) {
+	t.Parallel()
+	for _, seen := range []bool{false, true} {
+		t.Run(map[bool]string{true: "and we know it", false: "just now"}[seen], func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{})
+			r.p.Create("Work")
+			r.fill("Trash", 1, 3)
+			r.begin()
+			id := r.ids()["m2"]
+			r.p.Move("Trash", 2, "Work")
+			if seen {
+				r.look(false)
+			}
+			op := r.ask(mail.Operation{Kind: mail.OpPurge, Messages: []mail.MessageID{id}})
+			for range 4 {
+				r.wait(time.Minute)
+				r.look(false)
+				op = r.serve(op)
+			}
+			if got := r.p.UIDs("Trash"); len(got) != 3 || op.State != mail.OpDone {
+				t.Fatalf("in the trash are %v; %s %s", got, op.State, op.Reason)
+			}
+			if op := r.ask(mail.Operation{Kind: mail.OpPurge, Messages: []mail.MessageID{id}}); r.holds(letter(2)) != 0 || op.State != mail.OpDone {
+				t.Errorf("it is still there; %s %s", op.State, op.Reason)
+			}
+		})
+	}
+}
+
 // TestMovedIntoAView: a folder that shows what lies in others holds nothing itself.
 func TestMovedIntoAView(t *testing.T) {
 	t.Parallel()

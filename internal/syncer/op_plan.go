@@ -80,7 +80,7 @@ func (a *account) wishes(ctx context.Context, s *session, ops []mail.Operation) 
 				}
 			case mail.OpTrash:
 				w.folder = trash // never further: carried out twice, it would have removed them for good
-			case mail.OpRemove:
+			case mail.OpRemove, mail.OpPurge:
 				w.remove = true
 			}
 		}

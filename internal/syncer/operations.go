@@ -206,7 +206,7 @@ func (a *account) alone(ctx context.Context, s *session, op mail.Operation) erro
 }
 
 func aboutMessages(k mail.OpKind) bool {
-	return k == mail.OpUpdate || k == mail.OpTrash || k == mail.OpRemove
+	return k == mail.OpUpdate || k == mail.OpTrash || k == mail.OpRemove || k == mail.OpPurge
 }
 
 func aboutFolders(k mail.OpKind) bool {
