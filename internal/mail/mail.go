@@ -141,6 +141,7 @@ type Placement struct {
 	Keywords    []string
 	ModSeq      ModSeq
 	Held        bool       // the bytes of this copy were fetched, or are proven to be those of another copy of the message
+	Aside       bool       // its bytes could not be fetched, and are not tried again yet
 	Labels      []FolderID // folders in which the copy shows too, where folders are labels (Gmail); ascending
 }
 

@@ -38,21 +38,23 @@ func (m *Mailbox) foldersWhere(ctx context.Context, where string, args ...any) (
 	return list, err
 }
 
-const mailPlacementColumns = `p.folder_id, p.uidvalidity, p.uid, m.public, p.flags, p.keywords, p.modseq, p.held`
+const mailPlacementColumns = `p.folder_id, p.uidvalidity, p.uid, m.public, p.flags, p.keywords, p.modseq, p.held, p.next_try`
 
 func (m *Mailbox) placements(ctx context.Context, t *tx, q string, args ...any) ([]mail.Placement, error) {
 	var list []mail.Placement
 	var folders, nums []int64 // of each, and each once in a row
+	now := m.now().UnixMilli()
 	err := each(ctx, t, q, args, func(r *sql.Rows) error {
 		var p mail.Placement
 		var folder int64
 		var public sql.RawBytes
 		var keywords sql.NullString
 		var modseq int64
-		if err := r.Scan(&folder, &p.UIDValidity, &p.UID, &public, &p.Flags, &keywords, &modseq, &p.Held); err != nil {
+		var nextTry sql.NullInt64
+		if err := r.Scan(&folder, &p.UIDValidity, &p.UID, &public, &p.Flags, &keywords, &modseq, &p.Held, &nextTry); err != nil {
 			return err
 		}
-		p.ModSeq, p.Message = mail.ModSeq(modseq), publicID(public).id()
+		p.ModSeq, p.Message, p.Aside = mail.ModSeq(modseq), publicID(public).id(), !p.Held && nextTry.Int64 > now
 		var err error
 		p.Keywords, err = parseList[string](keywords)
 		if n := len(folders); n == 0 || folders[n-1] != folder {

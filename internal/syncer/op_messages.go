@@ -155,7 +155,7 @@ func (a *account) lookBefore(ctx context.Context, s *session, g ground, wishes m
 			continue
 		}
 		for _, p := range places[id] {
-			if !p.Held {
+			if !p.Held && !p.Aside {
 				missing[p.Folder] = append(missing[p.Folder], p)
 			}
 		}
@@ -221,7 +221,8 @@ func (a *account) arrived(ctx context.Context, wishes map[mail.MessageID]*wish, 
 		return false, err
 	}
 	for _, id := range several {
-		if len(now[id]) > 1 && slices.ContainsFunc(now[id], func(p mail.Placement) bool { return p.Folder == wishes[id].folder }) {
+		lasts := lasting(now[id])
+		if len(now[id]) > 1 && slices.ContainsFunc(now[id], func(p mail.Placement) bool { return p.Folder == wishes[id].folder && lasts(p) }) {
 			return true, nil
 		}
 	}

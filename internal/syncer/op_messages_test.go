@@ -339,6 +339,68 @@ func TestTakenOutOfTheTrash(t *testing.T) {
 	}
 }
 
+// TestARefusedMoveIsTriedOncePerAttempt: the copy that lies where the message shall lie is marked as deleted, and another cannot be moved
+// there.
+func TestARefusedMoveIsTriedOncePerAttempt(t *testing.T) {
+	t.Parallel()
+	moves := 0
+	r := newRig(t, persona.Knobs{Answer: func(c persona.Command) string {
+		if c.Name == "UID MOVE" {
+			if moves++; moves < 20 {
+				return "NO [OVERQUOTA] full"
+			}
+		}
+		return ""
+	}})
+	r.p.Create("A")
+	r.fill("INBOX", 1, 5)
+	r.p.Deliver("A", letter(2))
+	r.begin()
+	r.p.Flag("A", 1, `\Deleted`)
+	r.look(true)
+	r.ask(r.move("m2", "A"))
+	if moves != 1 {
+		t.Errorf("%d moves", moves)
+	}
+}
+
+// TestACopyThatCannotBeRead: it holds up nothing for long, and is not asked for each time.
+func TestACopyThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	cuts := 0
+	r := newRig(t, persona.Knobs{Answer: func(c persona.Command) string {
+		if c.Folder == "A" && strings.Contains(c.Args, "BODY.PEEK[]") {
+			cuts++
+			return persona.Cut
+		}
+		return ""
+	}})
+	r.p.Create("A")
+	r.fill("INBOX", 1, 5)
+	r.begin()
+	r.p.Deliver("A", letter(2))
+	if err := r.a.pass(t.Context(), r.s, false); err != nil {
+		t.Fatal(err)
+	}
+	var ops []mail.Operation
+	for _, name := range []string{"m2", "m3"} {
+		op, err := r.a.mbox.AddOperation(t.Context(), mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{r.ids()[name]}, Set: mail.FlagFlagged})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ops = append(ops, op)
+	}
+	for range 6 {
+		r.login()
+		ops[0] = r.serve(ops[0])
+		r.wait(10 * time.Second)
+	}
+	ops[1] = r.serve(ops[1])
+	if ops[0].State != mail.OpDone || ops[1].State != mail.OpDone || cuts > maxStrikes {
+		t.Errorf("%s %s, %s %s; %d connections were lost", ops[0].State, ops[0].Reason, ops[1].State, ops[1].Reason, cuts)
+	}
+}
+
 // TestMovedIntoAView: a folder that shows what lies in others holds nothing itself.
 func TestMovedIntoAView(t *testing.T) {
 	t.Parallel()

@@ -242,7 +242,7 @@ func (a *account) postpone(ctx context.Context, op mail.Operation, cause error) 
 	case class == imap.Transient && aboutFolders(op.Kind) && now.Sub(op.CreatedAt) > refusedLife:
 		return a.end(ctx, op, mail.Refused, "the mail server refused it for an hour and did not say why")
 	case now.Sub(op.CreatedAt) > operationLife:
-		return a.end(ctx, op, mail.Unavailable, "the mail server could not be brought to do it within a day")
+		return a.end(ctx, op, mail.Unavailable, "it could not be done at the mail server within a day")
 	}
 	b := backoff{failures: op.Attempts}
 	op.Attempts++
