@@ -58,7 +58,7 @@ func storeError(err error) error {
 	}
 	var oe *net.OpError
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &oe) {
-		return mail.E(mail.Unavailable, "store", "the database server does not answer", err)
+		return mail.E(mail.Unavailable, "store", "the store does not answer", err)
 	}
 	var ce *pgconn.ConnectError
 	if errors.As(err, &ce) || pgconn.SafeToRetry(err) {
