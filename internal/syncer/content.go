@@ -261,7 +261,13 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 	first := len(b.New)
 	row := func(r *imap.Row) error {
 		uid := mail.UID(r.UID)
-		if _, twice := at[uid]; twice || !uids.Contains(r.UID) {
+		if !uids.Contains(r.UID) {
+			return nil
+		}
+		if i, twice := at[uid]; twice {
+			if r.HasFlags { // the last word counts
+				b.New[i].Flags, b.New[i].Keywords = mail.ParseFlags(r.Flags)
+			}
 			return nil
 		}
 		n := store.NewMessage{

@@ -82,6 +82,7 @@ type folderLook struct {
 
 	known  []mail.Placement // all that is stored of the folder, when all is compared; else nil
 	rows   []remoteFlags    // what the server told and is not just as in known, each UID once
+	at     map[mail.UID]int // where each is in rows; nil as long as nothing was told twice
 	seen   imap.UIDSet      // of rows
 	gone   imap.UIDSet      // what it says is gone
 	all    bool             // every flag was compared
@@ -112,21 +113,41 @@ func (l *folderLook) resync() *imap.QResync {
 }
 
 // forget drops what SELECT told: it was of another generation, or from before the backfill.
-func (l *folderLook) forget() { l.rows, l.seen, l.gone = nil, imap.UIDSet{}, imap.UIDSet{} }
+func (l *folderLook) forget() { l.rows, l.at, l.seen, l.gone = nil, nil, imap.UIDSet{}, imap.UIDSet{} }
 
 // labels tells whether the labels of the messages are compared too.
 func (l *folderLook) labels() bool { return l.a.labels.read(l.folder.ID) }
 
-// take notes what the server says of a message. What it says twice counts once; a message without a UID is asked for by the
-// set of UIDs.
+// take notes what the server says of a message. Of what it says twice the last word counts: the first may be what it remembered
+// before it looked at its files (Dovecot), and its MODSEQ no lower. A message without a UID is asked for by the set of UIDs.
 func (l *folderLook) take(r *imap.Row) error {
-	if r.UID == 0 || l.seen.Contains(r.UID) {
+	if r.UID == 0 {
 		return nil
 	}
+	twice := l.seen.Contains(r.UID)
 	l.seen.Add(r.UID)
 	flags, keywords := mail.ParseFlags(r.Flags)
 	row := remoteFlags{UID: mail.UID(r.UID), Flags: flags, Keywords: keywords, ModSeq: mail.ModSeq(r.ModSeq), Unknown: !r.HasFlags, Labels: l.a.labelsOf(r, l.folder.ID)}
+	if twice && l.at == nil {
+		l.at = map[mail.UID]int{}
+		for i, r := range l.rows {
+			l.at[r.UID] = i
+		}
+	}
+	if i, told := l.at[row.UID]; told {
+		if row.Unknown {
+			return nil
+		}
+		if !row.Labels.Known {
+			row.Labels = l.rows[i].Labels
+		}
+		l.rows[i] = row
+		return nil
+	}
 	if p, known := find(l.known, row.UID); !known || row.differs(p) {
+		if l.at != nil {
+			l.at[row.UID] = len(l.rows)
+		}
 		l.rows = append(l.rows, row)
 	}
 	return nil

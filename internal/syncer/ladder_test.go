@@ -202,3 +202,47 @@ func profileOf(key string) (provider.Profile, bool) {
 	}
 	return provider.Profile{}, false
 }
+
+// TestTheLastWordOnFlagsCounts: an answer tells flags of a message that are no more, and then those that are (Dovecot, when it has not
+// read its files yet).
+func TestTheLastWordOnFlagsCounts(t *testing.T) {
+	t.Parallel()
+	for name, caps := range map[string]string{"QRESYNC": persona.All, "CONDSTORE": persona.Without(persona.All, "QRESYNC"), "basic": persona.Basic} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			twice := 0
+			late := ""
+			r := newRig(t, persona.Knobs{Caps: caps, Say: func(c persona.Command, line string) string {
+				switch {
+				case strings.Contains(line, " FETCH (") && !strings.Contains(line, "{") && strings.Contains(line, `FLAGS (\Seen)`):
+					twice++
+					late += line + "\r\n"
+					return strings.Replace(line, `FLAGS (\Seen)`, "FLAGS ()", 1)
+				case !strings.HasPrefix(line, "*"):
+					line, late = late+line, ""
+				}
+				return line
+			}})
+			r.fill("INBOX", 1, 5)
+			r.begin()
+			r.p.Flag("INBOX", 2, `\Seen`)
+			r.p.Flag("INBOX", 4, `\Seen`)
+			for range 2 {
+				r.login()
+				r.look(false)
+			}
+			for uid := 1; uid <= 5; uid++ {
+				want := fmt.Sprint("m", uid)
+				if uid%2 == 0 {
+					want += ` \Seen`
+				}
+				if got := r.state()[fmt.Sprint("INBOX 1001 ", uid)]; got != want {
+					t.Errorf("%q, want %q", got, want)
+				}
+			}
+			if twice == 0 {
+				t.Error("nothing was told twice")
+			}
+		})
+	}
+}
