@@ -28,9 +28,9 @@ func parseHTML(s string) *node {
 	root := &node{tag: "html"}
 	z := html.NewTokenizer(strings.NewReader(s))
 	stack := []*node{root}
-	open := map[string]int{} // open elements of each name
-	skip := ""               // inside an element whose content is not shown
-	skipDepth := 0
+	open := map[string]int{}  // open elements of each name
+	skip := ""                // inside an element whose content is not shown
+	var within map[string]int // open elements inside it
 	leaves := 0
 	pop := func(n int) {
 		for len(stack) > n {
@@ -39,7 +39,7 @@ func parseHTML(s string) *node {
 		}
 	}
 	for nodes := 0; nodes < maxNodes; {
-		switch z.Next() {
+		switch kind := z.Next(); kind {
 		case html.ErrorToken:
 			return root
 		case html.TextToken:
@@ -57,10 +57,13 @@ func parseHTML(s string) *node {
 			name, more := z.TagName()
 			tag := string(name)
 			if skip != "" {
-				if tag == skip && !voidTag(tag) {
-					skipDepth++
+				if !begins(tag, skip, stack[len(stack)-1].tag, open["p"] > 0) || within["table"]+within["ul"]+within["ol"]+within["dl"] > 0 {
+					if !voidTag(tag) {
+						within[tag]++
+					}
+					continue
 				}
-				continue
+				skip = "" // it was not closed
 			}
 			n := &node{tag: tag}
 			for more && len(n.attrs) < 100 {
@@ -72,8 +75,8 @@ func parseHTML(s string) *node {
 			case "html", "body":
 				continue
 			case "script", "style", "head", "title", "noscript", "template", "xml", "object", "svg", "math", "iframe", "textarea", "select":
-				if tag != "head" {
-					skip, skipDepth = tag, 1
+				if tag != "head" && (kind == html.StartTagToken || tag != "svg" && tag != "math") {
+					skip, within = tag, map[string]int{}
 				}
 				continue
 			case "meta", "link", "base", "input":
@@ -84,7 +87,7 @@ func parseHTML(s string) *node {
 			}
 			if n.hidden() {
 				if !voidTag(tag) {
-					skip, skipDepth = tag, 1
+					skip, within = tag, map[string]int{}
 				}
 				continue
 			}
@@ -103,14 +106,20 @@ func parseHTML(s string) *node {
 			name, _ := z.TagName()
 			tag := string(name)
 			if skip != "" {
-				if tag == skip {
-					if skipDepth--; skipDepth == 0 {
-						skip = ""
-					}
-				} else if (tag == "body" || tag == "html") && skip != "script" && skip != "style" {
+				switch {
+				case within[tag] > 0:
+					within[tag]--
+					continue
+				case tag == skip:
+					skip = ""
+					continue
+				case (tag == "body" || tag == "html") && skip != "script" && skip != "style":
 					skip = "" // it was never closed
+					continue
+				case open[tag] == 0 || within["table"] > 0 || !closes(tag, skip):
+					continue
 				}
-				continue
+				skip = "" // it was not closed, what it is in was
 			}
 			if tag == "p" && open["p"] == 0 {
 				continue
@@ -148,6 +157,36 @@ func implicitlyEnds(tag, open string) bool {
 		return open == "td" || open == "th" || open == "tr"
 	case "p", "div", "table", "ul", "ol", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "hr":
 		return open == "p"
+	}
+	return false
+}
+
+// begins tells whether where an element begins one ends that was not closed, or what that one is in does.
+func begins(tag, inner, outer string, paragraph bool) bool {
+	switch inner {
+	case "noscript", "template", "xml", "object", "select": // they have blocks of their own
+		return false
+	}
+	block, inside := node{tag: tag}, node{tag: inner}
+	if inside.block() {
+		return implicitlyEnds(tag, inner) || inner == "p" && block.block() && !block.ofTable()
+	}
+	return implicitlyEnds(tag, outer) || paragraph && implicitlyEnds(tag, "p")
+}
+
+// closes tells whether the end of an element outside ends one inside that was not closed.
+func closes(tag, inner string) bool {
+	outside, inside := node{tag: tag}, node{tag: inner}
+	if inside.ofTable() {
+		return outside.ofTable()
+	}
+	return outside.block() || !inside.block()
+}
+
+func (n *node) ofTable() bool {
+	switch n.tag {
+	case "table", "thead", "tbody", "tfoot", "tr", "td", "th", "caption":
+		return true
 	}
 	return false
 }
