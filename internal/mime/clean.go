@@ -164,9 +164,13 @@ func markSignature(lines []line, conclusions bool) bool {
 			drop(i, i+1)
 		}
 	}
+	forward := -1 // behind the last mark of a forward; not looked for yet
 	for i := range lines {
 		if l := &lines[i]; !l.drop && (l.text == "-- " || strings.TrimRight(l.text, " \u00a0\t") == "--" || l.norm == "—" || l.norm == "__" && i > 0) {
-			if hasForward(lines[i:]) {
+			if forward < 0 {
+				forward = lastForward(lines)
+			}
+			if i < forward {
 				break
 			}
 			drop(i, run(i))
@@ -246,13 +250,13 @@ func isListFooter(lines []line, i int) bool {
 	return false
 }
 
-func hasForward(lines []line) bool {
-	for i := range lines {
-		if isForwardMark(lines[i].norm) {
-			return true
-		}
+// lastForward returns the index behind the last line that introduces a forwarded message, 0 if none does.
+func lastForward(lines []line) int {
+	n := len(lines)
+	for n > 0 && !isForwardMark(lines[n-1].norm) {
+		n--
 	}
-	return false
+	return n
 }
 
 // isMobileSignature knows what phones and free services add.

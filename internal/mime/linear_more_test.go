@@ -56,6 +56,14 @@ func TestTextMemoryIsLinear(t *testing.T) {
 	}
 }
 
+// Nobody waits for minutes: a megabyte of short pieces is cleaned, whatever stands between them.
+func TestCleaningManyPieces(t *testing.T) {
+	t.Parallel()
+	for _, h := range []string{"--\n> a\n", "-- \na\n> a\n", "____________________\nlistinfo\n> a\n"} {
+		CleanBody("Re: x", strings.Repeat(h, (1<<20)/len(h)), false, DefaultCleanOptions())
+	}
+}
+
 // The tree is never deeper than its bound, so that what walks it cannot run out of stack; and it has at most a few
 // nodes for every tag and text.
 func TestTreeIsBounded(t *testing.T) {
