@@ -32,7 +32,7 @@ func parseBounce(m *Message, returned bool) *Delivery {
 			continue
 		}
 		// What follows up to the next blank line or address says why.
-		for j := i + 1; j < len(lines) && j < i+12; j++ {
+		for j, end := i+1, min(i+12, len(lines)); j < end; j++ {
 			l := strings.TrimSpace(lines[j])
 			if l == "" && diag != "" {
 				break

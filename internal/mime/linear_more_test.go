@@ -14,7 +14,7 @@ var hostileHTML = []string{
 
 var hostileText = []string{
 	">", ">\n", "> \n", "a\n> b\n", "on \n", "on 1:\n", "on 2026 a@b wrote:\n", "on 2026 a@b wrote:\n> a\n", "from: a\n", "from: a\nsent: b\n", "sent: \n", "-- \n", "--\n", "best\n", "thanks,\n", "____________________\n", "-----", "-----original message-----\n", "sent from my \n", "\n", " ", "\t",
-	"a \n", "在写道:\n", "begin 644 a\n", "begin 644 a\n#0V%T\n", "begin 644 a\n#0V%T\nend\n", "=ybegin size= name=\n", "=ybegin size= name=\n=", "begin ", "-----BEGIN PGP ", "\n-----BEGIN PGP ", "a@b:\n", "<a@b>:\n550\n", "unknown a@b\n", "5.1.", "5.1.1 ", "550 ", "\u3000", "view online\n", "http://a\n", "---\n",
+	"a \n", "在写道:\n", "begin 644 a\n", "begin 644 a\n#0V%T\n", "begin 644 a\n#0V%T\nend\n", "=ybegin size= name=\n", "=ybegin size= name=\n=", "begin ", "-----BEGIN PGP ", "\n-----BEGIN PGP ", "a@b:\n", "a@b:\n>", "<a@b>:\n550\n", "unknown a@b\n", "5.1.", "5.1.1 ", "550 ", "\u3000", "view online\n", "http://a\n", "---\n",
 }
 
 // Not parallel: it counts what is allocated.
