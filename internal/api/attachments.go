@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -58,6 +59,10 @@ func (a *API) downloadAttachment(c *call) error {
 	if m.Body != mail.BodyHeld {
 		return &mail.Error{Op: "download attachment", Kind: mail.Unavailable, After: 5 * time.Second, Msg: "the message was not fetched from the server yet; try again soon"}
 	}
+	raw, err := mb.RawBlob(c.r.Context(), m.ID)
+	if err != nil {
+		return err
+	}
 	content := &partReader{c: c, grant: acct.ID, mb: mb, m: m, part: p}
 	defer content.close()
 	if err := content.open(); err != nil { // while an error can still be told
@@ -69,7 +74,7 @@ func (a *API) downloadAttachment(c *call) error {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("Cache-Control", "private, no-cache")
-	h.Set("ETag", `"`+string(m.ID)+"-"+v3.AttachmentID(p.ID)+`"`) // a message's bytes never change under its id
+	h.Set("ETag", fmt.Sprintf(`"%s-%s-%d"`, m.ID, v3.AttachmentID(p.ID), raw.ID)) // a draft keeps its id in every version
 	http.ServeContent(c, c.r, "", time.Time{}, content)
 	return nil
 }

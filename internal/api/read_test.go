@@ -238,6 +238,7 @@ func TestAttachments(t *testing.T) {
 		t.Errorf("%+v %+v", notes, pix)
 	}
 	const want = "hello, attachment body\n"
+	draftTag := `"none"`
 	for _, base := range []string{
 		m.base + "/attachments/" + notes.ID + "%s?message_id=" + string(ids[0]),
 		m.base + "/messages/" + string(ids[0]) + "/attachments/" + notes.ID + "%s",
@@ -269,6 +270,15 @@ func TestAttachments(t *testing.T) {
 	for _, path := range []string{"/attachments/" + notes.ID, "/attachments/" + notes.ID + "/download"} {
 		m.fails(m.do("GET", m.base+path), 400, v3.TypeInvalid, "message_id is required")
 		m.fails(m.do("GET", m.base+path+"?message_id=nothing"), 404, v3.TypeNotFound, "")
+	}
+	for i, encoded := range []string{"b25lCg==", "dHdvCg=="} { // two versions of a draft: the same message, other bytes
+		id := m.deliver(letter{raw: strings.NewReplacer("att@", "draft@", "aGVsbG8sIGF0dGFjaG1lbnQgYm9keQo=", encoded).Replace(withAttachments), flags: mail.FlagDraft, at: 1700003000 + int64(i)})[0]
+		path := m.base + "/attachments/" + notes.ID + "/download?message_id=" + string(id)
+		if a := m.do("GET", path, "If-None-Match", draftTag); a.Code != 200 || a.Body.String() != []string{"one\n", "two\n"}[i] {
+			t.Errorf("version %d of a draft: %d %q", i, a.Code, a.Body)
+		} else {
+			draftTag = a.Header().Get("ETag")
+		}
 	}
 	for _, id := range []string{"nope-x", "p9", "p1-1", "2"} {
 		m.fails(m.do("GET", m.base+"/attachments/"+id+"?message_id="+string(ids[0])), 404, v3.TypeNotFound, "attachment")
