@@ -90,10 +90,12 @@ func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, 
 	}
 	if !l.folder.HeadersDone {
 		l.forget()
+		// MODSEQ tells what has changed since the backfill began, but not of rows from one that ended before its cursor was stored.
+		held := l.folder.BackfillBelow == 0 && l.folder.Total > 0
 		if err := a.backfill(ctx, s, &l.folder, sel); err != nil {
 			return folderResult{}, err
 		}
-		l.full = l.full && l.folder.HighestModSeq == 0 // MODSEQ tells what has changed meanwhile
+		l.full = l.full && (held || l.folder.HighestModSeq == 0)
 	}
 	l.sel = sel
 	return l.compare(ctx)

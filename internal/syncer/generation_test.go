@@ -39,11 +39,11 @@ func (r *rig) agrees() {
 	}
 	there := map[string]int{}
 	for _, m := range truth {
-		there[fmt.Sprintf("%s %d", m.Folder, m.UID)]++
-	}
-	for k := range there {
-		if v, ok := here[k]; !ok || strings.HasSuffix(v, "(no body)") {
-			r.t.Errorf("at the server %s, here %q", k, v)
+		k := fmt.Sprintf("%s %d", m.Folder, m.UID)
+		there[k]++
+		v, ok := here[k]
+		if flags := strings.Split(v, " ")[1:]; !ok || strings.HasSuffix(v, "(no body)") || !slices.Equal(slices.Sorted(slices.Values(flags)), m.Flags) {
+			r.t.Errorf("at the server %s with %q, here %q", k, m.Flags, v)
 		}
 	}
 	for k := range here {

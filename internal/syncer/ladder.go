@@ -103,13 +103,14 @@ func (a *account) lookAt(s *session, f mail.Folder, full bool) *folderLook {
 	return l
 }
 
-// resync is what SELECT is to be asked for; nil: nothing.
+// resync is what SELECT is to be asked for; nil: nothing. It names no known UIDs: a look that broke may have stored rows above UIDNEXT
+// as the cursor has it, and the server would keep the flags of what it is not asked about to itself (RFC 7162 3.2.5.2).
 func (l *folderLook) resync() *imap.QResync {
 	f := l.folder
 	if l.step != byQResync || l.full || !f.HeadersDone || f.UIDNext <= 1 {
 		return nil
 	}
-	return &imap.QResync{UIDValidity: uint32(f.UIDValidity), ModSeq: uint64(f.HighestModSeq), Known: imap.Range(1, uint32(f.UIDNext-1)), Each: l.take}
+	return &imap.QResync{UIDValidity: uint32(f.UIDValidity), ModSeq: uint64(f.HighestModSeq), Each: l.take}
 }
 
 // forget drops what SELECT told: it was of another generation, or from before the backfill.

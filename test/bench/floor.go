@@ -28,7 +28,7 @@ func floor(addr, user, password string, folders []string, items string) (took ti
 		return 0, 0, err
 	}
 	defer conn.Close()
-	conn.SetDeadline(start.Add(10 * time.Minute))
+	conn.SetDeadline(start.Add(time.Hour))
 	w := bufio.NewWriter(conn)
 	fmt.Fprintf(w, "a LOGIN %s %s\r\n", realsrv.Quote(user), realsrv.Quote(password))
 	for _, f := range folders {

@@ -62,13 +62,17 @@ func questions() []question {
 // searches measures the same questions at Posthorn's API, at Dovecot over its socket (UID SEARCH in every folder of the mailbox, one
 // connection) and with notmuch (a process each, as it is used), and what the indexes of Posthorn and notmuch take.
 func searches(ctx context.Context, o options) error {
-	m, err := newMailbox(o, realsrv.DovecotOptions{}, nil)
+	m, err := newMailbox(o, realsrv.DovecotOptions{Extra: "default_vsz_limit = 0\n"}, nil) // its cache of a large folder would not fit
 	if err != nil {
 		return err
 	}
 	defer m.Stop()
+	said := func(err error) error {
+		log := m.Log()
+		return fmt.Errorf("%w; the end of Dovecot's log: %s", err, log[max(0, len(log)-2000):])
+	}
 	if err := m.warm(metaItems()); err != nil {
-		return err
+		return said(err)
 	}
 	ours, notes, err := searchPosthorn(ctx, o, m.Addr)
 	if err != nil {
@@ -76,8 +80,7 @@ func searches(ctx context.Context, o options) error {
 	}
 	server, err := searchDovecot(ctx, m.Addr, m.folders, o.requests)
 	if err != nil {
-		log := m.Log()
-		return fmt.Errorf("search at Dovecot: %w; the end of its log: %s", err, log[max(0, len(log)-2000):])
+		return said(fmt.Errorf("search at Dovecot: %w", err))
 	}
 	var third []latency
 	note := ""

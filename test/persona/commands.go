@@ -335,8 +335,9 @@ func (s *session) open(a []node, readOnly bool) string {
 			known = resync[2].s
 		}
 		s.vanished(f, since, known)
+		within, _ := parseNumbers(known, noLimit32)
 		for i, uid := range s.view {
-			if m, _ := f.find(uid); m != nil && m.modseq > since {
+			if m, _ := f.find(uid); m != nil && m.modseq > since && (known == "" || within.has(uid)) { // RFC 7162 3.2.5.2
 				s.row(i+1, m, []string{"UID", "FLAGS", "MODSEQ"})
 			}
 		}
