@@ -19,8 +19,8 @@ func metaItems() string {
 
 const fullItems = "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])"
 
-// floor reads everything from a plain socket and throws it away: no IMAP client can be quicker than that. All commands go
-// out at once, so the server never waits for us.
+// floor reads everything from a plain socket and throws it away: no IMAP client can be quicker than that. After the login all commands
+// go out at once, so the server never waits for us.
 func floor(addr, user, password string, folders []string, items string) (took time.Duration, bytes int64, err error) {
 	start := time.Now()
 	conn, err := net.Dial("tcp", addr)
@@ -29,8 +29,16 @@ func floor(addr, user, password string, folders []string, items string) (took ti
 	}
 	defer conn.Close()
 	conn.SetDeadline(start.Add(time.Hour))
+	if _, err := fmt.Fprintf(conn, "a LOGIN %s %s\r\n", realsrv.Quote(user), realsrv.Quote(password)); err != nil {
+		return 0, 0, err
+	}
+	r := bufio.NewReader(conn)
+	for line := ""; !strings.HasPrefix(line, "a "); {
+		if line, err = r.ReadString('\n'); err != nil {
+			return 0, 0, err
+		}
+	}
 	w := bufio.NewWriter(conn)
-	fmt.Fprintf(w, "a LOGIN %s %s\r\n", realsrv.Quote(user), realsrv.Quote(password))
 	for _, f := range folders {
 		fmt.Fprintf(w, "b EXAMINE %s\r\nc UID FETCH 1:* %s\r\n", realsrv.Quote(realsrv.EncodeName(f)), items)
 	}
@@ -41,7 +49,7 @@ func floor(addr, user, password string, folders []string, items string) (took ti
 	buf := make([]byte, 256<<10)
 	var last []byte
 	for {
-		n, err := conn.Read(buf)
+		n, err := r.Read(buf)
 		bytes += int64(n)
 		if n > 0 {
 			last = append(last[:0], buf[max(0, n-200):n]...)

@@ -74,14 +74,19 @@ func searches(ctx context.Context, o options) error {
 	if err := m.warm(metaItems()); err != nil {
 		return said(err)
 	}
+	progress := func(part string, l []latency) { // it may take an hour
+		fmt.Fprintf(os.Stderr, "%s: %v\n", part, l)
+	}
 	ours, notes, err := searchPosthorn(ctx, o, m.Addr)
 	if err != nil {
 		return err
 	}
+	progress(notes, ours)
 	server, err := searchDovecot(ctx, m.Addr, m.folders, o.requests)
 	if err != nil {
 		return said(fmt.Errorf("search at Dovecot: %w", err))
 	}
+	progress("Dovecot", server)
 	var third []latency
 	note := ""
 	if o.notmuch {
