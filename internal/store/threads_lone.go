@@ -31,6 +31,7 @@ func topicOf(t *mime.Threading) int64 {
 type lonely struct {
 	row       int64
 	topic     int64
+	thread    int64   // 0: not stored yet
 	key       []byte  // one of its keys
 	addresses []int64 // addressKeys
 }
@@ -41,6 +42,24 @@ type lonely struct {
 func (x *lonely) pairs(y *lonely) bool {
 	return x.topic != 0 && x.topic|1 == y.topic|1 && (x.topic|y.topic)&1 == 1 && max(x.row-y.row, y.row-x.row) <= loneRows &&
 		sentBy(x.addresses, y.addresses) && sentBy(y.addresses, x.addresses)
+}
+
+// partners returns a key of each that it pairs with. Of those that pair with each other, and so are in one thread already,
+// one is enough: of a subject that comes a thousand times each would else bring the keys of all before it.
+func (x *lonely) partners(list []*lonely) (keys [][]byte) {
+	var found []*lonely
+	for _, y := range list {
+		if x.pairs(y) {
+			found = append(found, y)
+		}
+	}
+	slices.SortFunc(found, func(a, b *lonely) int { return compareRows(a.row, b.row) })
+	for i, y := range found {
+		if i == 0 || !y.pairs(found[i-1]) || y.thread != 0 && found[i-1].thread != 0 && y.thread != found[i-1].thread {
+			keys = append(keys, y.key)
+		}
+	}
+	return keys
 }
 
 // sentBy tells whether a sender of one message is among the addresses of another.
@@ -72,7 +91,7 @@ func (a *applier) pairLone() error {
 	read := func(r *sql.Rows) error {
 		l := new(lonely)
 		var addrs sql.NullString
-		if err := r.Scan(&l.row, &l.topic, &l.key, &addrs); err != nil {
+		if err := r.Scan(&l.row, &l.topic, &l.thread, &l.key, &addrs); err != nil {
 			return err
 		}
 		if addrs.Valid && len(l.key) >= 12 {
@@ -92,7 +111,7 @@ func (a *applier) pairLone() error {
 			lone = append(lone, m.topic)
 		}
 	}
-	const q = "SELECT id, thread_subject, thread_keys, addresses FROM messages WHERE {a}thread_subject <> 0 AND id BETWEEN ? AND ? AND thread_subject IN (??)"
+	const q = "SELECT id, thread_subject, thread_id, thread_keys, addresses FROM messages WHERE {a}thread_subject <> 0 AND id BETWEEN ? AND ? AND thread_subject IN (??)"
 	span := []any{fresh[0].row - loneRows, fresh[len(fresh)-1].row + loneRows}
 	if err := queryIn(a.ctx, a.t, q+" LIMIT 5000", span, sortedSet(topics), read); err != nil {
 		return fmt.Errorf("read replies: %w", err)
@@ -105,9 +124,9 @@ func (a *applier) pairLone() error {
 	for _, m := range fresh {
 		l := &lonely{row: m.row, topic: m.topic, key: m.keys[:12], addresses: a.m.addressKeys(&m.facts.addresses)}
 		list := known[m.topic&^1]
-		for _, other := range list {
-			if l.pairs(other) && !hasKey(m.keys, other.key) {
-				m.keys = append(m.keys[:len(m.keys):len(m.keys)], other.key...)
+		for _, key := range l.partners(list) {
+			if !hasKey(m.keys, key) {
+				m.keys = append(m.keys, key...)
 			}
 		}
 		if len(list) < maxLone {

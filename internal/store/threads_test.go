@@ -242,6 +242,38 @@ func TestThreadApartAndMerged(t *testing.T) {
 	})
 }
 
+// A reply that names no parent, sent again and again, is one thread, and no message of it brings the keys of all before it.
+func TestLoneRepliesOfOneSubject(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		var list []letter
+		for i := range 200 {
+			list = append(list, letter{id: fmt.Sprint("m", i), subject: "Re: alert", day: i, body: "x"})
+		}
+		uid := mail.UID(0)
+		for chunk := range slices.Chunk(rand.New(rand.NewPCG(1, 1)).Perm(len(list)), 30) {
+			var batch Batch
+			for _, i := range chunk {
+				uid++
+				batch.New = append(batch.New, b.at(ref("INBOX", uid), list[i]))
+			}
+			b.do(batch)
+		}
+		var threads, longest int
+		ctx := t.Context()
+		if err := b.db.read(ctx, func(t *tx) error {
+			return t.row(ctx, "SELECT COUNT(DISTINCT thread_id), MAX(LENGTH(thread_keys)) FROM messages WHERE {a}1=1").Scan(&threads, &longest)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if threads != 1 || longest > 8*12 {
+			t.Errorf("%d threads, %d bytes of keys in a message", threads, longest)
+		}
+		b.ok()
+	})
+}
+
 var threadSets = flag.Int("sets", 60, "random sets of messages of TestThreadsOfRandomSets")
 
 // Small random sets of messages, with every kind of tie between them: two mailboxes that get each set in orders and batches of their
