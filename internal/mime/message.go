@@ -19,7 +19,7 @@ type Attachment struct {
 	ContentID   string   // without <>
 	Disposition string   // "attachment", "inline" or ""
 	Size        int64    // decoded bytes
-	Inline      bool     // shown within the message: disposition inline, a Content-ID inside multipart/related, or used as Text or HTML
+	Inline      bool     // shown within the message: disposition inline, a Content-ID inside multipart/related, used as Text or HTML, or an alternative to them
 	SHA256      [32]byte // of the decoded bytes; zero unless Options.Digests
 	Method      string   // of text/calendar, upper case: "REQUEST", "REPLY", "CANCEL"; "" if it says none (RFC 5546)
 	Embedded    string   // "uuencode" or "yenc" for a file inside a text; "" for a part

@@ -133,6 +133,16 @@ func TestCalendarFragmentTNEF(t *testing.T) {
 	}
 }
 
+// An alternative form of the text is none that a person attached; an invitation is.
+func TestOtherAlternatives(t *testing.T) {
+	t.Parallel()
+	m := parse(t, "Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\na\r\n--b\r\nContent-Type: text/x-amp-html\r\n\r\n<html amp4email>\r\n"+
+		"--b\r\nContent-Type: text/html\r\n\r\nb\r\n--b\r\nContent-Type: text/calendar; method=REQUEST\r\n\r\nx\r\n--b\r\nContent-Type: text/csv; name=a.csv\r\n\r\nx\r\n--b--\r\n")
+	if a := m.Attachments; len(a) != 3 || !a[0].Inline || a[1].Inline || a[2].Inline {
+		t.Errorf("%+v", a)
+	}
+}
+
 func TestInlineByContentID(t *testing.T) {
 	t.Parallel()
 	m := parse(t, crlf("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n\n<img src=\"cid:a%40x\"><img src=CID:b@x> placid:no\n--b\nContent-Type: image/png\nContent-ID: <a@x>\n\n1\n--b\nContent-Type: image/png\nContent-ID: <b@x>\nContent-Disposition: attachment\n\n2\n--b\nContent-Type: image/png\nContent-ID: <c@x>\n\n3\n--b--\n"))

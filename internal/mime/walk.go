@@ -383,11 +383,17 @@ func (p *part) mayBeText() bool {
 	return p.disp != "attachment" && (p.ctype == "text/plain" || p.ctype == "text/html" || p.ctype == "text")
 }
 
+// otherText tells whether the part is the text once more, for programs that show it in a way of their own: AMP, for watches,
+// enriched.
+func (p *part) otherText() bool {
+	return p.parent == "multipart/alternative" && p.disp == "" && p.name == "" && strings.HasPrefix(p.ctype, "text/") && p.ctype != "text/calendar"
+}
+
 func (p *part) attachment() Attachment {
 	cid := strings.Trim(p.header.Get("Content-ID"), " \t<>")
 	a := Attachment{
 		ID: p.id, ContentType: p.ctype, Charset: p.charset, Name: p.name, ContentID: cid, Disposition: p.disp,
-		Inline: p.disp == "inline" || p.disp == "" && cid != "" && p.related,
+		Inline: p.disp == "inline" || p.disp == "" && cid != "" && p.related || p.otherText(),
 	}
 	switch a.ContentType {
 	case "text/calendar":
