@@ -19,6 +19,8 @@ const (
 	maxSearchText = 1 << 20
 	// maxSearchHeader bounds how much of that are header fields.
 	maxSearchHeader = 128 << 10
+	// maxFolded is how many times as long as it was a text may be when it is folded.
+	maxFolded = 3
 	// maxTextParts bounds how many attached texts of a message are read.
 	maxTextParts = 30
 	// maxForwards is how deep forwarded messages are looked into.
@@ -58,9 +60,17 @@ func (b *docText) add(f query.Field, s string, most int) {
 	w.WriteByte('\n')
 }
 
+// folded returns the text as the index keeps it. Folding makes many characters of some; what that makes longer than any
+// language does is cut off, as all of a message has to fit into a block.
 func (b *docText) folded() (out [query.NumFields]string) {
 	for f := range out {
-		out[f] = query.Fold(strings.TrimSuffix(b.fields[f].String(), "\n"))
+		most := maxFolded * maxSearchHeader
+		if query.Field(f) == query.Body {
+			most = maxFolded * maxSearchText
+		}
+		if out[f] = query.Fold(strings.TrimSuffix(b.fields[f].String(), "\n")); len(out[f]) > most {
+			out[f] = strings.ToValidUTF8(out[f][:most], "")
+		}
 	}
 	return out
 }

@@ -570,6 +570,24 @@ func TestIndexOfWhatComesAgain(t *testing.T) {
 
 // A search waits for an index that is a step behind. One that cannot catch up in time is not waited for: behind by a
 // backlog, or resting while an initial sync goes on.
+// Characters that are many when they are folded make a text longer than a block can be: what is too much of it is left out, and
+// what came after it is found.
+func TestIndexOfTextThatGrows(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		long := strings.Repeat("\ufdfa ", maxSearchText/4)
+		b.do(Batch{New: []NewMessage{
+			b.held(ref("INBOX", 1), letter{id: "a", subject: long[:100<<10], to: long[:100<<10], cc: long[:100<<10], from: long[:100<<10], body: "first\r\n" + long}),
+			b.held(ref("INBOX", 2), letter{id: "b", subject: "second", body: "b"}),
+		}})
+		b.index()
+		b.wantFound("body:first", 1)
+		b.wantFound("second", 1)
+		b.ok()
+	})
+}
+
 func TestAwaitIndex(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {
 		b := newBox(t, p)
