@@ -474,7 +474,7 @@ func (a *applier) fill(m *messageRow, p *placementRow, c *Content) {
 		return
 	}
 	m.digest, m.content, m.hasAtt = c.Digest[:], true, c.Listed
-	if id := clean(c.Bounced); id != "" {
+	if id := clean(c.Bounced); id != "" && len(id) <= maxBouncedID {
 		a.reports = append(a.reports, report{m, id})
 	}
 	f := m.facts

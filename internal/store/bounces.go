@@ -11,6 +11,10 @@ import (
 // bounceReach is how long before a report its message may have been sent: servers give up after a few days.
 const bounceReach = 30 * 24 * time.Hour
 
+// maxBouncedID is the longest Message-ID that is looked for: that of a line (RFC 5322 2.1.1). An index of PostgreSQL does not take
+// any length.
+const maxBouncedID = 998
+
 // report is a message of the batch that says that another one could not be delivered.
 type report struct {
 	msg      *messageRow

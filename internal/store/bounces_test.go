@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -49,6 +50,13 @@ func TestBounces(t *testing.T) {
 		if l := told(); len(l) != 2 || l[1].Object != string(later) {
 			t.Fatalf("%+v", l)
 		}
+		// A Message-ID that no message of ours can have, longer than what an index of PostgreSQL takes.
+		long := make([]byte, 9000)
+		rng := rand.New(rand.NewPCG(1, 1))
+		for i := range long {
+			long[i] = byte('!' + rng.IntN(90))
+		}
+		deliver(mail.OriginLive, ref("INBOX", 9), letter{id: "r9", subject: "undelivered", day: 2}, string(long)+"@example.com")
 		// Both in one batch.
 		n := b.held(ref("INBOX", 8), letter{id: "r6", subject: "undelivered", day: 3})
 		n.Content.Bounced = "both@example.com"
