@@ -9,17 +9,20 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Parse reads a whole message. The error is the reader's; what was read until then is returned with it.
 func Parse(r io.Reader, o Options) (*Message, error) {
-	w := newWalker(r, o.Limits)
+	room := parseRooms.Get().(*parseRoom)
+	w := &walker{s: &scanner{r: r, buf: room.read[:], bol: true}, lim: o.Limits}
+	w.lim.defaults()
 	w.t.noDetect = o.NoDetect
 	m := &Message{}
 	var text, html []string
 	var namedText, namedHTML *string // the first text that is an attachment only because it has a name
 	textLeft, htmlLeft := w.lim.Text, w.lim.Text
-	var buf []byte
+	buf := room.text
 	g := gather{m: m}
 	hint := "" // charset of the first text
 	for p := w.next(); p != nil; p = w.next() {
@@ -87,8 +90,23 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 	m.Security = w.sec
 	m.shownByID()
 	g.finish(w)
+	w.s.buf = nil // nothing of it is left in m
+	if room.text = buf[:0]; cap(buf) > maxRoom {
+		room.text = nil
+	}
+	parseRooms.Put(room)
 	return m, w.s.err
 }
+
+// parseRoom is what Parse works in: of a mailbox full of small messages it would be most of the garbage.
+type parseRoom struct {
+	read [bufSize]byte
+	text []byte
+}
+
+var parseRooms = sync.Pool{New: func() any { return new(parseRoom) }}
+
+const maxRoom = 256 << 10 // a larger one is not kept
 
 func joined(s []string) (first, all string) {
 	switch len(s) {

@@ -187,7 +187,8 @@ func normalLine(s string) string {
 	if len(s) > 4*maxAttribution {
 		s = s[:4*maxAttribution]
 	}
-	b := make([]byte, 0, len(s)+8)
+	var room [128]byte // for most; longer ones grow out of it
+	b := room[:0]
 	blank := false // between what is in b and what comes
 	for i := 0; i < len(s); {
 		c, n := rune(s[i]), 1
@@ -239,9 +240,20 @@ var beginWords = []string{
 	"mon", "tue", "wed", "thu", "fri", "sat", "sun", "pon", "wt", "śr", "czw", "pt", "sob", "niedz", "пн", "вт", "ср", "чт", "пт", "сб", "вс", "понедельник", "вторник", "среда", "четверг", "пятница", "суббота", "воскресенье", "lun", "mar", "mer", "jeu", "ven", "sam", "dim", "20", "19",
 }
 
+// beginBytes are the first bytes of beginWords.
+var beginBytes = func() (known [256]bool) {
+	for _, w := range beginWords {
+		known[w[0]] = true
+	}
+	return known
+}()
+
 func beginsAttribution(s string) bool {
 	if s != "" && s[0] >= '0' && s[0] <= '9' {
 		return true
+	}
+	if s == "" || !beginBytes[s[0]] {
+		return false
 	}
 	for _, w := range beginWords {
 		if strings.HasPrefix(s, w) {
