@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -333,18 +332,6 @@ func (a *account) believeFolderLoss(ctx context.Context, s *session, gone []mail
 	}
 	return sure, nil
 }
-
-// refused tells whether a server says no without a reason that has nothing to do with whether there is such a folder.
-func refused(err error) bool {
-	var e *imap.Error
-	if !errors.As(err, &e) || e.Status != "NO" || e.Class == imap.TransientAccount {
-		return false
-	}
-	return e.Code == "" || e.Code == "NONEXISTENT" || e.Code == "CANNOT"
-}
-
-// nonexistent tells whether a server says that there is no such folder.
-func nonexistent(err error) bool { return refused(err) && missing(err) }
 
 // lostFolder marks the losses of whole folders in account.losses; folder ids never hold a blank.
 const lostFolder = "folder "

@@ -189,14 +189,14 @@ func (a *account) removeVersions(ctx context.Context, s *session, folder mail.Fo
 	for uid := range present.All {
 		v.of[mail.UID(uid)] = of
 	}
-	doubtful, err := a.verify(ctx, s, f, v)
+	unmatched, err := a.verify(ctx, s, f, v)
 	if err != nil {
 		return err
 	}
-	if !doubtful.Empty() && must {
+	if !unmatched.Empty() && must {
 		return errNotThere
 	}
-	return a.removeThese(ctx, s, f, present.Without(doubtful), must) // what else lies there now is none of ours
+	return a.removeThese(ctx, s, f, present.Without(unmatched), must) // what else lies there now is none of ours
 }
 
 func (a *account) removeThese(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, must bool) error {

@@ -83,28 +83,6 @@ func (a *account) createFolder(ctx context.Context, s *session, op *mail.Operati
 	return f.ID, nil
 }
 
-func exists(err error) bool {
-	var e *imap.Error
-	return errors.As(err, &e) && !missing(err) && (e.Code == "ALREADYEXISTS" || strings.Contains(strings.ToLower(e.Text), "exist"))
-}
-
-// unexplained tells whether a server says no, and nothing that says why.
-func unexplained(err error) bool {
-	var e *imap.Error
-	return errors.As(err, &e) && e.Status == "NO" && e.Code == "" && e.Class == imap.Permanent
-}
-
-// missing tells whether the server says that it has no such folder. Dovecot says so without a code.
-func missing(err error) bool {
-	var e *imap.Error
-	if !errors.As(err, &e) || e.Code == "ALREADYEXISTS" {
-		return false
-	}
-	text := strings.ToLower(e.Text)
-	return e.Code == "NONEXISTENT" || strings.Contains(text, "t exist") || strings.Contains(text, "no such") || strings.Contains(text, "nonexist") ||
-		strings.Contains(text, "unknown mailbox") || strings.Contains(text, "unknown folder")
-}
-
 // renameFolder renames at the server and then here, at once: that the folder is the same, its id included, is known now
 // and could only be guessed later.
 func (a *account) renameFolder(ctx context.Context, s *session, op *mail.Operation) error {

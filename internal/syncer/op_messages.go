@@ -33,53 +33,9 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 		return a.judge(ctx, ops, ground, wishes, nil, nil, lookErr)
 	}
 	visits := ground.plan(wishes, order, places)
-	removing, astray := false, false
-	var touched []mail.FolderID // those that messages leave before those where they arrive
-	for _, f := range byRank(folders) {
-		v := visits[f.ID]
-		if v == nil {
-			continue
-		}
-		if s.Err() == nil {
-			v.err = a.visit(ctx, s, f, v, folders)
-		} else {
-			v.err = s.Err()
-		}
-		touched = append(touched, f.ID)
-		astray = astray || errors.Is(v.err, errAstray)
-		removing = removing || !v.expunge.Empty() || !v.discard.Empty() || len(v.surplus) > 0
-	}
-	a.removeSurplus(ctx, s, visits, folders)
-	for _, f := range folders {
-		if !ground.unseen[f.ID] && arrives(visits, f.ID) && !slices.Contains(touched, f.ID) {
-			touched = append(touched, f.ID)
-		}
-	}
-	closed := map[mail.FolderID]bool{}
-	look := func() error {
-		if astray {
-			if _, err := a.listFolders(ctx, s); err != nil {
-				return err
-			}
-		}
-		for _, id := range touched {
-			f, err := a.mbox.Folder(ctx, id)
-			if err == nil {
-				var r folderResult
-				r, err = a.syncFolder(ctx, s, f, false)
-				closed[id] = r.skipped
-			}
-			if err != nil && !mail.IsKind(err, mail.NotFound) { // a folder that is known to be gone by now needs no look
-				return err
-			}
-		}
-		if removing {
-			return a.pass(ctx, s, false)
-		}
-		return nil
-	}
+	touched := a.visitAll(ctx, s, ground, visits, folders)
 	if s.Err() == nil {
-		lookErr = look()
+		ground.closed, lookErr = a.lookAfter(ctx, s, visits, touched)
 	}
 	if lookErr == nil && s.Err() == nil {
 		if again, err := a.arrived(ctx, wishes, places); err != nil {
@@ -88,8 +44,58 @@ func (a *account) changeMessages(ctx context.Context, s *session, ops []mail.Ope
 			return a.changeMessages(ctx, s, ops)
 		}
 	}
-	ground.closed = closed
 	return a.judge(ctx, ops, ground, wishes, visits, places, lookErr)
+}
+
+// visitAll carries out the visits, and returns which folders to look at then: those that messages leave before those where they arrive.
+func (a *account) visitAll(ctx context.Context, s *session, g ground, visits map[mail.FolderID]*visit, folders []mail.Folder) (touched []mail.FolderID) {
+	for _, f := range byRank(folders) {
+		v := visits[f.ID]
+		if v == nil {
+			continue
+		}
+		if v.err = s.Err(); v.err == nil {
+			v.err = a.visit(ctx, s, f, v, folders)
+		}
+		touched = append(touched, f.ID)
+	}
+	a.removeSurplus(ctx, s, visits, folders)
+	for _, f := range folders {
+		if !g.unseen[f.ID] && arrives(visits, f.ID) && !slices.Contains(touched, f.ID) {
+			touched = append(touched, f.ID)
+		}
+	}
+	return touched
+}
+
+// lookAfter brings our copy up to date with what the visits did. closed are those of the folders that were not opened.
+func (a *account) lookAfter(ctx context.Context, s *session, visits map[mail.FolderID]*visit, touched []mail.FolderID) (closed map[mail.FolderID]bool, err error) {
+	removing, astray := false, false
+	for _, v := range visits {
+		astray = astray || errors.Is(v.err, errAstray)
+		removing = removing || !v.expunge.Empty() || !v.discard.Empty() || len(v.surplus) > 0
+	}
+	if astray {
+		if _, err := a.listFolders(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	closed = map[mail.FolderID]bool{}
+	for _, id := range touched {
+		f, err := a.mbox.Folder(ctx, id)
+		if err == nil {
+			var r folderResult
+			r, err = a.syncFolder(ctx, s, f, false)
+			closed[id] = r.skipped
+		}
+		if err != nil && !mail.IsKind(err, mail.NotFound) { // a folder that is known to be gone by now needs no look
+			return closed, err
+		}
+	}
+	if removing {
+		return closed, a.pass(ctx, s, false)
+	}
+	return closed, nil
 }
 
 // spare makes of those that remove what lies in the trash such that move to the trash, if another program has taken a message out of it.
@@ -128,9 +134,9 @@ func (a *account) spare(ctx context.Context, ops []mail.Operation) error {
 	return nil
 }
 
-// lookBefore brings our copy as far up to date as plans need it, and returns where the messages lie. One may have come to where it shall
-// lie before, without an answer; or, without MOVE, a copy of it. And what is done with one copy is not done with another before they have been compared; but with
-// headers only, where nothing is, flags are set all the same.
+// lookBefore brings our copy as far up to date as plans need it, and returns where the messages lie. One, or without MOVE a copy of it,
+// may have come to where it shall lie before, without an answer. What is done with one copy is not done with another before they have
+// been compared, except that flags are set with headers only, where nothing is compared.
 func (a *account) lookBefore(ctx context.Context, s *session, g ground, wishes map[mail.MessageID]*wish, order []mail.MessageID) (map[mail.MessageID][]mail.Placement, error) {
 	seen := map[mail.FolderID]bool{}
 	for _, w := range wishes {
@@ -199,7 +205,7 @@ func (a *account) removeSurplus(ctx context.Context, s *session, visits map[mail
 			continue
 		}
 		v.err = a.visit(ctx, s, f, rest, folders)
-		v.doubtful.AddSet(rest.doubtful)
+		v.unmatched.AddSet(rest.unmatched)
 	}
 }
 
@@ -250,9 +256,9 @@ const (
 
 var errFlagsNotKept = mail.E(mail.Refused, "", "the mail server does not keep this flag", nil)
 
-// doubts is how often a message that is not where our copy has it is looked for again: meanwhile the copy was compared. So
+// maxMisses is how often a message that is not where our copy has it is looked for again: meanwhile the copy was compared. So
 // often too is a flag set which the server takes and then does not show.
-const doubts = 4
+const maxMisses = 4
 
 // judge ends the operations whose wishes our copy shows, after the server confirmed them, and postpones the others.
 func (a *account) judge(ctx context.Context, ops []mail.Operation, g ground, wishes map[mail.MessageID]*wish, visits map[mail.FolderID]*visit, places map[mail.MessageID][]mail.Placement, lookErr error) error {
@@ -273,13 +279,13 @@ func (a *account) judge(ctx context.Context, ops []mail.Operation, g ground, wis
 			default:
 				open = cmp.Or(lookErr, carriedOut(visits, places[id]))
 				wanted := wishes[id].set | wishes[id].clear
-				if lookErr == nil && lacking == itsFlags && (op.Attempts >= doubts || forgotten(visits, places[id])&wanted != 0) {
+				if lookErr == nil && lacking == itsFlags && (op.Attempts >= maxMisses || forgotten(visits, places[id])&wanted != 0) {
 					open = errFlagsNotKept
 				}
 				if open == nil {
 					open = mail.E(mail.Unavailable, "operate", "the server said OK, but the change does not show", nil)
 				}
-				if mail.IsKind(open, mail.Conflict) && op.Attempts < doubts { // it was elsewhere, or another session was just moving it
+				if mail.IsKind(open, mail.Conflict) && op.Attempts < maxMisses { // it was elsewhere, or another session was just moving it
 					open = mail.E(mail.Unavailable, "operate", "", open)
 				}
 			}
@@ -307,7 +313,7 @@ func carriedOut(visits map[mail.FolderID]*visit, places []mail.Placement) error 
 		case v == nil:
 		case v.err != nil:
 			return v.err
-		case v.doubtful.Contains(uint32(p.UID)):
+		case v.unmatched.Contains(uint32(p.UID)):
 			return errNotThere
 		}
 	}

@@ -28,7 +28,7 @@ type visit struct {
 	keep        imap.UIDSet                 // copies for whose sake others are removed
 	of          map[mail.UID]mail.MessageID // whom all these but flags are meant for
 	surplus     map[mail.UID]mail.MessageID // copies to be removed when one to keep is proven
-	doubtful    imap.UIDSet                 // those of them that are not there, or are another message: nothing was done with these
+	unmatched   imap.UIDSet                 // those of them that are not there, or are another message: nothing was done with these
 	unkept      mail.Flags                  // which the server says to forget with the session
 	err         error
 }
@@ -40,7 +40,7 @@ func newVisit() *visit {
 
 // leaveAlone takes messages out of what is to be done, but for flags.
 func (v *visit) leaveAlone(uids imap.UIDSet) {
-	v.doubtful = uids
+	v.unmatched = uids
 	v.expunge, v.discard, v.keep = v.expunge.Without(uids), v.discard.Without(uids), v.keep.Without(uids)
 	for _, m := range []map[mail.FolderID]*imap.UIDSet{v.move, v.label, v.unlabel} {
 		for id, set := range m {

@@ -27,11 +27,11 @@ func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit
 	} else if !same {
 		return mail.E(mail.Unavailable, "operate", "the folder's messages were renumbered; they are being compared anew", nil)
 	}
-	doubtful, err := a.verify(ctx, s, f, v)
+	unmatched, err := a.verify(ctx, s, f, v)
 	if err != nil {
 		return err
 	}
-	v.leaveAlone(doubtful)
+	v.leaveAlone(unmatched)
 	for _, flag := range []mail.Flags{mail.FlagSeen, mail.FlagFlagged} {
 		keeps := func(f string) bool { return strings.EqualFold(f, flag.Names()[0]) }
 		if len(sel.PermanentFlags) > 0 && !slices.ContainsFunc(sel.PermanentFlags, keeps) {
@@ -211,7 +211,7 @@ func (a *account) verify(ctx context.Context, s *session, f mail.Folder, v *visi
 	if len(v.of) == 0 {
 		return imap.UIDSet{}, nil
 	}
-	var uids, doubtful, doomed imap.UIDSet
+	var uids, unclear, doomed imap.UIDSet
 	for uid := range v.of {
 		uids.Add(uint32(uid))
 	}
@@ -236,15 +236,15 @@ func (a *account) verify(ctx context.Context, s *session, f mail.Folder, v *visi
 				return nil
 			}
 		}
-		doubtful.Add(r.UID)
+		unclear.Add(r.UID)
 		prints[mail.UID(r.UID)] = could
 		return nil
 	})
 	if err != nil {
 		return uids, err
 	}
-	if !doubtful.Empty() { // identified by all of their bytes
-		err := a.fetchBodies(ctx, s, f, doubtful, func(batch []fetched) error {
+	if !unclear.Empty() { // identified by all of their bytes
+		err := a.fetchBodies(ctx, s, f, unclear, func(batch []fetched) error {
 			for _, b := range batch {
 				var digest [32]byte
 				if b.raw.blob != nil {
