@@ -188,15 +188,41 @@ func threadWalk(ctx context.Context, t *tx, q, last string, driving []int64, con
 	return hits[:min(len(hits), limit)], nil
 }
 
-// threadPart is what a message adds to its thread.
+// threadParts are what messages add to their thread, the oldest first. People are taken up as they are read: a header may name
+// tens of thousands.
+type threadParts struct {
+	list             []threadPart
+	people           []mail.Address
+	known            map[string]bool
+	subject, snippet string // of the last
+}
+
 type threadPart struct {
 	row      int64
 	id       mail.MessageID
 	received time.Time
 	flags    mail.Flags
-	people   addresses
-	subject  string
-	snippet  string
+}
+
+func (p *threadParts) add(part threadPart, addrs []byte) error {
+	p.list = append(p.list, part)
+	if addrs == nil || len(p.people) >= maxParticipants {
+		return nil
+	}
+	var all addresses
+	if err := json.Unmarshal(addrs, &all); err != nil {
+		return err
+	}
+	for _, list := range [][]mail.Address{all.From, all.To, all.Cc, all.Bcc} {
+		for _, a := range list {
+			key := strings.ToLower(a.Email)
+			if key != "" && !p.known[key] && len(p.people) < maxParticipants {
+				p.known[key] = true
+				p.people = append(p.people, a)
+			}
+		}
+	}
+	return nil
 }
 
 // threadsByNum reads threads in the order of nums.
@@ -230,9 +256,9 @@ func (m *Mailbox) threadsByNum(ctx context.Context, t *tx, nums []int64) ([]mail
 		return nil, err
 	}
 	var rows []int64
-	for _, list := range parts {
-		for i := range list {
-			rows = append(rows, list[i].row)
+	for _, p := range parts {
+		for i := range p.list {
+			rows = append(rows, p.list[i].row)
 		}
 	}
 	where, err := readSides(ctx, t, rows)
@@ -271,31 +297,32 @@ func (m *Mailbox) threadsByNum(ctx context.Context, t *tx, nums []int64) ([]mail
 	return out, nil
 }
 
-func readThreadParts(ctx context.Context, t *tx, small, large []int64) (map[int64][]threadPart, error) {
-	parts := map[int64][]threadPart{}
+func readThreadParts(ctx context.Context, t *tx, small, large []int64) (map[int64]*threadParts, error) {
+	parts := map[int64]*threadParts{}
+	for _, num := range slices.Concat(small, large) {
+		parts[num] = &threadParts{known: map[string]bool{}}
+	}
 	scan := func(r *sql.Rows) error {
 		var num, received int64
 		var public, addrs sql.RawBytes
 		var p threadPart
-		if err := r.Scan(&num, &p.row, &public, &received, &p.flags, &addrs, &p.subject, &p.snippet); err != nil {
+		var subject, snippet string
+		if err := r.Scan(&num, &p.row, &public, &received, &p.flags, &addrs, &subject, &snippet); err != nil {
 			return err
 		}
 		p.id, p.received = publicID(public).id(), time.UnixMilli(received).UTC()
-		parts[num] = append(parts[num], p)
-		if addrs != nil {
-			return json.Unmarshal(addrs, &parts[num][len(parts[num])-1].people)
-		}
-		return nil
+		parts[num].subject, parts[num].snippet = subject, snippet
+		return parts[num].add(p, addrs)
 	}
 	const cols = "SELECT thread_id, id, public, received_at, flags, addresses, subject, snippet FROM messages WHERE {a}"
 	if err := queryIn(ctx, t, cols+"thread_id IN (??) ORDER BY thread_id, id", nil, small, scan); err != nil {
 		return nil, err
 	}
 	for _, num := range large {
-		if err := each(ctx, t, cols+"thread_id = ? ORDER BY id DESC LIMIT ?", []any{num, maxThreadMessages}, scan); err != nil {
+		const newest = "id >= (SELECT MIN(id) FROM (SELECT id FROM messages WHERE {a}thread_id = ? ORDER BY id DESC LIMIT ?) AS newest)"
+		if err := each(ctx, t, cols+"thread_id = ? AND "+newest+" ORDER BY id", []any{num, num, maxThreadMessages}, scan); err != nil {
 			return nil, err
 		}
-		slices.Reverse(parts[num])
 	}
 	return parts, nil
 }
@@ -334,10 +361,10 @@ func readSides(ctx context.Context, t *tx, rows []int64) (map[int64]sides, error
 	return out, err
 }
 
-func fillThread(th *mail.Thread, parts []threadPart, where map[int64]sides) {
-	people := map[string]bool{}
-	for i := range parts {
-		p := &parts[i]
+func fillThread(th *mail.Thread, parts *threadParts, where map[int64]sides) {
+	th.Participants = parts.people
+	for i := range parts.list {
+		p := &parts.list[i]
 		if p.flags&mail.FlagDraft != 0 {
 			th.Drafts = append(th.Drafts, p.id)
 		} else {
@@ -352,19 +379,9 @@ func fillThread(th *mail.Thread, parts []threadPart, where map[int64]sides) {
 		if th.Earliest.IsZero() || p.received.Before(th.Earliest) {
 			th.Earliest = p.received
 		}
-		for _, list := range [][]mail.Address{p.people.From, p.people.To, p.people.Cc, p.people.Bcc} {
-			for _, a := range list {
-				key := strings.ToLower(a.Email)
-				if key != "" && !people[key] && len(people) < maxParticipants {
-					people[key] = true
-					th.Participants = append(th.Participants, a)
-				}
-			}
-		}
 	}
-	if n := len(parts); n > 0 {
-		last := &parts[n-1]
-		th.Latest, th.Subject, th.Snippet = last.id, last.subject, last.snippet
+	if n := len(parts.list); n > 0 {
+		th.Latest, th.Subject, th.Snippet = parts.list[n-1].id, parts.subject, parts.snippet
 	}
 }
 

@@ -242,6 +242,63 @@ func TestThreadApartAndMerged(t *testing.T) {
 	})
 }
 
+// A thread whose messages name thousands of people each is read with those of one in memory, and shows as others do.
+func TestThreadOfManyPeople(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		const n = 210
+		for i := 0; i < n; i += 30 {
+			b.manyPeople(i, i+30, 10)
+		}
+		list, _, err := b.Threads(t.Context(), ThreadQuery{})
+		if err != nil || len(list) != 1 {
+			t.Fatal(len(list), err)
+		}
+		th := list[0]
+		if len(th.Messages) != n || len(th.Participants) != maxParticipants || th.Participants[1].Email != "p0.0@example.com" || th.Participants[maxParticipants-1].Email != "p49.8@example.com" ||
+			th.Latest != th.Messages[n-1] || !b.get(th.Messages[0]).Date.Equal(th.Earliest) || !slices.IsSortedFunc(th.Messages, func(x, y mail.MessageID) int { return b.get(x).Date.Compare(b.get(y).Date) }) {
+			t.Errorf("%d messages, %d people, %v", len(th.Messages), len(th.Participants), th.Participants[:3])
+		}
+	})
+}
+
+// Not parallel: it counts what is allocated.
+func TestThreadOfManyPeopleIsRead(t *testing.T) {
+	b := newBox(t, newPlace(t, "sqlite"))
+	b.folders("INBOX")
+	const n = 30
+	b.manyPeople(0, n, 1000)
+	list, _, err := b.Threads(t.Context(), ThreadQuery{})
+	if err != nil || len(list) != 1 {
+		t.Fatal(len(list), err)
+	}
+	times := testing.AllocsPerRun(3, func() {
+		if _, err := b.Thread(t.Context(), list[0].ID); err != nil {
+			t.Error(err)
+		}
+	})
+	if times > 5000 {
+		t.Errorf("%.0f allocations to read a thread of %d messages", times, n)
+	}
+}
+
+// manyPeople stores messages of one thread that name some people each.
+func (b *box) manyPeople(from, to, people int) {
+	b.t.Helper()
+	var batch Batch
+	for i := from; i < to; i++ {
+		l := letter{id: fmt.Sprint("m", i), subject: "Re: topic", day: i, reply: "m0", body: "x"}
+		var names []string
+		for k := range people {
+			names = append(names, fmt.Sprintf("p%d.%d@example.com", i, k))
+		}
+		l.to = strings.Join(names, ", ")
+		batch.New = append(batch.New, b.at(ref("INBOX", mail.UID(i+1)), l))
+	}
+	b.do(batch)
+}
+
 // A reply that names no parent, sent again and again, is one thread, and no message of it brings the keys of all before it.
 func TestLoneRepliesOfOneSubject(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {
