@@ -598,7 +598,7 @@ func (a *applier) writeMessages() error {
 	if err := a.loadFacts(goneFacts); err != nil {
 		return err
 	}
-	var fresh, content, looks, moved, gone, addKeys, dropKeys [][]any
+	var fresh, content, looks, marks, moved, gone, addKeys, dropKeys [][]any
 	for _, m := range a.order {
 		if m.void() {
 			continue
@@ -618,7 +618,7 @@ func (a *applier) writeMessages() error {
 		if m.moved() {
 			moved = append(moved, []any{m.thread.num, m.row})
 		}
-		lookVals := []any{int64(m.flags), jsonList(m.keywords), int64(m.body), text(m.trouble), bit(m.hasAtt), m.seq}
+		lookVals := []any{int64(m.flags), bit(m.hasAtt), jsonList(m.keywords), int64(m.body), text(m.trouble), m.seq}
 		if m.stored && !m.content {
 			looks = append(looks, append(lookVals, m.row))
 			continue
@@ -635,7 +635,10 @@ func (a *applier) writeMessages() error {
 		vals := append(lookVals, digest, millis(f.sent), text(f.headerID), text(f.inReplyTo), jsonList(f.refs), f.subject, strings.ToLower(f.subject), addrs, f.snippet, f.size,
 			jsonList(f.parts), number(f.raw), number(f.display), bit(f.displayHTML), bit(f.partial))
 		if m.stored {
-			content = append(content, append(vals, m.row))
+			if m.flags != m.was.flags || m.hasAtt != m.was.hasAtt {
+				marks = append(marks, append(slices.Clone(vals[:2]), m.row))
+			}
+			content = append(content, append(vals[2:], m.row))
 		} else {
 			fresh = append(fresh, append(vals, m.row, m.public[:], m.fp[:], bit(m.split), m.thread.num, m.keys, m.topic, f.received.UnixMilli(), bit(m.draft)))
 		}
@@ -659,8 +662,9 @@ func (a *applier) writeMessages() error {
 		{"DELETE FROM message_metadata WHERE {a}message_id=?", gone},
 		{"DELETE FROM message_addresses WHERE {a}key=? AND message_id=?", dropKeys},
 		{"UPDATE messages SET thread_id=? WHERE {a}id=?", moved},
-		{"UPDATE messages SET flags=?, keywords=?, body_state=?, trouble=?, has_att=?, seq=? WHERE {a}id=?", looks},
-		{`UPDATE messages SET flags=?, keywords=?, body_state=?, trouble=?, has_att=?, seq=?, digest=?, sent_at=?, header_id=?, in_reply_to=?, refs=?,
+		{"UPDATE messages SET flags=?, has_att=?, keywords=?, body_state=?, trouble=?, seq=? WHERE {a}id=?", looks},
+		{"UPDATE messages SET flags=?, has_att=? WHERE {a}id=?", marks}, // by themselves, as indexes that name them are written whatever they were
+		{`UPDATE messages SET keywords=?, body_state=?, trouble=?, seq=?, digest=?, sent_at=?, header_id=?, in_reply_to=?, refs=?,
 			subject=?, subject_key=?, addresses=?, snippet=?, size=?, parts=?, raw_blob=?, display_blob=?, display_html=?, partial=? WHERE {a}id=?`, content},
 	} {
 		if len(w.rows) > 0 {
@@ -670,7 +674,7 @@ func (a *applier) writeMessages() error {
 		}
 	}
 	slices.SortFunc(fresh, func(x, y []any) int { return compareRows(x[21], y[21]) })
-	err := a.t.insertMany(a.ctx, "messages", []string{"flags", "keywords", "body_state", "trouble", "has_att", "seq", "digest", "sent_at", "header_id",
+	err := a.t.insertMany(a.ctx, "messages", []string{"flags", "has_att", "keywords", "body_state", "trouble", "seq", "digest", "sent_at", "header_id",
 		"in_reply_to", "refs", "subject", "subject_key", "addresses", "snippet", "size", "parts", "raw_blob", "display_blob", "display_html", "partial",
 		"id", "public", "fingerprint", "split", "thread_id", "thread_keys", "thread_subject", "received_at", "draft"}, fresh, "")
 	if err != nil {

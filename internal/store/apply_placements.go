@@ -33,6 +33,7 @@ type placementRow struct {
 
 	labels  []*labelRow
 	stored  bool
+	of      int64 // the message's row, as stored
 	dirty   bool
 	removed bool
 	was     placementCounts // as stored
@@ -62,7 +63,7 @@ func scanPlacement(r *sql.Rows) (p *placementRow, base, message int64, err error
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	p.vanishedAt, p.trouble, p.nextTry = vanished.Int64, trouble.String, next.Int64
+	p.of, p.vanishedAt, p.trouble, p.nextTry = message, vanished.Int64, trouble.String, next.Int64
 	p.keywords, err = parseList[string](keywords)
 	p.was = p.counts()
 	return p, base, message, err
@@ -354,7 +355,7 @@ func (a *applier) detach(p *placementRow) {
 
 // writePlacements stores placements, and what they make of the counts of folders and account.
 func (a *applier) writePlacements() error {
-	var fresh, changed, removed [][]any
+	var fresh, stays, moves, removed [][]any
 	for _, p := range a.plOrder {
 		if !p.dirty {
 			continue
@@ -379,28 +380,34 @@ func (a *applier) writePlacements() error {
 		case p.removed && p.stored:
 			removed = append(removed, key)
 		case p.removed:
+		case p.stored && p.of == p.msg.row && was.vanished == 0 && is.vanished == 0: // that is, two indexes need not be written
+			stays = append(stays, append(p.values()[2:], key...))
 		case p.stored:
-			changed = append(changed, append(p.values(), key...))
+			moves = append(moves, append(p.values(), key...))
 		default:
 			fresh = append(fresh, append(append(key, 0), p.values()...))
 		}
 	}
-	if len(removed) > 0 {
-		if _, err := a.t.execMany(a.ctx, "DELETE FROM placements WHERE {a}folder_id=? AND uidvalidity=? AND uid=? AND base=0", removed); err != nil {
-			return err
+	const own = "flags=?, keywords=?, modseq=?, held=?, size=?, internaldate=?, trouble=?, next_try=?"
+	const key = " WHERE {a}folder_id=? AND uidvalidity=? AND uid=? AND base=0"
+	for _, w := range []struct {
+		q    string
+		rows [][]any
+	}{
+		{"DELETE FROM placements" + key, removed},
+		{"UPDATE placements SET " + own + key, stays},
+		{"UPDATE placements SET message_id=?, vanished_at=?, " + own + key, moves},
+	} {
+		if len(w.rows) > 0 {
+			if _, err := a.t.execMany(a.ctx, w.q, w.rows); err != nil {
+				return fmt.Errorf("write placements: %w", err)
+			}
 		}
 	}
-	if len(changed) > 0 {
-		_, err := a.t.execMany(a.ctx, `UPDATE placements SET message_id=?, flags=?, keywords=?, modseq=?, held=?, size=?, internaldate=?, vanished_at=?,
-			trouble=?, next_try=? WHERE {a}folder_id=? AND uidvalidity=? AND uid=? AND base=0`, changed)
-		if err != nil {
-			return err
-		}
-	}
-	return a.t.insertMany(a.ctx, "placements", []string{"folder_id", "uidvalidity", "uid", "base", "message_id", "flags", "keywords", "modseq", "held", "size",
-		"internaldate", "vanished_at", "trouble", "next_try"}, fresh, "")
+	return a.t.insertMany(a.ctx, "placements", []string{"folder_id", "uidvalidity", "uid", "base", "message_id", "vanished_at", "flags", "keywords", "modseq", "held", "size",
+		"internaldate", "trouble", "next_try"}, fresh, "")
 }
 
 func (p *placementRow) values() []any {
-	return []any{p.msg.row, int64(p.flags), jsonList(p.keywords), p.modseq, bit(p.held), p.size, p.internaldate, number(p.vanishedAt), text(p.trouble), number(p.nextTry)}
+	return []any{p.msg.row, number(p.vanishedAt), int64(p.flags), jsonList(p.keywords), p.modseq, bit(p.held), p.size, p.internaldate, text(p.trouble), number(p.nextTry)}
 }

@@ -32,8 +32,15 @@ type threadRow struct {
 	recount bool       // first or last message is gone
 	grew    bool       // a stored thread became part of it
 	apart   bool       // was taken apart: its counts begin at nothing
-	was     struct{ last int64 }
+	was     threadMarks
 	folders map[int64]*threadFolder // those read or changed
+}
+
+// threadMarks is what indexes know of a thread.
+type threadMarks struct{ last, unread, starred, att int64 }
+
+func (th *threadRow) marks() threadMarks {
+	return threadMarks{th.last, th.unread, th.starred, th.att}
 }
 
 type threadFolder struct {
@@ -67,7 +74,7 @@ func (a *applier) loadThreads(nums []int64) error {
 			return err
 		}
 		copy(th.public[:], public)
-		th.was.last = th.last
+		th.was = th.marks()
 		if th.apart = a.isApart(th.num); th.apart {
 			th.n, th.unread, th.starred, th.att, th.recount, th.dirty = 0, 0, 0, 0, true, true
 		}
@@ -296,7 +303,7 @@ func (a *applier) writeThreads() error {
 	if err := a.loadThreadFolders(); err != nil {
 		return err
 	}
-	var threads, drop, dropFrom, folders, dropFolders [][]any
+	var fresh, same, changed, drop, dropFrom, freshFolders, folders, dropFolders [][]any
 	for _, num := range sortedKeys(a.threads) {
 		th := a.threads[num]
 		if th.into != nil {
@@ -314,13 +321,21 @@ func (a *applier) writeThreads() error {
 			}
 			continue
 		}
-		threads = append(threads, []any{th.num, th.public[:], th.first, th.last, th.n, th.unread, th.starred, th.att, th.lost, th.seq})
+		rows := &changed
+		if !th.stored {
+			rows = &fresh
+		} else if th.marks() == th.was {
+			rows = &same
+		}
+		*rows = append(*rows, []any{th.num, th.public[:], th.first, th.last, th.n, th.unread, th.starred, th.att, th.lost, th.seq})
 		for _, f := range sortedKeys(th.folders) {
 			tf := th.folders[f]
 			switch n := tf.n + tf.delta; {
 			case n == 0 && tf.stored:
 				dropFolders = append(dropFolders, []any{th.num, f})
-			case n != 0 && (!tf.stored || n != tf.was || th.last != th.was.last):
+			case n != 0 && !tf.stored:
+				freshFolders = append(freshFolders, []any{th.num, f, th.last, n})
+			case n != 0 && (n != tf.was || th.last != th.was.last):
 				folders = append(folders, []any{th.num, f, th.last, n})
 			}
 		}
@@ -340,16 +355,26 @@ func (a *applier) writeThreads() error {
 			}
 		}
 	}
-	err := a.t.insertMany(a.ctx, "threads", []string{"id", "public", "first_id", "last_id", "n", "unread", "starred", "has_att", "lost", "seq"}, threads,
-		`ON CONFLICT({ai}id) DO UPDATE SET public=excluded.public, first_id=excluded.first_id, last_id=excluded.last_id, n=excluded.n, unread=excluded.unread,
-		starred=excluded.starred, has_att=excluded.has_att, lost=excluded.lost, seq=excluded.seq`)
-	if err != nil {
-		return err
-	}
-	err = a.t.insertMany(a.ctx, "thread_folders", []string{"thread_id", "folder_id", "last_id", "n"}, folders,
-		"ON CONFLICT({ai}thread_id, folder_id) DO UPDATE SET last_id=excluded.last_id, n=excluded.n")
-	if err != nil {
-		return err
+	// What is set in a row goes out of its indexes and into them again, also when it is what it was.
+	const counts = "ON CONFLICT({ai}id) DO UPDATE SET public=excluded.public, first_id=excluded.first_id, n=excluded.n, lost=excluded.lost, seq=excluded.seq"
+	const marks = ", last_id=excluded.last_id, unread=excluded.unread, starred=excluded.starred, has_att=excluded.has_att"
+	threads := []string{"id", "public", "first_id", "last_id", "n", "unread", "starred", "has_att", "lost", "seq"}
+	of := []string{"thread_id", "folder_id", "last_id", "n"}
+	for _, w := range []struct {
+		table  string
+		cols   []string
+		rows   [][]any
+		suffix string
+	}{
+		{"threads", threads, fresh, ""},
+		{"threads", threads, same, counts},
+		{"threads", threads, changed, counts + marks},
+		{"thread_folders", of, freshFolders, ""},
+		{"thread_folders", of, folders, "ON CONFLICT({ai}thread_id, folder_id) DO UPDATE SET last_id=excluded.last_id, n=excluded.n"},
+	} {
+		if err := a.t.insertMany(a.ctx, w.table, w.cols, w.rows, w.suffix); err != nil {
+			return err
+		}
 	}
 	slices.SortFunc(a.newKeys, func(x, y newKey) int { return bytes.Compare(x.key[:], y.key[:]) })
 	keys := make([][]any, len(a.newKeys))
