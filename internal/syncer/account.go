@@ -129,6 +129,9 @@ func (a *account) reload() { signal(a.again) }
 // errReload ends a round because the settings changed.
 var errReload = errors.New("settings changed")
 
+// errRest ends a round before it has begun: the process before this one has logged in too often in vain.
+var errRest = errors.New("too many logins came to nothing")
+
 // run is the account's life: rounds, and the waits between them, until ctx ends.
 func (a *account) run(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -140,7 +143,10 @@ func (a *account) run(ctx context.Context) {
 			a.proved()
 			continue
 		}
-		pause := a.failed(ctx, err)
+		pause := a.ledger.rest(a.e.o.Now())
+		if !errors.Is(err, errRest) {
+			pause = a.failed(ctx, err)
+		}
 		if errors.Is(wait(ctx, pause, a.again), errWoken) {
 			a.proved()
 		}
@@ -196,6 +202,7 @@ func (a *account) takeUp(ctx context.Context) error {
 			return fmt.Errorf("read what is known of the server: %w", err)
 		}
 		a.ladder.recall(memory, a.e.o.Now())
+		a.ledger.recall(a.ladder.kept.Logins, a.e.o.Now())
 		if err := a.beginRun(ctx); err != nil {
 			a.term = 0
 			return err
@@ -208,6 +215,9 @@ func (a *account) takeUp(ctx context.Context) error {
 func (a *account) round(ctx context.Context) error {
 	if err := a.takeUp(ctx); err != nil {
 		return err
+	}
+	if a.ledger.rest(a.e.o.Now()) > 0 {
+		return errRest
 	}
 	a.slow.Store(nil)
 	s, err := a.open(ctx)
@@ -226,6 +236,7 @@ func (a *account) round(ctx context.Context) error {
 func (a *account) proved() {
 	a.backoff.survived()
 	a.ledger.clear()
+	a.ladder.kept.Logins = nil
 }
 
 // survival is how long a session that has stored nothing must live for its login to have been worth it.
@@ -251,6 +262,7 @@ func (a *account) failed(ctx context.Context, err error) time.Duration {
 	me := provider.Classify(err, a.acct)
 	state, action := stateOf(me.Kind)
 	pause := max(a.backoff.next(me.Kind, me.After, rand.Float64()), a.ledger.rest(a.e.o.Now()))
+	a.ladder.kept.Logins = a.ledger.recent(a.e.o.Now())
 	// A single dropped connection of an account that works is no state worth announcing.
 	if a.backoff.failures > 1 || me.Kind != mail.Unreachable && me.Kind != mail.Unavailable {
 		reason := me.Msg
@@ -258,6 +270,11 @@ func (a *account) failed(ctx context.Context, err error) time.Duration {
 			reason = me.Kind.String()
 		}
 		a.enter(ctx, store.Batch{Origin: mail.OriginLive}, state, reason, action)
+	}
+	if a.mbox != nil && a.ladder.remember(a.e.o.Now()) != nil { // a restart is no reason to begin to count anew
+		if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive}); err != nil && ctx.Err() == nil {
+			a.log.Warn("could not write down the logins", "op", "state", "err", err)
+		}
 	}
 	a.log.Warn("sync interrupted", "op", "sync", "kind", me.Kind.String(), "retry_in", pause.Round(time.Millisecond).String(), "err", err)
 	return pause

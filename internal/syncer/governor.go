@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -297,6 +298,22 @@ func (l *ledger) rest(now time.Time) time.Duration {
 		return 0
 	}
 	return max(l.times[0].Add(time.Hour).Sub(now), 0)
+}
+
+// recent returns the logins that still count.
+func (l *ledger) recent(now time.Time) []time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.times), func(at time.Time) bool { return now.Sub(at) >= time.Hour })
+}
+
+// recall takes over the logins of the process before. Those that are to come are of a clock that was wrong.
+func (l *ledger) recall(times []time.Time, now time.Time) {
+	for _, at := range times {
+		if !at.After(now) {
+			l.login(at)
+		}
+	}
 }
 
 func (l *ledger) clear() {

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -365,5 +366,42 @@ func TestEachSessionBringsSomeMail(t *testing.T) {
 	}
 	if rounds < 4 {
 		t.Errorf("%d rounds: the connections did not break", rounds)
+	}
+}
+
+// TestLoginsAreCountedOverRestarts: an account that fails logs in no more often when the process dies and begins again each time, and at
+// once when somebody asks.
+func TestLoginsAreCountedOverRestarts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.login()
+	r.look(true)
+	r.restart(false)
+	before := r.p.Logins()
+	r.p.Turn(func(k *persona.Knobs) {
+		k.Answer = func(c persona.Command) string {
+			if c.Name == "LIST" {
+				return persona.Cut
+			}
+			return ""
+		}
+	})
+	for range 3 * loginsPerHour {
+		if err := r.a.round(t.Context()); !errors.Is(err, errRest) {
+			r.a.failed(t.Context(), err)
+		}
+		r.restart(true)
+	}
+	if n := r.p.Logins() - before; n != loginsPerHour {
+		t.Errorf("%d logins", n)
+	}
+	r.a.proved()
+	if err := r.a.round(t.Context()); errors.Is(err, errRest) {
+		t.Error("it rests although it was asked to try")
+	}
+	r.restart(true)
+	r.wait(time.Hour)
+	if err := r.a.round(t.Context()); errors.Is(err, errRest) {
+		t.Error("it rests after an hour")
 	}
 }

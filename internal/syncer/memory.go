@@ -21,6 +21,7 @@ type kept struct {
 	Overlap  map[mail.FolderID]mail.ModSeq `json:"overlap,omitempty"`    // from where to ask once more
 	Views    map[mail.FolderID]view        `json:"views,omitempty"`      // folders that do not show all of their messages
 	Resets   map[mail.FolderID]resetting   `json:"resets,omitempty"`     // folders whose generation has just changed
+	Logins   []time.Time                   `json:"logins,omitempty"`     // the last that came to nothing, as of the last failure
 }
 
 // remember returns what is to be stored of the ladder, nil if that is stored already. Flips count for an hour only.
