@@ -125,11 +125,11 @@ func (a *API) updateThread(c *call) error {
 	if err != nil {
 		return err
 	}
-	t, err := mb.Thread(c.r.Context(), mail.ThreadID(c.r.PathValue("thread")))
+	messages, err := mb.MessagesOf(c.r.Context(), mail.ThreadID(c.r.PathValue("thread")))
 	if err != nil {
 		return err
 	}
-	if done, err := c.update(acct.ID, mb, append(t.Messages, t.Drafts...)); err != nil || !done {
+	if done, err := c.update(acct.ID, mb, messages); err != nil || !done {
 		return err
 	}
 	return a.getThread(c)
@@ -140,11 +140,11 @@ func (a *API) deleteThread(c *call) error {
 	if err != nil {
 		return err
 	}
-	t, err := mb.Thread(c.r.Context(), mail.ThreadID(c.r.PathValue("thread")))
+	messages, err := mb.MessagesOf(c.r.Context(), mail.ThreadID(c.r.PathValue("thread")))
 	if err != nil {
 		return err
 	}
-	return c.remove(acct.ID, mb, append(t.Messages, t.Drafts...))
+	return c.remove(acct.ID, mb, messages)
 }
 
 // inTrash tells whether all of the messages lie in the trash and nowhere else.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -57,6 +58,34 @@ func TestWritesThatWait(t *testing.T) {
 		}
 		if aboutMessage := strings.HasPrefix(string(c.want.Kind), "message."); aboutMessage && (len(got.Messages) != 1 || (got.Messages[0] == msgs[1].ID) != (c.path == trashed)) {
 			t.Errorf("%s %s: about %v", c.method, c.path, got.Messages)
+		}
+	}
+}
+
+// What is asked of a thread is done with all its messages, also when it has more than are shown.
+func TestWritesToLongThread(t *testing.T) {
+	t.Parallel()
+	m := setup(t).account("ann@example.test")
+	var letters []letter
+	for i := range 5003 {
+		reply := strings.Replace(plain(fmt.Sprint("t", i), "Dave <dave@example.test>", "Re: topic", "b"), "\nFrom:", "\nIn-Reply-To: <t@example.test>\nFrom:", 1)
+		letters = append(letters, letter{raw: reply, at: 1700000000 + int64(i), headed: true})
+	}
+	letters[3].flags = mail.FlagDraft
+	m.deliver(letters...)
+	var list []v3.Thread
+	m.get(m.base+"/threads?select=id,message_ids", &list)
+	if len(list) != 1 {
+		t.Fatalf("%d threads", len(list))
+	}
+	for _, method := range []string{"PUT", "DELETE"} {
+		a := m.send(method, m.base+"/threads/"+string(list[0].ID), `{"unread":false}`)
+		var told v3.Operation
+		if err := json.Unmarshal(a.json.Data, &told); err != nil || a.Code != http.StatusAccepted {
+			t.Fatal(a.Code, err)
+		}
+		if op, err := m.mb.Operation(t.Context(), told.ID); err != nil || len(op.Messages) != len(letters) {
+			t.Errorf("%s is about %d messages of %d, %v", method, len(op.Messages), len(letters), err)
 		}
 	}
 }

@@ -34,6 +34,8 @@ func resolveThread(ctx context.Context, t *tx, id mail.ThreadID) (int64, error) 
 	return num, err
 }
 
+var errNoThread = mail.E(mail.NotFound, "read a thread", "this thread does not exist", nil)
+
 // Thread returns one thread. Any id that was ever handed out for it, or for a thread that became part of it, names it.
 // NotFound: there is none, or all its messages were deleted.
 func (m *Mailbox) Thread(ctx context.Context, id mail.ThreadID) (mail.Thread, error) {
@@ -44,7 +46,7 @@ func (m *Mailbox) Thread(ctx context.Context, id mail.ThreadID) (mail.Thread, er
 			return err
 		}
 		if num == 0 {
-			return mail.E(mail.NotFound, "read a thread", "this thread does not exist", nil)
+			return errNoThread
 		}
 		list, err := m.threadsByNum(ctx, t, []int64{num})
 		if err != nil {
@@ -57,6 +59,27 @@ func (m *Mailbox) Thread(ctx context.Context, id mail.ThreadID) (mail.Thread, er
 		return nil
 	})
 	return th, err
+}
+
+// MessagesOf returns all messages and drafts of a thread, the oldest first, also where Thread names the newest only. It fails as Thread
+// does.
+func (m *Mailbox) MessagesOf(ctx context.Context, id mail.ThreadID) (ids []mail.MessageID, err error) {
+	err = m.db.read(ctx, func(t *tx) error {
+		num, err := resolveThread(ctx, t, id)
+		if err != nil {
+			return err
+		}
+		return each(ctx, t, "SELECT public FROM messages WHERE {a}thread_id = ? ORDER BY id", []any{num}, func(r *sql.Rows) error {
+			var public sql.RawBytes
+			err := r.Scan(&public)
+			ids = append(ids, publicID(public).id())
+			return err
+		})
+	})
+	if err == nil && len(ids) == 0 {
+		err = errNoThread
+	}
+	return ids, err
 }
 
 // Threads returns the threads that pass the filters, the one with the newest message first, and the cursor of the next
@@ -195,6 +218,7 @@ type threadParts struct {
 	people           []mail.Address
 	known            map[string]bool
 	subject, snippet string // of the last
+	earliest         time.Time
 }
 
 type threadPart struct {
@@ -206,6 +230,9 @@ type threadPart struct {
 
 func (p *threadParts) add(part threadPart, addrs []byte) error {
 	p.list = append(p.list, part)
+	if p.earliest.IsZero() || part.received.Before(p.earliest) {
+		p.earliest = part.received
+	}
 	if addrs == nil || len(p.people) >= maxParticipants {
 		return nil
 	}
@@ -323,6 +350,14 @@ func readThreadParts(ctx context.Context, t *tx, small, large []int64) (map[int6
 		if err := each(ctx, t, cols+"thread_id = ? AND "+newest+" ORDER BY id", []any{num, num, maxThreadMessages}, scan); err != nil {
 			return nil, err
 		}
+		if len(parts[num].list) < maxThreadMessages {
+			continue
+		}
+		var first int64
+		if err := t.row(ctx, "SELECT received_at FROM messages WHERE {a}thread_id = ? ORDER BY id LIMIT 1", num).Scan(&first); err != nil {
+			return nil, err
+		}
+		parts[num].earliest = time.UnixMilli(first).UTC()
 	}
 	return parts, nil
 }
@@ -362,7 +397,7 @@ func readSides(ctx context.Context, t *tx, rows []int64) (map[int64]sides, error
 }
 
 func fillThread(th *mail.Thread, parts *threadParts, where map[int64]sides) {
-	th.Participants = parts.people
+	th.Participants, th.Earliest = parts.people, parts.earliest
 	for i := range parts.list {
 		p := &parts.list[i]
 		if p.flags&mail.FlagDraft != 0 {
@@ -375,9 +410,6 @@ func fillThread(th *mail.Thread, parts *threadParts, where map[int64]sides) {
 			if where[p.row].sent {
 				th.LatestSent = p.received
 			}
-		}
-		if th.Earliest.IsZero() || p.received.Before(th.Earliest) {
-			th.Earliest = p.received
 		}
 	}
 	if n := len(parts.list); n > 0 {

@@ -263,6 +263,32 @@ func TestThreadOfManyPeople(t *testing.T) {
 	})
 }
 
+// Of a thread of more messages than are shown all can be had, and when it began.
+func TestThreadOfManyMessages(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		const n = maxThreadMessages + 2
+		for i := 0; i < n; i += 500 {
+			b.manyPeople(i, min(i+500, n), 1)
+		}
+		list, _, err := b.Threads(t.Context(), ThreadQuery{})
+		if err != nil || len(list) != 1 || len(list[0].Messages) != maxThreadMessages {
+			t.Fatal(len(list), err)
+		}
+		ids, err := b.MessagesOf(t.Context(), list[0].ID)
+		if err != nil || len(ids) != n || !slices.Equal(ids[2:], list[0].Messages) {
+			t.Fatal(len(ids), err)
+		}
+		if first := b.get(ids[0]).Date; !first.Equal(list[0].Earliest) {
+			t.Errorf("the first is of %v, the thread begins at %v", first, list[0].Earliest)
+		}
+		if _, err := b.MessagesOf(t.Context(), "nonsense"); !mail.IsKind(err, mail.NotFound) {
+			t.Error(err)
+		}
+	})
+}
+
 // Not parallel: it counts what is allocated.
 func TestThreadOfManyPeopleIsRead(t *testing.T) {
 	b := newBox(t, newPlace(t, "sqlite"))
