@@ -72,9 +72,15 @@ func (b *box) indexTexts(n int, row func(i int) int64) {
 		docs = nil
 		for more := true; more; {
 			var segs []segment
-			read(func(t *tx) (err error) { segs, err = x.segments(ctx, t); return err })
+			read(func(t *tx) (err error) {
+				s, err = x.state(ctx, t)
+				if err == nil {
+					segs, err = x.segments(ctx, t)
+				}
+				return err
+			})
 			var err error
-			if more, err = m.merge(ctx, segs); err != nil {
+			if more, err = m.merge(ctx, s, segs); err != nil {
 				b.t.Fatal(err)
 			}
 		}

@@ -201,9 +201,9 @@ func (m *Mailbox) index(ctx context.Context) (more bool, err error) {
 		})
 	}
 	if next == s {
-		return m.merge(ctx, segs)
+		return m.merge(ctx, s, segs)
 	}
-	if err := m.markIndexed(ctx, segs, list); err != nil {
+	if err := m.markIndexed(ctx, s, segs, list); err != nil {
 		return false, err
 	}
 	docs, dead, took, err := m.readDocs(ctx, list)
@@ -342,12 +342,12 @@ func (m *Mailbox) olderTargets(ctx context.Context, t *tx, below int64) (list []
 }
 
 // markIndexed finds out which of the messages are in the index.
-func (m *Mailbox) markIndexed(ctx context.Context, segs []segment, list []target) error {
+func (m *Mailbox) markIndexed(ctx context.Context, was searchState, segs []segment, list []target) error {
 	x := m.db.search
 	if len(list) == 0 {
 		return nil
 	}
-	return x.read(ctx, nil, func(t *tx) error {
+	return x.readAs(ctx, was, func(t *tx) error {
 		for i := range segs {
 			h, err := x.head(ctx, t, &segs[i])
 			if err != nil {
@@ -469,14 +469,7 @@ func (m *Mailbox) commitIndex(ctx context.Context, was, next searchState, segs [
 			return err
 		}
 	}
-	return x.write(ctx, func(t *tx) error {
-		now, err := x.state(ctx, t)
-		if err != nil {
-			return err
-		}
-		if now != was {
-			return mail.E(mail.Unavailable, "index", "somebody else writes this index", nil)
-		}
+	return x.writeAs(ctx, was, func(t *tx) error {
 		gone, err := x.bury(ctx, t, segs, dead)
 		if err != nil {
 			return err

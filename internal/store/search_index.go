@@ -96,12 +96,53 @@ func (x *searchIndex) next() <-chan struct{} {
 	return x.changed
 }
 
-func (x *searchIndex) state(ctx context.Context, t *tx) (s searchState, err error) {
-	err = t.row(ctx, "SELECT version, cursor, below, docs, next_unit FROM search_state WHERE {a}1=1").Scan(&s.version, &s.cursor, &s.below, &s.docs, &s.nextUnit)
+const readSearchState = "SELECT version, cursor, below, docs, next_unit FROM search_state WHERE {a}1=1"
+
+func scanSearchState(r *sql.Row) (s searchState, err error) {
+	err = r.Scan(&s.version, &s.cursor, &s.below, &s.docs, &s.nextUnit)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
 	return s, err
+}
+
+func (x *searchIndex) state(ctx context.Context, t *tx) (searchState, error) {
+	return scanSearchState(t.row(ctx, readSearchState))
+}
+
+// own is state in a writing transaction, until whose end no other server writes.
+func (x *searchIndex) own(ctx context.Context, t *tx) (searchState, error) {
+	if t.texts.d == postgres {
+		return scanSearchState(t.row(ctx, readSearchState+" FOR UPDATE"))
+	}
+	return x.state(ctx, t)
+}
+
+// errSearchWritten is that another server has written the index since its state was read.
+var errSearchWritten = mail.E(mail.Unavailable, "index", "somebody else writes this index", nil)
+
+// readAs is read on an index that is as it was: the blocks of segments that were read then may else be gone.
+func (x *searchIndex) readAs(ctx context.Context, was searchState, fn func(*tx) error) error {
+	return x.read(ctx, nil, func(t *tx) error {
+		if now, err := x.state(ctx, t); err != nil {
+			return err
+		} else if now != was {
+			return errSearchWritten
+		}
+		return fn(t)
+	})
+}
+
+// writeAs is write on an index that is as it was.
+func (x *searchIndex) writeAs(ctx context.Context, was searchState, fn func(*tx) error) error {
+	return x.write(ctx, func(t *tx) error {
+		if now, err := x.own(ctx, t); err != nil {
+			return err
+		} else if now != was {
+			return errSearchWritten
+		}
+		return fn(t)
+	})
 }
 
 func (x *searchIndex) putState(ctx context.Context, t *tx, s searchState) error {
@@ -271,14 +312,14 @@ func (x *searchIndex) textBlocks(ctx context.Context, t *tx, ids []int64) (map[i
 
 // clear drops everything; the next Index begins anew.
 func (x *searchIndex) clear(ctx context.Context, t *tx) error {
+	s, err := x.own(ctx, t)
+	if err != nil {
+		return err
+	}
 	for _, q := range []string{"DELETE FROM search_blocks WHERE {a}1=1", "DELETE FROM search_segments WHERE {a}1=1"} {
 		if _, err := t.exec(ctx, q); err != nil {
 			return err
 		}
-	}
-	s, err := x.state(ctx, t)
-	if err != nil {
-		return err
 	}
 	return x.putState(ctx, t, searchState{nextUnit: max(s.nextUnit, 1)}) // numbers are never used again: blocks may be cached
 }

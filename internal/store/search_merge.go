@@ -37,27 +37,22 @@ func chooseMerge(segs []segment) []segment {
 	return nil
 }
 
-// merge makes one segment of several, if that is due. Texts stay where they are.
-func (m *Mailbox) merge(ctx context.Context, segs []segment) (more bool, err error) {
+// merge makes one segment of several, if that is due. Texts stay where they are. was and segs were read together.
+func (m *Mailbox) merge(ctx context.Context, was searchState, segs []segment) (more bool, err error) {
 	list := chooseMerge(segs)
 	if list == nil {
 		return false, nil
 	}
 	x := m.db.search
-	var was searchState
-	sink := &blockSink{x: x}
+	sink := &blockSink{x: x, unit: was.nextUnit}
 	var h *segHead
-	if err := x.read(ctx, nil, func(t *tx) error {
-		if was, err = x.state(ctx, t); err != nil {
-			return err
-		}
-		sink.unit = was.nextUnit
+	if err := x.readAs(ctx, was, func(t *tx) error {
 		h, err = x.mergeSegments(ctx, t, list, sink)
 		return err
 	}); err != nil {
 		return false, err
 	}
-	return true, x.write(ctx, func(t *tx) error {
+	return true, x.writeAs(ctx, was, func(t *tx) error {
 		for i := range list {
 			if err := x.removeUnit(ctx, t, list[i].id); err != nil {
 				return err
@@ -68,8 +63,9 @@ func (m *Mailbox) merge(ctx context.Context, segs []segment) (more bool, err err
 				return err
 			}
 		}
-		was.nextUnit++
-		return x.putState(ctx, t, was)
+		next := was
+		next.nextUnit++
+		return x.putState(ctx, t, next)
 	})
 }
 

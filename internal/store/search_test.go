@@ -647,14 +647,65 @@ func TestManySmallSegments(t *testing.T) {
 		if err != nil || len(list) != n-n/10 {
 			t.Errorf("%d messages (%v), want %d", len(list), err, n-n/10)
 		}
-		var segs []segment
-		if err := b.db.search.read(t.Context(), nil, func(t *tx) (err error) {
-			segs, err = b.db.search.segments(context.Background(), t)
-			return err
-		}); err != nil || len(segs) > 3*mergeWidth {
-			t.Errorf("%d segments, %v", len(segs), err)
+		if _, segs := b.indexState(); len(segs) > 3*mergeWidth {
+			t.Errorf("%d segments", len(segs))
 		}
 	})
+}
+
+// TestMergeBesideAnotherServer: what another server has taken out of the index since segments were read to be merged does not come
+// back with them, and that blocks are gone which it has merged is no damage.
+func TestMergeBesideAnotherServer(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		b.index()
+		for i := range mergeWidth {
+			b.do(Batch{New: []NewMessage{b.held(ref("INBOX", mail.UID(i+1)), letter{id: fmt.Sprint("m", i), subject: "common", day: i})}})
+			b.step()
+		}
+		was, segs := b.indexState()
+		if len(chooseMerge(segs)) != mergeWidth {
+			t.Fatalf("%d segments", len(segs))
+		}
+		wantRefused := func() {
+			t.Helper()
+			if _, err := b.merge(t.Context(), was, segs); !mail.IsKind(err, mail.Unavailable) {
+				t.Errorf("merging what another server has changed: %v", err)
+			}
+			b.db.search.cache.forget(b.db.search.id)
+		}
+		b.do(Batch{Vanished: []PlacementRef{ref("INBOX", 1)}})
+		b.sweep(farFuture)
+		b.step()
+		wantRefused()
+		b.index() // merges
+		wantRefused()
+		b.ok()
+		b.wantFound("common", mergeWidth-1)
+	})
+}
+
+// step takes what has changed into the search index, and merges nothing.
+func (b *box) step() {
+	b.t.Helper()
+	if _, err := b.Index(context.Background()); err != nil {
+		b.t.Fatalf("Index: %v", err)
+	}
+}
+
+func (b *box) indexState() (s searchState, segs []segment) {
+	b.t.Helper()
+	x := b.db.search
+	if err := x.read(context.Background(), nil, func(t *tx) (err error) {
+		if s, err = x.state(context.Background(), t); err == nil {
+			segs, err = x.segments(context.Background(), t)
+		}
+		return err
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+	return s, segs
 }
 
 // The text that is searched is the one that is shown: also where a header has bytes without a charset.
