@@ -62,12 +62,16 @@ var Version = "dev"
 // OpenStore opens the store that the configuration names, with its master key. keyFile names a file that a new key was
 // written to, if so.
 func OpenStore(ctx context.Context, c Config, log *slog.Logger, readOnly bool) (s *store.Store, keyFile string, err error) {
+	return openStore(ctx, c, log, readOnly, nil)
+}
+
+func openStore(ctx context.Context, c Config, log *slog.Logger, readOnly bool, indexPanics func()) (s *store.Store, keyFile string, err error) {
 	keys, keyFile, err := masterKey(c, readOnly)
 	if err != nil {
 		return nil, "", err
 	}
 	s, err = store.Open(ctx, store.Options{
-		Dir: c.Data, DatabaseURL: c.DatabaseURL, BlobURL: c.BlobURL, Keys: keys, ReadOnly: readOnly, Log: log,
+		Dir: c.Data, DatabaseURL: c.DatabaseURL, BlobURL: c.BlobURL, Keys: keys, ReadOnly: readOnly, Log: log, Panic: indexPanics,
 	})
 	return s, keyFile, err
 }
@@ -120,14 +124,14 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 			made.Stop(ctx)
 		}
 	}()
-	if a.store, a.NewMasterKey, err = OpenStore(ctx, c, log, false); err != nil {
+	m := newMetrics(a)
+	if a.store, a.NewMasterKey, err = openStore(ctx, c, log, false, m.indexPanics.Inc); err != nil {
 		return nil, err
 	}
 	if a.NewAPIKey, err = bootstrapKey(ctx, a.store, c.APIKey); err != nil {
 		return nil, err
 	}
 	guard := provider.Guard{Allow: allow, Ports: provider.MailPorts()}
-	m := newMetrics(a)
 	a.traces = newTraces(c.Data, c.Trace)
 	a.engine = syncer.New(syncer.Options{Store: a.store, Log: log, TLS: tlsConfig, Guard: guard, Trace: a.traces.of, Grace: c.MoveGrace, Confirm: c.ConfirmLoss, Events: m.events()})
 	a.sender = sender.New(sender.Options{Store: a.store, Operator: a.engine, Guard: guard, TLS: tlsConfig, Log: log, Events: m.sendEvents()})

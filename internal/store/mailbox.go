@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"time"
 
@@ -19,6 +20,9 @@ type Mailbox struct {
 	log    *slog.Logger                                 // may be nil
 	mirror func(context.Context, mail.SyncStatus) error // copies the account's status to the control store; may be nil
 	hint   func()                                       // tells that there are changes; may be nil
+
+	panicked func()                                                                       // may be nil
+	docOf    func(raw io.ReadSeeker) (text [query.NumFields]string, day int32, err error) // but in tests docOf
 
 	names folderNames
 }

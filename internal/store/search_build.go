@@ -8,8 +8,10 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -429,9 +431,13 @@ func (m *Mailbox) docOfTarget(ctx context.Context, g *target, raws map[int64][]b
 	case g.raw == 0:
 		d.text, d.day = g.headOnly()
 	case ok:
-		d.text, d.day, err = docOf(bytes.NewReader(raw))
+		d.text, d.day, err = m.textOf(bytes.NewReader(raw))
 	default:
 		d.text, d.day, err = m.docOfBlob(ctx, g.raw)
+	}
+	if errors.Is(err, errPanicked) { // nor does it stop others, and to read it again would be of no use
+		d.text, d.day = g.headOnly()
+		return d, nil
 	}
 	// One bad body stops nobody: the message can be found by its header until it has its bytes again. Of one that was deleted
 	// meanwhile the log tells.
@@ -453,7 +459,23 @@ func (m *Mailbox) docOfBlob(ctx context.Context, id int64) (text [query.NumField
 		return text, 0, err
 	}
 	defer r.Close()
-	return docOf(struct{ io.ReadSeeker }{r})
+	return m.textOf(struct{ io.ReadSeeker }{r})
+}
+
+var errPanicked = errors.New("the parser panicked")
+
+// textOf is docOf, that does not panic.
+func (m *Mailbox) textOf(raw io.ReadSeeker) (text [query.NumFields]string, day int32, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			if m.panicked != nil {
+				m.panicked()
+			}
+			m.log.Error("panic while a message was read for the search index; it is found by its header only", "op", "index", "account", m.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = errPanicked
+		}
+	}()
+	return m.docOf(raw)
 }
 
 // commitIndex writes one step: the docs as a segment of their own, the dead out of theirs, and the state.

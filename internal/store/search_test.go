@@ -1,11 +1,14 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -527,6 +530,36 @@ func TestIndexOfDamagedBytes(t *testing.T) {
 		}
 		b.do(Batch{Flags: []FlagUpdate{{PlacementRef: ref("INBOX", 1), Flags: mail.FlagSeen}, {PlacementRef: ref("INBOX", 2), Flags: mail.FlagSeen}}})
 		b.index() // or their next change is enough
+		b.ok()
+	})
+}
+
+// A message at which the parser panics is found by its header, holds up no other, and is not read again and again.
+func TestIndexOfWhatPanics(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		var panics atomic.Int32
+		p.o.Panic = func() { panics.Add(1) }
+		b := newBox(t, p)
+		b.docOf = func(raw io.ReadSeeker) ([query.NumFields]string, int32, error) {
+			if all, _ := io.ReadAll(raw); bytes.Contains(all, []byte("quayside")) {
+				panic("stumbles")
+			}
+			_, _ = raw.Seek(0, io.SeekStart)
+			return docOf(raw)
+		}
+		b.folders("INBOX")
+		for i, body := range []string{"the first ledger", "the quayside ledger", "the quayside ledger" + strings.Repeat("\r\n"+strings.Repeat("x", 70), smallRaw/70), "the last ledger"} {
+			b.do(Batch{New: []NewMessage{b.held(ref("INBOX", mail.UID(i+1)), letter{id: fmt.Sprint("m", i), subject: "hello", day: i, body: body})}})
+		}
+		b.index()
+		b.wantFound("hello", 4)
+		b.wantFound("ledger", 2)
+		b.wantIndexed(4, 4)
+		b.do(Batch{Flags: []FlagUpdate{{PlacementRef: ref("INBOX", 2), Flags: mail.FlagSeen}}})
+		b.index()
+		if n := panics.Load(); n != 2 {
+			t.Errorf("%d panics at two messages", n)
+		}
 		b.ok()
 	})
 }

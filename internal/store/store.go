@@ -26,6 +26,7 @@ type Options struct {
 	ReadOnly    bool           // look only: beside a running server, without lock, migration or any write
 	Log         *slog.Logger
 	Now         func() time.Time
+	Panic       func() // the parser panicked at a message that is taken into the search index
 }
 
 // Store is everything kept: the control store and one mailbox per account. Safe for concurrent use.
@@ -195,7 +196,7 @@ func (s *Store) Mailbox(ctx context.Context, id mail.AccountID) (*Mailbox, error
 	if err != nil {
 		return nil, err
 	}
-	m = &Mailbox{id: id, db: s.newMailDB(id, key), now: s.now, log: s.log}
+	m = &Mailbox{id: id, db: s.newMailDB(id, key), now: s.now, log: s.log, panicked: s.o.Panic, docOf: docOf}
 	m.hint = func() { s.hint(id) }
 	m.mirror = func(ctx context.Context, st mail.SyncStatus) error { return s.SetSync(ctx, id, st) }
 	var raw []byte
