@@ -25,50 +25,90 @@ func (w *worker) settle(sends []mail.Send) {
 	if w.settling != nil {
 		return
 	}
-	ended := make(chan bool, 1)
+	ended := make(chan map[string]bool, 1)
 	w.settling = ended
 	w.s.wg.Go(func() {
-		stored := true
+		stored := map[string]bool{}
 		for _, s := range sends {
-			next, kind, err := w.step(s)
+			done := w.settleOne(s)
 			if w.ctx.Err() != nil {
 				break
 			}
-			if err != nil {
-				w.s.o.Log.Warn("a sent message could not be filed yet", "account", w.id, "op", "file", "send", s.ID, "err", err)
-				next, kind = s, 0
-				next.NextTry = w.s.o.Now().Add(time.Minute)
-			}
-			if _, err := w.mb.PutSend(w.s.hard, next, kind); err != nil {
-				w.s.o.Log.Warn("a sent message could not be settled", "account", w.id, "op", "file", "send", s.ID, "err", err)
-				stored = false
-			} else if next.State.Ended() {
-				w.s.o.Events.Ended(next.State)
-			}
+			stored[s.ID] = done
 		}
 		ended <- stored
 	})
 }
 
+// settleOne takes one step with a send and tells whether that was stored. It does not panic.
+func (w *worker) settleOne(s mail.Send) (stored bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.stumbled(v)
+		}
+	}()
+	next, kind, err := w.step(s)
+	if w.ctx.Err() != nil {
+		return false
+	}
+	if err != nil {
+		w.s.o.Log.Warn("a sent message could not be filed yet", "account", w.id, "op", "file", "send", s.ID, "err", err)
+		next, kind = s, 0
+		next.NextTry = w.s.o.Now().Add(time.Minute)
+	}
+	if _, err := w.mb.PutSend(w.s.hard, next, kind); err != nil {
+		w.s.o.Log.Warn("a sent message could not be settled", "account", w.id, "op", "file", "send", s.ID, "err", err)
+		return false
+	}
+	stored = true
+	if next.State.Ended() {
+		w.s.o.Events.Ended(next.State)
+	}
+	return stored
+}
+
+// setback is of a send of which could not be stored how far it has come.
+type setback struct {
+	failures int
+	until    time.Time
+}
+
 // settled notes how a settler has ended. What could not be stored is not tried again at once.
-func (w *worker) settled(stored bool) {
+func (w *worker) settled(stored map[string]bool) {
 	w.settling = nil
-	w.unstored++
-	if stored {
-		w.unstored = 0
+	for id, done := range stored {
+		if done {
+			delete(w.setbacks, id)
+			continue
+		}
+		n := w.setbacks[id].failures + 1
+		w.setbacks[id] = setback{n, w.s.o.Now().Add(pause(n, 0))}
 	}
-	w.settleFrom = time.Time{}
-	if w.unstored > 0 {
-		w.settleFrom = w.s.o.Now().Add(pause(w.unstored, 0))
+}
+
+// timely returns the sends that are not to wait, and when the first of the others is to be tried.
+func (w *worker) timely(sends []mail.Send) (due []mail.Send, next time.Time) {
+	now := w.s.o.Now()
+	for _, s := range sends {
+		if b, ok := w.setbacks[s.ID]; ok && now.Before(b.until) {
+			next = earliest(next, b.until)
+		} else {
+			due = append(due, s)
+		}
 	}
+	return due, next
+}
+
+func (w *worker) stumbled(v any) {
+	w.s.o.Events.Panic()
+	w.s.o.Log.Error("panic while filing a sent message", "account", w.id, "op", "file", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
 // step is advance, that does not panic.
 func (w *worker) step(s mail.Send) (next mail.Send, kind mail.ChangeKind, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			w.s.o.Events.Panic()
-			w.s.o.Log.Error("panic while filing a sent message", "account", w.id, "op", "file", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			w.stumbled(v)
 			err = mail.E(mail.Internal, "file", "", nil)
 		}
 	}()

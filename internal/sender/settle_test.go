@@ -44,11 +44,13 @@ func (o stumbling) Do(ctx context.Context, id mail.AccountID, op mail.Operation)
 	return o.operator.Do(ctx, id, op)
 }
 
-// TestFilingThatStumbles: a step with a sent message that panics, or cannot be stored, is tried again after a while and not at once.
+// TestFilingThatStumbles: a step with a sent message that panics, or cannot be stored, is tried again after a while and not at once. A
+// panic of whoever is told of the end changes nothing.
 func TestFilingThatStumbles(t *testing.T) {
 	t.Parallel()
 	for name, stumble := range map[string]func(*bench, string){
-		"panic": func(*bench, string) { panic("stumbles") },
+		"panic":            func(*bench, string) { panic("stumbles") },
+		"panic at the end": func(*bench, string) {},
 		"not stored": func(b *bench, id string) { // as somebody else writes it meanwhile
 			if _, err := b.mb.PutSend(context.Background(), b.get(id), 0); err != nil {
 				b.Error(err)
@@ -64,6 +66,13 @@ func TestFilingThatStumbles(t *testing.T) {
 			first := make(chan struct{})
 			b.startWith(func(o *sender.Options) {
 				o.Events.Panic = func() {}
+				if name == "panic at the end" {
+					tell := o.Events.Ended
+					o.Events.Ended = func(s mail.SendState) {
+						tell(s)
+						panic("stumbles")
+					}
+				}
 				o.Operator = stumbling{b.op, func(op mail.Operation) {
 					if well.Load() {
 						return
@@ -83,10 +92,48 @@ func TestFilingThatStumbles(t *testing.T) {
 				t.Errorf("%d steps with 21 messages", n)
 			}
 			well.Store(true)
-			b.pass(2 * time.Minute)
-			for range 21 {
-				b.until(mail.SendFiled)
+			timeout := time.After(20 * time.Second)
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for left := 21; left > 0; {
+				select {
+				case got := <-b.ended:
+					if left--; got != mail.SendFiled {
+						t.Errorf("a send ended as %s", got)
+					}
+				case <-tick.C: // the last may be under way still
+					b.pass(2 * time.Minute)
+				case <-timeout:
+					t.Fatalf("%d sends did not end", left)
+				}
 			}
 		})
+	}
+}
+
+// TestFilingOfOthers: a send that cannot be stored, as somebody else writes it at the time, holds up no other.
+func TestFilingOfOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	b.s.Stop(t.Context())
+	var bad atomic.Pointer[string]
+	stumbled := make(chan struct{}, 100)
+	b.startWith(func(o *sender.Options) {
+		o.Operator = stumbling{b.op, func(op mail.Operation) {
+			bad.CompareAndSwap(nil, &op.Send)
+			if op.Send != *bad.Load() {
+				return
+			}
+			if _, err := b.mb.PutSend(context.Background(), b.get(op.Send), 0); err != nil {
+				b.Error(err)
+			}
+			stumbled <- struct{}{}
+		}}
+	})
+	b.send(sender.Outgoing{Write: raw(1, "x@example.test")})
+	<-stumbled
+	for n := range 5 {
+		b.send(sender.Outgoing{Write: raw(n+2, "x@example.test")})
+		b.until(mail.SendFiled)
 	}
 }

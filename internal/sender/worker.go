@@ -42,13 +42,12 @@ type worker struct {
 	tried    time.Time
 	current  string // send under way, for the case of a panic
 
-	settling   chan bool // receives when a settler has ended, and whether all was stored; nil: none runs
-	unstored   int       // settlers since one could store all
-	settleFrom time.Time // none begins before
+	settling chan map[string]bool // receives when a settler has ended, and of which sends it was stored; nil: none runs
+	setbacks map[string]setback   // by send
 }
 
 func newWorker(s *Sender, id mail.AccountID) *worker {
-	w := &worker{s: s, id: id, wake: make(chan struct{}, 1), done: make(chan struct{}), waiters: map[string][]chan struct{}{}}
+	w := &worker{s: s, id: id, wake: make(chan struct{}, 1), done: make(chan struct{}), waiters: map[string][]chan struct{}{}, setbacks: map[string]setback{}}
 	w.ctx, w.cancel = context.WithCancel(s.soft)
 	return w
 }
@@ -163,9 +162,8 @@ func (w *worker) round(woken bool) (next time.Time, err error) {
 			return time.Time{}, err
 		}
 		next = later
-		if len(settle) > 0 && w.s.o.Now().Before(w.settleFrom) {
-			next = earliest(next, w.settleFrom)
-		} else if len(settle) > 0 {
+		settle, later = w.timely(settle)
+		if next = earliest(next, later); len(settle) > 0 {
 			w.settle(settle)
 		}
 		if len(deliver) == 0 {
