@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// pageBytes is how much message content one page carries at most, beyond its first message. A page that would
-	// grow larger ends early, with a cursor.
+	// pageBytes is how much of messages one page carries at most, beyond its first: bodies, and all that a header may hold
+	// much of. A page that would grow larger ends early, with a cursor.
 	pageBytes = 32 << 20
 	// maxHeader bounds the header block that is looked at for fields=include_headers.
 	maxHeader = 1 << 20
@@ -167,7 +167,8 @@ func present(c *call, mb *store.Mailbox, grant mail.AccountID, msgs []mail.Messa
 	}
 	out := make([]v3.Message, 0, len(msgs))
 	there := make([]mail.Message, 0, len(msgs))
-	for _, m := range msgs {
+	total := 0
+	for i, m := range msgs {
 		v := v3.MessageOf(m, grant)
 		switch {
 		case fields == v3.FieldsBasic && sel.Has("headers"):
@@ -181,6 +182,10 @@ func present(c *call, mb *store.Mailbox, grant mail.AccountID, msgs []mail.Messa
 				return nil, 0, err
 			}
 			v.Headers = hs
+		}
+		if total += v.Bytes(); total > pageBytes && len(out) > 0 {
+			msgs = msgs[:i]
+			break
 		}
 		out, there = append(out, v), append(there, m)
 	}
@@ -240,8 +245,10 @@ func addBodies(ctx context.Context, mb *store.Mailbox, msgs []mail.Message, out 
 				} else if d.Body != "" {
 					out[i].Body = mime.TextToHTML(d.Body)
 				}
-				total += len(out[i].Body)
 			}
+		}
+		for i := from; i < to; i++ {
+			total += out[i].Bytes()
 		}
 		if from = to; total > pageBytes {
 			break
@@ -252,8 +259,8 @@ func addBodies(ctx context.Context, mb *store.Mailbox, msgs []mail.Message, out 
 	}
 	// Too much for one page: end it where it is full.
 	total = 0
-	for n < len(out) && (n == 0 || total+len(out[n].Body) <= pageBytes) {
-		total += len(out[n].Body)
+	for n < len(out) && (n == 0 || total+out[n].Bytes() <= pageBytes) {
+		total += out[n].Bytes()
 		n++
 	}
 	return n, damaged, nil

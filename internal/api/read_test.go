@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -182,6 +183,39 @@ func TestFolders(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	m.fails(m.do("GET", m.base+"/folders/nothing"), 404, v3.TypeNotFound, "folder")
+}
+
+// A page ends early also where it is subjects, addresses or names of parts that would make it large.
+func TestPagesOfLongHeaders(t *testing.T) {
+	t.Parallel()
+	m := setup(t).account("ann@example.test")
+	long := strings.Repeat("long ", 180_000)
+	var letters []letter
+	for i := range 40 {
+		letters = append(letters, letter{raw: plain(fmt.Sprint("m", i), "x@example.test", long, "b"), at: 1700000000 + int64(i), headed: i%2 == 0})
+	}
+	m.deliver(letters...)
+	for _, path := range []string{"/messages?limit=40", "/messages?limit=40&select=subject", "/messages?limit=40&fields=include_headers&select=headers"} {
+		seen, cursor := 0, ""
+		for {
+			a := m.do("GET", m.base+path+cursor)
+			var list []v3.Message
+			if err := json.Unmarshal(a.json.Data, &list); err != nil || len(list) == 0 {
+				t.Fatal(a.Code, err)
+			}
+			if a.Body.Len() > pageBytes+2<<20 {
+				t.Errorf("%s: a page of %d bytes", path, a.Body.Len())
+			}
+			seen += len(list)
+			if a.json.NextCursor == "" {
+				break
+			}
+			cursor = "&page_token=" + url.QueryEscape(a.json.NextCursor)
+		}
+		if seen != len(letters) {
+			t.Errorf("%s: %d messages of %d", path, seen, len(letters))
+		}
+	}
 }
 
 func TestThreads(t *testing.T) {

@@ -81,6 +81,23 @@ func MessageOf(m mail.Message, grant mail.AccountID) Message {
 	return out
 }
 
+// Bytes is about how many bytes the answer spends on what a message may have much of.
+func (m *Message) Bytes() int {
+	n := len(m.Subject) + len(m.Snippet) + len(m.Body)
+	for _, list := range [][]mail.Address{m.From, m.To, m.Cc, m.Bcc, m.ReplyTo} {
+		for _, a := range list {
+			n += len(`{"name":"","email":""},`) + len(a.Name) + len(a.Email)
+		}
+	}
+	for _, a := range m.Attachments {
+		n += 200 + len(a.Filename) + len(a.ContentType) + len(a.ContentID)
+	}
+	for _, h := range m.Headers {
+		n += len(`{"name":"","value":""},`) + len(h.Name) + len(h.Value)
+	}
+	return n
+}
+
 // BasicHeaders are Message-ID, In-Reply-To and References, as far as the message has them.
 func BasicHeaders(m mail.Message) []Header {
 	out := make([]Header, 0, 3)
