@@ -156,7 +156,7 @@ func BenchmarkSearch(b *testing.B) {
 							if err := r.weigh(); err != nil {
 								return err
 							}
-							rows, err := r.rank(0, 1<<62, nil)
+							rows, _, err := r.rank(0, 1<<62, nil)
 							found = len(rows)
 							return err
 						})

@@ -21,8 +21,9 @@ type Mailbox struct {
 	mirror func(context.Context, mail.SyncStatus) error // copies the account's status to the control store; may be nil
 	hint   func()                                       // tells that there are changes; may be nil
 
-	panicked func()                                                                       // may be nil
-	docOf    func(raw io.ReadSeeker) (text [query.NumFields]string, day int32, err error) // but in tests docOf
+	panicked   func()                                                                       // may be nil
+	docOf      func(raw io.ReadSeeker) (text [query.NumFields]string, day int32, err error) // but in tests docOf
+	searchTime time.Duration                                                                // but in tests searchTime
 
 	names folderNames
 }

@@ -34,7 +34,7 @@ type search struct {
 func (m *Mailbox) openSearch(ctx context.Context, t *tx, q *query.Query, fn func(*search) error) error {
 	x := m.db.search
 	return x.read(ctx, t, func(it *tx) error {
-		s := &search{ctx: ctx, m: m, t: t, it: it, q: q, rest: q.Undecided(), until: time.Now().Add(searchTime)}
+		s := &search{ctx: ctx, m: m, t: t, it: it, q: q, rest: q.Undecided(), until: time.Now().Add(m.searchTime)}
 		var err error
 		if s.hits, err = x.evaluate(ctx, it, q.Candidates()); err != nil {
 			return err

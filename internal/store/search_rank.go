@@ -26,9 +26,9 @@ const (
 // among equals the newest; and the offset of the next page. At most mostRanked have an order.
 //
 // The index knows in how many messages each text is, and in which of them outside of the body. By that, the likeliest are
-// looked at first; their texts then decide.
+// looked at first; their texts then decide. A page that ends because time is over has a next one, unless it brought nothing.
 func (m *Mailbox) rankedRows(ctx context.Context, t *tx, q MessageQuery, limit int) (rows []int64, next int64, err error) {
-	offset := int(min(q.Before, mostRanked))
+	offset, all := int(min(q.Before, mostRanked)), true
 	q.Before = 0
 	if q.Search == nil {
 		return nil, 0, mail.E(mail.Invalid, "list messages", "only what a search finds has an order of relevance", nil)
@@ -56,12 +56,14 @@ func (m *Mailbox) rankedRows(ctx context.Context, t *tx, q MessageQuery, limit i
 		} else {
 			conds = f.onMessages()
 		}
-		rows, err = r.rank(f.low, f.high, conds)
+		rows, all, err = r.rank(f.low, f.high, conds)
 		return err
 	})
 	rows = rows[min(offset, len(rows)):]
 	if len(rows) > limit {
 		rows, next = rows[:limit], int64(offset+limit)
+	} else if !all && len(rows) > 0 {
+		next = int64(offset + len(rows))
 	}
 	return rows, next, err
 }
@@ -135,9 +137,9 @@ func (r *ranking) weigh() error {
 	return nil
 }
 
-// rank returns the matching rows in [low, high), the most relevant first.
-func (r *ranking) rank(low, high int64, conds []condition) ([]int64, error) {
-	var rows []int64
+// rank returns the matching rows in [low, high), the most relevant first, and whether there was time to look at all that may match.
+func (r *ranking) rank(low, high int64, conds []condition) (rows []int64, all bool, err error) {
+	all = true
 	var counts []query.Counts
 	last := scored{score: math.Inf(1)}
 	for len(rows) < mostRanked {
@@ -152,13 +154,14 @@ func (r *ranking) rank(low, high int64, conds []condition) ([]int64, error) {
 		}
 		found, err := r.look(list, conds, func(d *query.Doc) { counts = append(counts, r.q.Count(d)) })
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		rows = append(rows, found...)
 		if err := r.ctx.Err(); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if time.Now().After(r.until) {
+			all = len(page) < mostRanked
 			break
 		}
 	}
@@ -170,7 +173,10 @@ func (r *ranking) rank(low, high int64, conds []condition) ([]int64, error) {
 	for i, l := range list {
 		rows[i] = l.row
 	}
-	return rows[:min(len(rows), mostRanked)], nil
+	if len(rows) >= mostRanked {
+		return rows[:mostRanked], true, nil
+	}
+	return rows, all, nil
 }
 
 // below returns the likeliest messages after last, judged by the index alone, the likeliest first.

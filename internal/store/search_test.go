@@ -388,6 +388,41 @@ func TestRelevance(t *testing.T) {
 	})
 }
 
+// TestRelevanceOutOfTime: a page by relevance that has no time to look at all that may match has a cursor, as one by date.
+func TestRelevanceOutOfTime(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		var batch Batch
+		for i := range mostRanked + 50 {
+			l := letter{id: fmt.Sprint("m", i), subject: fmt.Sprint("number ", i), body: "word for word", day: i}
+			if i == 1 || i == mostRanked {
+				l.body = "for word word"
+			}
+			batch.New = append(batch.New, b.held(ref("INBOX", mail.UID(i+1)), l))
+		}
+		b.do(batch)
+		b.index()
+		page := func(offset int64, limit time.Duration, wantNext int64, want ...string) {
+			t.Helper()
+			b.searchTime = limit
+			list, next, err := b.Messages(t.Context(), MessageQuery{Search: parseQuery(t, `BODY "for word word"`), ByRelevance: true, Before: offset})
+			var got []string
+			for _, m := range list {
+				got = append(got, m.Subject)
+			}
+			if err != nil || !slices.Equal(got, want) || next != wantNext {
+				t.Errorf("from %d: %v, then %d (%v), want %v, then %d", offset, got, next, err, want, wantNext)
+			}
+		}
+		newer, older := fmt.Sprint("number ", mostRanked), "number 1"
+		page(0, 0, 1, newer)
+		page(1, time.Hour, 0, older)
+		page(1, 0, 0)
+		page(0, time.Hour, 0, newer, older)
+	})
+}
+
 func (b *box) wantThreads(text string, q *query.Query, want map[mail.ThreadID]bool, limit int) {
 	b.t.Helper()
 	tq := ThreadQuery{Search: q, Limit: limit}

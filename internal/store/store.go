@@ -196,7 +196,7 @@ func (s *Store) Mailbox(ctx context.Context, id mail.AccountID) (*Mailbox, error
 	if err != nil {
 		return nil, err
 	}
-	m = &Mailbox{id: id, db: s.newMailDB(id, key), now: s.now, log: s.log, panicked: s.o.Panic, docOf: docOf}
+	m = &Mailbox{id: id, db: s.newMailDB(id, key), now: s.now, log: s.log, panicked: s.o.Panic, docOf: docOf, searchTime: searchTime}
 	m.hint = func() { s.hint(id) }
 	m.mirror = func(ctx context.Context, st mail.SyncStatus) error { return s.SetSync(ctx, id, st) }
 	var raw []byte
