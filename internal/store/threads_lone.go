@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/posthorn/posthorn/internal/mime"
@@ -14,8 +15,12 @@ const (
 	// loneDays is how far apart a reply that names no parent and what it answers may be.
 	loneDays = 45
 	loneRows = int64(loneDays*24*3600) << rowBits
-	// maxLone bounds how many messages of one subject are looked at.
+	// maxLone is how many messages of one subject are looked at before a message, and after it: the nearest.
 	maxLone = 500
+	// loneAtOnce is up to how many messages of some subjects are all read.
+	loneAtOnce = 5000
+	// leastLone is maxLone where a transaction has very many messages of one subject that has very many more.
+	leastLone = 8
 )
 
 // topicOf returns the column thread_subject.
@@ -87,51 +92,118 @@ func (a *applier) pairLone() error {
 		return nil
 	}
 	slices.SortFunc(fresh, func(x, y *messageRow) int { return compareRows(x.row, y.row) })
-	known := map[int64][]*lonely{} // by topic without its lowest bit
+	known := map[int64][]*lonely{} // by topic
+	of := map[int64][]*lonely{}    // the new ones, by topic without its lowest bit
+	news := make([]*lonely, len(fresh))
+	var topics []int64
+	for i, m := range fresh {
+		l := &lonely{row: m.row, topic: m.topic, key: m.keys[:12], addresses: a.m.addressKeys(&m.facts.addresses)}
+		news[i] = l
+		known[l.topic] = append(known[l.topic], l)
+		of[l.topic&^1] = append(of[l.topic&^1], l)
+		if topics = append(topics, m.topic|1); m.topic&1 == 1 {
+			topics = append(topics, m.topic&^1)
+		}
+	}
+	if err := a.readLone(sortedSet(topics), of, known); err != nil {
+		return fmt.Errorf("read replies and what they are to: %w", err)
+	}
+	for _, list := range known {
+		slices.SortFunc(list, func(x, y *lonely) int { return compareRows(x.row, y.row) })
+	}
+	for i, m := range fresh {
+		l := news[i]
+		near := l.near(known[l.topic|1])
+		if l.topic&1 == 1 {
+			near = slices.Concat(near, l.near(known[l.topic&^1]))
+		}
+		for _, key := range l.partners(near) {
+			if !hasKey(m.keys, key) {
+				m.keys = append(m.keys, key...)
+			}
+		}
+	}
+	return nil
+}
+
+// near returns what is near in a list in the order of rows, without new messages that come later: these look at x.
+func (x *lonely) near(list []*lonely) []*lonely {
+	at, _ := slices.BinarySearchFunc(list, x.row, func(y *lonely, row int64) int { return compareRows(y.row, row) })
+	var out []*lonely
+	for _, y := range list[max(at-maxLone, 0):min(at+maxLone, len(list))] {
+		if y.row < x.row || y.thread != 0 {
+			out = append(out, y)
+		}
+	}
+	return out
+}
+
+// readLone reads the stored messages of some topics around the new ones: all, or of topics that have very many the nearest. So it does
+// not depend on which of two messages comes first whether they are seen to belong together.
+func (a *applier) readLone(topics []int64, of, known map[int64][]*lonely) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, topic := range topics {
+		ms := of[topic&^1]
+		first, last = min(first, ms[0].row), max(last, ms[len(ms)-1].row)
+	}
+	var list []*lonely
+	var n, row int64 // rows read, and the last of them
 	read := func(r *sql.Rows) error {
 		l := new(lonely)
 		var addrs sql.NullString
 		if err := r.Scan(&l.row, &l.topic, &l.thread, &l.key, &addrs); err != nil {
 			return err
 		}
+		n, row = n+1, l.row
 		if addrs.Valid && len(l.key) >= 12 {
-			var list addresses
-			if err := json.Unmarshal([]byte(addrs.String), &list); err != nil {
+			var all addresses
+			if err := json.Unmarshal([]byte(addrs.String), &all); err != nil {
 				return fmt.Errorf("addresses of message %d: %w", l.row, err)
 			}
-			l.key, l.addresses = l.key[:12], a.m.addressKeys(&list)
-			known[l.topic&^1] = append(known[l.topic&^1], l)
+			l.key, l.addresses = l.key[:12], a.m.addressKeys(&all)
+			list = append(list, l)
 		}
 		return nil
 	}
-	var topics, lone []int64
-	for _, m := range fresh {
-		topics = append(topics, m.topic|1)
-		if m.topic&1 == 1 {
-			lone = append(lone, m.topic)
+	const q = "SELECT id, thread_subject, thread_id, thread_keys, addresses FROM messages WHERE {a}thread_subject <> 0 AND "
+	if err := queryIn(a.ctx, a.t, q+"id BETWEEN ? AND ? AND thread_subject IN (??) LIMIT "+fmt.Sprint(loneAtOnce), []any{first - loneRows, last + loneRows}, slices.Clone(topics), read); err != nil {
+		return err
+	}
+	if n >= loneAtOnce && len(topics) > 1 {
+		half := len(topics) / 2
+		if err := a.readLone(topics[:half], of, known); err != nil {
+			return err
 		}
+		return a.readLone(topics[half:], of, known)
 	}
-	const q = "SELECT id, thread_subject, thread_id, thread_keys, addresses FROM messages WHERE {a}thread_subject <> 0 AND id BETWEEN ? AND ? AND thread_subject IN (??)"
-	span := []any{fresh[0].row - loneRows, fresh[len(fresh)-1].row + loneRows}
-	if err := queryIn(a.ctx, a.t, q+" LIMIT 5000", span, sortedSet(topics), read); err != nil {
-		return fmt.Errorf("read replies: %w", err)
-	}
-	for _, topic := range sortedSet(lone) {
-		if err := queryIn(a.ctx, a.t, q+" ORDER BY id DESC LIMIT "+fmt.Sprint(maxLone), span, []int64{topic &^ 1}, read); err != nil {
-			return fmt.Errorf("read what is replied to: %w", err)
-		}
-	}
-	for _, m := range fresh {
-		l := &lonely{row: m.row, topic: m.topic, key: m.keys[:12], addresses: a.m.addressKeys(&m.facts.addresses)}
-		list := known[m.topic&^1]
-		for _, key := range l.partners(list) {
-			if !hasKey(m.keys, key) {
-				m.keys = append(m.keys, key...)
+	if n >= loneAtOnce {
+		list = nil
+		ms := of[topics[0]&^1]
+		most := min(maxLone, max(int64(4*loneAtOnce/len(ms)), leastLone))
+		upTo := int64(math.MinInt64) // what is nearest before it is read
+		for _, m := range ms {
+			if upTo < m.row {
+				if err := each(a.ctx, a.t, q+"thread_subject = ? AND id > ? AND id < ? ORDER BY id DESC LIMIT ?", []any{topics[0], max(m.row-loneRows-1, upTo), m.row, most}, read); err != nil {
+					return err
+				}
+				upTo = m.row
+			}
+			n = 0
+			if err := each(a.ctx, a.t, q+"thread_subject = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?", []any{topics[0], upTo, m.row + loneRows, most}, read); err != nil {
+				return err
+			}
+			if n == most {
+				upTo = row
+			} else {
+				upTo = max(upTo, m.row+loneRows)
 			}
 		}
-		if len(list) < maxLone {
-			known[m.topic&^1] = append(list, l)
-		}
+	}
+	for _, l := range list {
+		known[l.topic] = append(known[l.topic], l)
 	}
 	return nil
 }

@@ -357,6 +357,67 @@ func TestLoneRepliesOfOneSubject(t *testing.T) {
 	})
 }
 
+// Of a subject that has more replies without a parent than are read at once, each finds those it belongs with in any order of arrival.
+func TestVeryManyLoneReplies(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		const n = loneAtOnce + 300
+		list := []letter{ // two and two that belong together, the oldest and the newest
+			{id: "a", from: "ann@example.com", to: "bob@example.com"}, {id: "b", from: "bob@example.com", to: "ann@example.com", sec: 1},
+			{id: "c", from: "cid@example.com", to: "dan@example.com", day: 40}, {id: "d", from: "dan@example.com", to: "cid@example.com", day: 40, sec: 1},
+		}
+		for i := range n {
+			list = append(list, letter{id: fmt.Sprint("m", i), from: fmt.Sprintf("p%d@example.com", i), to: "list@example.com", day: 1 + i/150, sec: i % 150})
+		}
+		for _, late := range []bool{true, false} {
+			b := newBox(t, newPlace(t, p.name))
+			b.folders("INBOX")
+			var ids [4]mail.MessageID
+			put := func(which ...int) {
+				var batch Batch
+				for _, i := range which {
+					l := list[i]
+					l.subject, l.body = "Re: alert", "x"
+					batch.New = append(batch.New, b.at(ref("INBOX", mail.UID(i+1)), l))
+				}
+				for r, id := range b.do(batch).IDs {
+					if r.UID <= 4 {
+						ids[r.UID-1] = id
+					}
+				}
+			}
+			pairs := func() {
+				for i := range 4 {
+					put(i)
+				}
+			}
+			if !late {
+				pairs()
+			}
+			order := rand.New(rand.NewPCG(1, 1)).Perm(n)
+			for i := range order {
+				order[i] += 4
+			}
+			for chunk := range slices.Chunk(order, 1000) {
+				put(chunk...)
+			}
+			if late {
+				pairs()
+			}
+			for i := 0; i < 4; i += 2 {
+				if x, y := b.get(ids[i]).Thread, b.get(ids[i+1]).Thread; x != y {
+					t.Errorf("late %v: %s and %s are in two threads", late, list[i].id, list[i+1].id)
+				}
+			}
+			var threads int
+			if err := b.db.read(t.Context(), func(tx *tx) error {
+				return tx.row(t.Context(), "SELECT COUNT(*) FROM threads WHERE {a}1=1").Scan(&threads)
+			}); err != nil || threads != n+2 {
+				t.Errorf("late %v: %d threads (%v), want %d", late, threads, err, n+2)
+			}
+		}
+	})
+}
+
 var threadSets = flag.Int("sets", 60, "random sets of messages of TestThreadsOfRandomSets")
 
 // Small random sets of messages, with every kind of tie between them: two mailboxes that get each set in orders and batches of their
