@@ -213,16 +213,35 @@ func (a *account) apart(u unit) []unit {
 }
 
 // asideOf returns the messages of a folder that are set aside and not due.
-func (a *account) asideOf(f mail.Folder) (uids imap.UIDSet) {
+func (a *account) asideOf(f mail.Folder) imap.UIDSet {
+	now := a.e.o.Now()
+	return a.asideIf(f, func(p place, u store.Unit) bool { return now.Before(u.NextTry) && !a.units.last[p] })
+}
+
+// asideAll returns those that are set aside, also such as are due.
+func (a *account) asideAll(f mail.Folder) imap.UIDSet {
+	return a.asideIf(f, func(place, store.Unit) bool { return true })
+}
+
+func (a *account) asideIf(f mail.Folder, is func(place, store.Unit) bool) (uids imap.UIDSet) {
 	a.units.mu.Lock()
 	defer a.units.mu.Unlock()
-	now := a.e.o.Now()
 	for p, u := range a.units.kept {
-		if p.folder == f.ID && p.uidvalidity == f.UIDValidity && u.Reason != "" && p.uidvalidity != 0 && now.Before(u.NextTry) && !a.units.last[p] {
+		if p.folder == f.ID && p.uidvalidity == f.UIDValidity && u.Reason != "" && p.uidvalidity != 0 && is(p, u) {
 			uids.AddRange(uint32(p.first), uint32(p.last))
 		}
 	}
 	return uids
+}
+
+// asideGone forgets the messages of a folder that were set aside and are not among those that are there.
+func (a *account) asideGone(ctx context.Context, f mail.Folder, there imap.UIDSet) error {
+	for uid := range a.asideAll(f).Without(there).All {
+		if err := a.unblame(ctx, place{f.ID, f.UIDValidity, mail.UID(uid), mail.UID(uid)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // asideLately tells whether messages of a folder are set aside that may be some which have vanished elsewhere.

@@ -17,6 +17,7 @@ type look struct {
 	mail.Folder
 	Status *imap.StatusData
 	aside  int // messages that are set aside: at the server and not here
+	due    int // others, which are to be tried again
 	hidden int // messages that the policy leaves out
 	out    int // messages that are here and that the server does not show, see view
 }
@@ -32,7 +33,7 @@ func (l look) same() bool {
 func (l look) counted() bool {
 	const need = imap.HasMessages | imap.HasUIDNext | imap.HasUIDValidity
 	st := l.Status
-	return l.HeadersDone && st != nil && st.Has&need == need &&
+	return l.HeadersDone && l.due == 0 && st != nil && st.Has&need == need &&
 		st.UIDValidity == uint32(l.UIDValidity) && st.UIDNext == uint32(l.UIDNext) && int(st.Messages) == l.Total+l.aside+l.hidden-l.out &&
 		(st.Has&imap.HasUnseen == 0 || l.aside+l.hidden+l.out > 0 || int(st.Unseen) == l.Unread) &&
 		(st.Has&imap.HasHighestModSeq == 0 || l.HighestModSeq == 0 || st.HighestModSeq == uint64(l.HighestModSeq))
@@ -123,7 +124,8 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 				continue
 			}
 			v, _ := a.viewOf(f)
-			out = append(out, look{Folder: f, Status: st, aside: a.asideOf(f).Len(), hidden: a.left(f).old.Len(), out: v.Out})
+			aside := a.asideOf(f).Len()
+			out = append(out, look{Folder: f, Status: st, aside: aside, due: a.asideAll(f).Len() - aside, hidden: a.left(f).old.Len(), out: v.Out})
 		}
 	}
 	slices.SortStableFunc(out, func(x, y look) int { return rank(x.Role) - rank(y.Role) })

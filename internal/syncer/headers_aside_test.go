@@ -1,10 +1,12 @@
 package syncer
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/test/persona"
 )
 
@@ -102,5 +104,52 @@ func TestATargetWhoseHeaderIsSetAside(t *testing.T) {
 	r.p.Expunge("INBOX", 4)
 	if gone := looks(3 * time.Minute); len(gone) != 1 || gone[0] != "m4" {
 		t.Errorf("told as deleted: %q", gone)
+	}
+}
+
+// TestCountsThatAgreeAlthoughAMessageIsSetAside: a message that the server refused is not here, and another one is expunged: the counts
+// are equal, and prove nothing.
+func TestCountsThatAgreeAlthoughAMessageIsSetAside(t *testing.T) {
+	t.Parallel()
+	for which, caps := range map[string]string{"QRESYNC": persona.All, "CONDSTORE": persona.Without(persona.All, "QRESYNC"), "basic": persona.Basic} {
+		for _, due := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, due %t", which, due), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, persona.Knobs{Caps: caps})
+				r.fill("INBOX", 1, 5)
+				r.begin()
+				r.fill("INBOX", 6, 9)
+				r.p.Turn(func(k *persona.Knobs) {
+					k.Answer = func(c persona.Command) string {
+						set, _, _ := strings.Cut(c.Args, " ")
+						if uids, err := imap.ParseUIDSet(set); err == nil && c.Name == "UID FETCH" && strings.Contains(c.Args, "HEADER") && uids.Contains(7) {
+							return "NO not now"
+						}
+						return ""
+					}
+				})
+				for range 3 { // what a look has seen is asked for once more where MODSEQ may run ahead
+					r.look(false)
+				}
+				r.p.Turn(func(k *persona.Knobs) { k.Answer = nil })
+				if due {
+					r.wait(3 * time.Minute)
+				}
+				r.p.Expunge("INBOX", 2)
+				r.look(false)
+				if due {
+					r.agrees()
+				}
+				r.wait(3 * time.Minute)
+				r.look(false)
+				r.agrees()
+				r.p.Expunge("INBOX", 7)
+				r.look(false)
+				r.agrees()
+				if n, err := r.a.mbox.CountTroubles(t.Context()); n != 0 || err != nil {
+					t.Errorf("%d are set aside, %v", n, err)
+				}
+			})
+		}
 	}
 }

@@ -183,6 +183,9 @@ func (l *folderLook) compare(ctx context.Context) (folderResult, error) {
 	left := a.left(f)
 	switch {
 	case remote.Complete:
+		if err := a.asideGone(ctx, f, remote.UIDs); err != nil {
+			return folderResult{}, err
+		}
 		left.there(remote.UIDs, local)
 		st.Vanished = l.goneOf(remote.UIDs, st.Vanished)
 	case l.agreed:
@@ -380,7 +383,7 @@ func (l *folderLook) since(ctx context.Context, remote *remoteFolder) ([]mail.Pl
 		}
 	}
 	fresh := l.fresh(local)
-	l.agreed = f.Total-gone+fresh+a.left(f).old.Without(l.gone).Len() == int(sel.Exists) && !l.mayBeOut(gone)
+	l.agreed = f.Total-gone+fresh+a.left(f).old.Without(l.gone).Len() == int(sel.Exists) && l.countsTell(gone)
 	if l.agreed {
 		return local, nil
 	}
@@ -394,6 +397,12 @@ func (l *folderLook) since(ctx context.Context, remote *remoteFolder) ([]mail.Pl
 		a.ladder.kept.NoResync = true
 	}
 	return local, nil
+}
+
+// countsTell tells whether counts that agree, with so many gone, prove anything: a message that is set aside, and is not here, makes up
+// for one that is here and gone.
+func (l *folderLook) countsTell(gone int) bool {
+	return !l.mayBeOut(gone) && l.a.asideAll(l.folder).Empty()
 }
 
 // stored returns the placements of the UIDs, ascending; all of the folder if that is simpler.
@@ -455,7 +464,7 @@ func (l *folderLook) window(ctx context.Context, remote *remoteFolder) ([]mail.P
 	if err != nil {
 		return nil, fmt.Errorf("compare the newest flags: %w", err)
 	}
-	l.agreed = f.Total+l.fresh(local)+a.left(f).old.Len() == int(sel.Exists) && !l.mayBeOut(0)
+	l.agreed = f.Total+l.fresh(local)+a.left(f).old.Len() == int(sel.Exists) && l.countsTell(0)
 	if l.agreed && !slices.ContainsFunc(local, func(p mail.Placement) bool { return !l.seen.Contains(uint32(p.UID)) }) {
 		return local, nil
 	}
