@@ -57,7 +57,9 @@ func parseHTML(s string) *node {
 			name, more := z.TagName()
 			tag := string(name)
 			if skip != "" {
-				if !begins(tag, skip, stack[len(stack)-1].tag, open["p"] > 0) || within["table"]+within["ul"]+within["ol"]+within["dl"] > 0 {
+				ends := within["ul"]+within["ol"]+within["dl"] == 0 && begins(tag, skip, stack[len(stack)-1].tag, open["p"] > 0) ||
+					(open["td"]+open["th"] > 0 || skip == "td" || skip == "th") && beginsCell(tag, skip) // the next one, whatever is open in this one
+				if !ends || within["table"] > 0 {
 					if !voidTag(tag) {
 						within[tag]++
 					}
@@ -172,6 +174,16 @@ func begins(tag, inner, outer string, paragraph bool) bool {
 		return implicitlyEnds(tag, inner) || inner == "p" && block.block() && !block.ofTable()
 	}
 	return implicitlyEnds(tag, outer) || paragraph && implicitlyEnds(tag, "p")
+}
+
+// beginsCell tells whether a cell or row begins that ends an element in the cell before, or that cell, and all in it.
+func beginsCell(tag, inner string) bool {
+	inside := node{tag: inner}
+	switch tag {
+	case "tr", "td", "th":
+		return inner == "td" || inner == "th" || inner == "span" || inside.block() && !inside.ofTable()
+	}
+	return false
 }
 
 // closes tells whether the end of an element outside ends one inside that was not closed.

@@ -23,6 +23,14 @@ func TestHiddenEnds(t *testing.T) {
 		`<b><div style="display:none">a</b>x</div>b`:                                    "b",
 		`a<svg width="1" />b<math/>c`:                                                   "abc",
 		`<div style="display:none">a<table><tr><td>x</td></tr></table>y<p>z</p></div>b`: "b",
+		`<table><tr><td><div style="display:none">a<div>x<td>b</table>c`:                "b\nc",
+		`<table><tr><td><div style="display:none">a<tr><td>b</table>c`:                  "b\nc",
+		`<table><tr><td hidden>a<ul><li>x<td>b</table>c`:                                "b\nc",
+		`<table><tr><td><div hidden>a<table><tr><td>x</table>y</div>b</table>`:          "b",
+		`<table><tr><td><table hidden><tr><td>a<td>x</table>b</table>`:                  "b",
+		`<table><tr><td><table><tr hidden><td>a<td>x<tr><td>b</table>c</table>`:         "b\nc",
+		`<table><tr><td><table><tbody hidden><tr><td>a</tbody></table>b</table>`:        "b",
+		`<div><div hidden>a<tr><td>x</div>b</div>`:                                      "b",
 	} {
 		if got := HTMLToText(in); got != want {
 			t.Errorf("%s: %q, want %q", in, got, want)
