@@ -90,12 +90,10 @@ func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, 
 	}
 	if !l.folder.HeadersDone {
 		l.forget()
-		// MODSEQ tells what has changed since the backfill began, but not of rows from one that ended before its cursor was stored.
-		held := l.folder.BackfillBelow == 0 && l.folder.Total > 0
 		if err := a.backfill(ctx, s, &l.folder, sel); err != nil {
 			return folderResult{}, err
 		}
-		l.full = l.full && (held || l.folder.HighestModSeq == 0)
+		l.full = l.full && l.folder.HighestModSeq == 0 // MODSEQ tells what has changed meanwhile
 	}
 	l.sel = sel
 	return l.compare(ctx)
@@ -114,7 +112,10 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 		if n := len(list); n > 0 {
 			next = max(next, mail.UID(list[n-1])+1)
 		}
-		c.UIDNext, c.BackfillBelow, c.HighestModSeq = max(next, 1), max(next, 1), mail.ModSeq(sel.HighestModSeq)
+		c.UIDNext, c.BackfillBelow = max(next, 1), max(next, 1)
+		if f.Total == 0 { // else it does not tell what has changed on rows from a backfill that ended before its cursor was stored
+			c.HighestModSeq = mail.ModSeq(sel.HighestModSeq)
+		}
 		f.UIDNext, f.BackfillBelow, f.HighestModSeq = c.UIDNext, c.BackfillBelow, c.HighestModSeq
 	}
 	below, _ := slices.BinarySearch(list, uint32(f.BackfillBelow))

@@ -500,9 +500,13 @@ func (a *account) recount(ctx context.Context, s *session, l look, full bool) (v
 }
 
 // due tells whether a folder is to be visited although its STATUS agrees with what is stored.
-func (a *account) due(s *session, f mail.FolderID) bool {
-	if _, again := a.ladder.kept.Overlap[f]; again || a.unlimitedSeems(f) {
+func (a *account) due(s *session, l look) bool {
+	if _, again := a.ladder.kept.Overlap[l.ID]; again || a.unlimitedSeems(l.ID) {
 		return true
 	}
-	return (a.stepOf(s) == byWindow || a.ladder.last[f] == byWindow) && a.flagsDue(f)
+	told := a.stepOf(s) > byWindow && a.ladder.last[l.ID] != byWindow
+	if told && l.HighestModSeq == 0 && l.Status.HighestModSeq > 0 { // the look that was to compare it broke
+		return true
+	}
+	return !told && a.flagsDue(l.ID)
 }

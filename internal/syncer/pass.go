@@ -195,7 +195,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	for _, l := range looks {
 		audited := a.proofs.audited(l.ID)
 		full := full && (audited.Before(a.auditing) || audited.After(began))
-		if !full && l.counted() && !a.due(s, l.ID) {
+		if !full && l.counted() && !a.due(s, l) {
 			delete(a.losses, l.ID)
 			proven = proven && l.same()
 			if l.same() {

@@ -44,6 +44,20 @@ func TestFlagsChangeAfterALookThatBroke(t *testing.T) {
 					t.Fatal("nothing was stored before the connection broke")
 				}
 				r.p.Flag("INBOX", uint32(held+30), `\Seen`, "late")
+				r.p.Turn(func(k *persona.Knobs) {
+					k.Answer = func(c persona.Command) string { // nor does the comparison come to an end
+						if c.Name == "UID FETCH" && strings.HasPrefix(c.Args, "1:* (UID FLAGS") {
+							return persona.Cut
+						}
+						return ""
+					}
+				})
+				if begin == "the first look" {
+					r.login()
+					if err := r.tryLook(false); err == nil {
+						t.Fatal("the connection did not break")
+					}
+				}
 				r.p.Turn(func(k *persona.Knobs) { k.Answer = nil })
 				r.login()
 				r.look(false)
