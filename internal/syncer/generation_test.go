@@ -25,6 +25,14 @@ func (r *rig) ids() map[string]mail.MessageID {
 // agrees fails if the rows are not what the server holds. UIDVALIDITY may be another where it means nothing.
 func (r *rig) agrees() {
 	r.t.Helper()
+	for _, d := range r.differences() {
+		r.t.Error(d)
+	}
+}
+
+// differences tells where the rows are not what the server holds.
+func (r *rig) differences() (out []string) {
+	r.t.Helper()
 	here, truth := map[string]string{}, r.p.Everything()
 	for k, v := range r.state() {
 		f := strings.Split(k, " ") // a name may have blanks
@@ -43,14 +51,15 @@ func (r *rig) agrees() {
 		there[k]++
 		v, ok := here[k]
 		if flags := strings.Split(v, " ")[1:]; !ok || strings.HasSuffix(v, "(no body)") || !slices.Equal(slices.Sorted(slices.Values(flags)), m.Flags) {
-			r.t.Errorf("at the server %s with %q, here %q", k, m.Flags, v)
+			out = append(out, fmt.Sprintf("at the server %s with %q, here %q", k, m.Flags, v))
 		}
 	}
 	for k := range here {
 		if there[k] == 0 {
-			r.t.Errorf("only here: %s", k)
+			out = append(out, "only here: "+k)
 		}
 	}
+	return out
 }
 
 // wants fails if the log does not have just these changes more.

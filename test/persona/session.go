@@ -83,7 +83,7 @@ func (s *session) run() {
 		s.act("Greeting", true)
 	}
 	s.say(greeting)
-	if strings.HasPrefix(greeting, "BYE") || strings.HasPrefix(greeting, "* BYE") {
+	if s.cut || strings.HasPrefix(greeting, "BYE") || strings.HasPrefix(greeting, "* BYE") {
 		return
 	}
 	for l := range s.lines {
