@@ -84,6 +84,9 @@ func (a *API) createDraft(c *call) error {
 		return err
 	}
 	defer u.drop(c.r.Context())
+	if err := u.draft(); err != nil {
+		return err
+	}
 	return c.once(u.digest, func() error { return a.saveNewDraft(c, acct, mb, u) })
 }
 
@@ -112,6 +115,9 @@ func (a *API) updateDraft(c *call) error {
 		return err
 	}
 	defer u.drop(c.r.Context())
+	if err := u.draft(); err != nil {
+		return err
+	}
 	return c.once(u.digest, func() error { return a.changeDraft(c, acct, mb, u, id) })
 }
 
@@ -158,6 +164,19 @@ func (u *upload) rewrites() bool {
 		u.Headers != nil || u.ReplyToMessage != nil || u.hasFiles()
 }
 
+// draft fails with Invalid if something is asked for that only messages take that are sent.
+func (u *upload) draft() error {
+	if u.SendAt != nil {
+		return mail.E(mail.Invalid, "read body", "send_at is for messages that are sent: a draft waits", nil)
+	}
+	if tracking, err := v3.ParseTracking(u.Tracking); err != nil {
+		return err
+	} else if tracking != nil {
+		return mail.E(mail.Invalid, "read body", "tracking_options are for messages that are sent: a draft is not tracked", nil)
+	}
+	return nil
+}
+
 // flags returns what the request sets and clears.
 func (u *upload) flags() (set, clear mail.Flags) {
 	return v3.MessageUpdate{Unread: u.Unread, Starred: u.Starred}.Flags()
@@ -165,14 +184,14 @@ func (u *upload) flags() (set, clear mail.Flags) {
 
 // markDraft changes flags and metadata only.
 func (a *API) markDraft(c *call, acct mail.Account, mb *store.Mailbox, u *upload, id mail.MessageID) error {
-	op := mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{id}}
-	if op.Set, op.Clear = u.flags(); op.Set|op.Clear != 0 {
-		if _, done, err := c.do(acct.ID, op); err != nil || !done {
+	if u.Metadata != nil {
+		if err := mb.SetMetadata(c.r.Context(), id, *u.Metadata); err != nil {
 			return err
 		}
 	}
-	if u.Metadata != nil {
-		if err := mb.SetMetadata(c.r.Context(), id, *u.Metadata); err != nil {
+	op := mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{id}}
+	if op.Set, op.Clear = u.flags(); op.Set|op.Clear != 0 {
+		if _, done, err := c.do(acct.ID, op); err != nil || !done {
 			return err
 		}
 	}
@@ -182,14 +201,6 @@ func (a *API) markDraft(c *call, acct mail.Account, mb *store.Mailbox, u *upload
 // saveDraft composes the draft and has it saved.
 func (a *API) saveDraft(c *call, acct mail.Account, mb *store.Mailbox, u *upload, m mime.Composition, op mail.Operation) error {
 	ctx := c.r.Context()
-	if u.SendAt != nil {
-		return mail.E(mail.Invalid, "read body", "send_at is for messages that are sent: a draft waits", nil)
-	}
-	if tracking, err := v3.ParseTracking(u.Tracking); err != nil {
-		return err
-	} else if tracking != nil {
-		return mail.E(mail.Invalid, "read body", "tracking_options are for messages that are sent: a draft is not tracked", nil)
-	}
 	u.apply(ctx, &m)
 	if parent := u.ReplyToMessage; parent != nil && *parent != "" {
 		original, err := c.original(mb, *parent)

@@ -153,4 +153,14 @@ func TestDraftsIfMatch(t *testing.T) {
 	if err := json.Unmarshal(a.json.Data, &got); err != nil || a.Code != 200 || got.Metadata["key1"] != "v" {
 		t.Errorf("%d %s", a.Code, a.Body)
 	}
+	// They are kept while the mail server has not confirmed the flags.
+	m.pending("PUT", one, `{"starred":false,"metadata":{"key1":"w"}}`)
+	if m.get(one, &got); got.Metadata["key1"] != "w" {
+		t.Errorf("metadata beside flags that wait: %v", got.Metadata)
+	}
+	m.fails(m.send("PUT", one, `{"metadata":{"key1":"x"},"send_at":1}`), 400, v3.TypeInvalid, "send_at")
+	m.fails(m.send("PUT", one, `{"metadata":{"key1":"x"},"tracking_options":{"opens":true}}`), 400, v3.TypeInvalid, "tracking_options")
+	if m.get(one, &got); got.Metadata["key1"] != "w" {
+		t.Errorf("what was refused has set %v", got.Metadata)
+	}
 }

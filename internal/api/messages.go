@@ -36,7 +36,7 @@ func (c *call) listMessages(drafts bool) error {
 		return err
 	}
 	ctx := c.r.Context()
-	in, err := resolve(ctx, mb, q.In)
+	in, err := resolve(ctx, mb, "in", q.In)
 	if err != nil {
 		return err
 	}
@@ -119,8 +119,8 @@ func after(t time.Time) time.Time {
 	return t.Add(time.Second)
 }
 
-// resolve turns what callers give for in= into folder ids.
-func resolve(ctx context.Context, mb *store.Mailbox, in []string) ([]mail.FolderID, error) {
+// resolve turns what callers give for a parameter into folder ids.
+func resolve(ctx context.Context, mb *store.Mailbox, param string, in []string) ([]mail.FolderID, error) {
 	if len(in) == 0 {
 		return nil, nil
 	}
@@ -132,7 +132,7 @@ func resolve(ctx context.Context, mb *store.Mailbox, in []string) ([]mail.Folder
 	add := func(s string) error {
 		ids := v3.MatchFolder(fs, s)
 		if len(ids) == 0 {
-			return mail.E(mail.Invalid, "find folder", "in: there is no folder with this id, name or role", nil)
+			return mail.E(mail.Invalid, "find folder", param+": there is no folder with this id, name or role", nil)
 		}
 		for _, id := range ids {
 			if !slices.Contains(out, id) {

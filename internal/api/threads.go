@@ -16,7 +16,7 @@ func (a *API) listThreads(c *call) error {
 		return err
 	}
 	ctx := c.r.Context()
-	in, err := resolve(ctx, mb, q.In)
+	in, err := resolve(ctx, mb, "in", q.In)
 	if err != nil {
 		return err
 	}

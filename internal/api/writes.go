@@ -50,31 +50,42 @@ func (c *call) update(id mail.AccountID, mb *store.Mailbox, messages []mail.Mess
 	if err != nil {
 		return false, err
 	}
-	if u.Metadata != nil {
-		if len(messages) != 1 || c.r.PathValue("message") == "" {
-			return false, mail.E(mail.Invalid, "read body", "metadata belongs to messages: threads have none", nil)
-		}
-		if err := mb.SetMetadata(c.r.Context(), messages[0], *u.Metadata); err != nil {
-			return false, err
-		}
+	if u.Metadata != nil && (len(messages) != 1 || c.r.PathValue("message") == "") {
+		return false, mail.E(mail.Invalid, "read body", "metadata belongs to messages: threads have none", nil)
 	}
 	op := mail.Operation{Kind: mail.OpUpdate, Messages: messages}
 	op.Set, op.Clear = u.Flags()
 	if u.Folders != nil {
-		to, err := resolve(c.r.Context(), mb, *u.Folders)
-		if err != nil {
+		if op.Folder, err = target(c.r.Context(), mb, *u.Folders); err != nil {
 			return false, err
 		}
-		if len(to) != 1 {
-			return false, mail.E(mail.Invalid, "find folder", "folders: more than one folder is meant; use its id", nil)
+	}
+	if u.Metadata != nil {
+		if err := mb.SetMetadata(c.r.Context(), messages[0], *u.Metadata); err != nil {
+			return false, err
 		}
-		op.Folder = to[0]
 	}
 	if op.Set|op.Clear == 0 && op.Folder == "" {
 		return true, nil
 	}
 	_, done, err = c.do(id, op)
 	return done, err
+}
+
+// target is the folder that the caller names to move messages to.
+func target(ctx context.Context, mb *store.Mailbox, in []string) (mail.FolderID, error) {
+	to, err := resolve(ctx, mb, "folders", in)
+	if err != nil {
+		return "", err
+	}
+	if len(to) != 1 {
+		return "", mail.E(mail.Invalid, "find folder", "folders: more than one folder is meant; use its id", nil)
+	}
+	f, err := mb.Folder(ctx, to[0])
+	if err == nil && !f.Selectable {
+		err = mail.E(mail.Invalid, "find folder", `folders: this folder takes no messages (\Noselect), only folders inside it`, nil)
+	}
+	return f.ID, err
 }
 
 func (a *API) updateMessage(c *call) error {
@@ -193,6 +204,9 @@ func (a *API) createFolder(c *call) error {
 			return err
 		}
 	}
+	if err := placeable(fs, "", name); err != nil {
+		return err
+	}
 	op, done, err := c.do(acct.ID, mail.Operation{Kind: mail.OpFolderCreate, Name: name})
 	if err != nil || !done {
 		return err
@@ -212,6 +226,20 @@ func under(fs []mail.Folder, parent mail.FolderID, name string) (string, error) 
 		}
 	}
 	return "", mail.E(mail.Invalid, "find folder", "parent_id: there is no such folder", nil)
+}
+
+// placeable fails with Invalid if a folder, new if its id is "", cannot get this path: it would be inside itself, or inside one that takes none.
+func placeable(fs []mail.Folder, id mail.FolderID, name string) error {
+	for _, f := range fs {
+		switch {
+		case f.Delimiter == "" || !strings.HasPrefix(name, f.Name+f.Delimiter) && !strings.HasPrefix(name, f.Name+"/"):
+		case f.ID == id:
+			return mail.E(mail.Invalid, "find folder", "a folder cannot be put inside itself", nil)
+		case slices.ContainsFunc(f.Attrs, func(at string) bool { return strings.EqualFold(at, `\Noinferiors`) }):
+			return mail.E(mail.Invalid, "find folder", `the mail server takes no folders inside that folder (\Noinferiors)`, nil)
+		}
+	}
+	return nil
 }
 
 func (a *API) updateFolder(c *call) error {
@@ -245,6 +273,9 @@ func (a *API) updateFolder(c *call) error {
 					return err
 				}
 			}
+		}
+		if err := placeable(fs, f.ID, name); err != nil {
+			return err
 		}
 		if name != f.Name {
 			if _, done, err := c.do(acct.ID, mail.Operation{Kind: mail.OpFolderRename, Folder: f.ID, Name: name}); err != nil || !done {

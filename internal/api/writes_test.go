@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/internal/v3"
 )
 
@@ -96,7 +97,12 @@ func TestWritesThatAreRefused(t *testing.T) {
 	m.deliver(letter{raw: plain("a", "x@example.test", "s", "b"), at: 1700001000})
 	var msgs []v3.Message
 	m.get(m.base+"/messages", &msgs)
-	message := m.base + "/messages/" + string(msgs[0].ID)
+	message, thread := m.base+"/messages/"+string(msgs[0].ID), m.base+"/threads/"+string(msgs[0].ThreadID)
+	work, leaf := string(m.folder("Work", "")), string(m.mb.IDKey().FolderID("Leaf"))
+	m.apply(store.Batch{Folders: []mail.Folder{
+		{ID: mail.FolderID(leaf), RawName: "Leaf", Name: "Leaf", Delimiter: "/", Attrs: []string{`\NoInferiors`}, Selectable: true},
+		{ID: mail.FolderID(m.mb.IDKey().FolderID("[Gmail]")), RawName: "[Gmail]", Name: "[Gmail]", Delimiter: "/", Attrs: []string{`\Noselect`}},
+	}})
 	for _, c := range []struct {
 		method, path, body string
 		status             int
@@ -108,6 +114,9 @@ func TestWritesThatAreRefused(t *testing.T) {
 		{"PUT", message, `{"folders":["a","b"]}`, 400, v3.TypeInvalid, "exactly one"},
 		{"PUT", message, `{"folders":["nowhere"]}`, 400, v3.TypeInvalid, "no folder"},
 		{"PUT", message, `{"metadata":{"key1":{"x":"y"}}}`, 400, v3.TypeInvalid, "metadata"},
+		{"PUT", message, `{"metadata":{"key1":"x"},"folders":["nowhere"]}`, 400, v3.TypeInvalid, "folders: there is no folder"},
+		{"PUT", message, `{"metadata":{"key1":"x"},"folders":["[Gmail]"]}`, 400, v3.TypeInvalid, "no messages"},
+		{"PUT", thread, `{"folders":["[Gmail]"]}`, 400, v3.TypeInvalid, "no messages"},
 		{"PUT", m.base + "/messages/mAAAAAAAAAAAAAAAAAAAAAA", `{"unread":false}`, 404, v3.TypeNotFound, ""},
 		{"DELETE", m.base + "/messages/mAAAAAAAAAAAAAAAAAAAAAA", "", 404, v3.TypeNotFound, ""},
 		{"PUT", m.base + "/threads/tAAAAAAAAAAAAAAAA", `{"unread":false}`, 404, v3.TypeNotFound, ""},
@@ -115,6 +124,12 @@ func TestWritesThatAreRefused(t *testing.T) {
 		{"POST", m.base + "/folders", `{"name":" "}`, 400, v3.TypeInvalid, "name"},
 		{"POST", m.base + "/folders", `{"name":"a\u0000b"}`, 400, v3.TypeInvalid, "control"},
 		{"POST", m.base + "/folders", `{"name":"a","parent_id":"nowhere"}`, 400, v3.TypeInvalid, "parent_id"},
+		{"POST", m.base + "/folders", `{"name":"a","parent_id":"` + leaf + `"}`, 400, v3.TypeInvalid, "no folders inside"},
+		{"POST", m.base + "/folders", `{"name":"Leaf/a"}`, 400, v3.TypeInvalid, "no folders inside"},
+		{"PUT", m.base + "/folders/" + work, `{"parent_id":"` + leaf + `"}`, 400, v3.TypeInvalid, "no folders inside"},
+		{"PUT", m.base + "/folders/" + work, `{"name":"Leaf/a"}`, 400, v3.TypeInvalid, "no folders inside"},
+		{"PUT", m.base + "/folders/" + work, `{"parent_id":"` + work + `"}`, 400, v3.TypeInvalid, "inside itself"},
+		{"PUT", m.base + "/folders/" + work, `{"name":"Work/a"}`, 400, v3.TypeInvalid, "inside itself"},
 		{"PUT", m.base + "/folders/nowhere", `{"name":"a"}`, 404, v3.TypeNotFound, ""},
 		{"DELETE", m.base + "/folders/nowhere", "", 404, v3.TypeNotFound, ""},
 		{"GET", m.base + "/operations/nothing", "", 404, v3.TypeNotFound, ""},
@@ -125,5 +140,8 @@ func TestWritesThatAreRefused(t *testing.T) {
 	a := m.send("PUT", message, `{}`)
 	if err := json.Unmarshal(a.json.Data, &same); err != nil || a.Code != 200 || same.ID != msgs[0].ID {
 		t.Errorf("an update that asks for nothing: %d %s", a.Code, a.Body)
+	}
+	if len(same.Metadata) > 0 {
+		t.Errorf("what was refused has set %v", same.Metadata)
 	}
 }
