@@ -80,6 +80,7 @@ func TestAddresses(t *testing.T) {
 		{"apostrophes", "'a@b.c'", " <a@b.c>"},
 		{"nothing", " , ;", ""},
 		{"dots in name", "J. R. R. T. <a@b.c>", "J. R. R. T. <a@b.c>"},
+		{"raw ISO-2022-JP, whose bytes are brackets and commas too", "\x1b$B;3ED\x1b(B <y@b.c>, \"\x1b$B:4F#\x1b(B, \x1b$B2V;R\x1b(B\" <s@b.c>, \x1b$BEOJU\x1b(B(\x1b$B1D6H\x1b(B) <w@b.c>", "山田 <y@b.c>; 佐藤, 花子 <s@b.c>; 渡辺 <w@b.c>"},
 	} {
 		if got := listOf(texts{}.parseAddresses(unfold(c.in))); got != c.want {
 			t.Errorf("%s: %q -> %q, want %q", c.name, c.in, got, c.want)
@@ -115,6 +116,10 @@ func TestDates(t *testing.T) {
 		{"Tue, 029 Apr 2019 23:34:45 -0800", "2019-04-30T07:34:45Z"},
 		{"31 Dec 2016 23:59:60 +0000", "2017-01-01T00:00:00Z"},
 		{"Sun, 30 February 2020 10:00:00 +0000", "2020-03-01T10:00:00Z"},
+		{"Tue, 03 Feb 2026 10.05.30 +0100", "2026-02-03T09:05:30Z"},
+		{"Tue, 03 Feb 2026 10.05 +0100", "2026-02-03T09:05:00Z"},
+		{"3.2.2026 10.05.30", "2026-02-03T10:05:30Z"},
+		{"10.05.30 3 Feb 2026", "2026-02-03T10:05:30Z"},
 		{"", ""}, {"yesterday", ""}, {"15 Dec 2010 59:10 -0500", ""}, {"10:00", ""}, {"1 Jan", ""},
 	} {
 		d, ok := parseDate(c.in)
@@ -150,6 +155,9 @@ func TestParams(t *testing.T) {
 		{"character cut between continuations", "x/y; n*0*=utf-8''%C3; n*1*=%A9", "x/y", "n", "é"},
 		{"extended form wins", "x/y; n=plain; n*=utf-8''%C3%A9", "x/y", "n", "é"},
 		{"no charset in extended form", "x/y; n*=%41%42", "x/y", "n", "AB"},
+		{"parentheses within a name", "x/y; name=report (1).pdf; z=1", "x/y", "name", "report (1).pdf"},
+		{"parentheses within a word", "x/y; name=report(1).pdf (2 pages)", "x/y", "name", "report(1).pdf"},
+		{"path with backslashes", `x/y; name="C:\Users\ann\a \"b\".pdf"`, "x/y", "name", `C:\Users\ann\a "b".pdf`},
 		{"bad escape", "x/y; n*=utf-8''%zz%4", "x/y", "n", "%zz%4"},
 	} {
 		v, ps := texts{}.parseParams(c.in)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Fold removes the differences of case and form: compatibility decomposition, except for Hangul syllables, and simple lower
-// case (much as RFC 5051 compares). Marks stay. Line ends become "\n".
+// Fold removes the differences of case and form: compatibility decomposition, except for Hangul, which becomes syllables, and
+// simple lower case (much as RFC 5051 compares). Marks stay. Line ends become "\n".
 func Fold(s string) string {
 	if isASCII(s) {
 		return strings.ToLower(lineEnds(s))
@@ -42,6 +42,9 @@ func wideEnd(s string, i int) int {
 
 // foldWide appends a run of characters that are not ASCII.
 func foldWide(b []byte, s string) []byte {
+	if strings.ContainsFunc(s, isJamo) { // syllables in letters, as macOS writes them in file names
+		s = norm.NFC.String(s)
+	}
 	for len(s) > 0 {
 		i := strings.IndexFunc(s, isSyllable)
 		if i != 0 {
@@ -73,6 +76,8 @@ func lower(r rune) rune {
 	}
 	return unicode.ToLower(r)
 }
+
+func isJamo(r rune) bool { return r >= 0x1100 && r <= 0x11ff }
 
 func isSyllable(r rune) bool { return r >= 0xac00 && r <= 0xd7a3 }
 
@@ -123,18 +128,20 @@ func Strip(s string) string {
 }
 
 // isAccent knows the marks that people leave out: of Latin, Greek and Cyrillic letters, the points of Hebrew and the vowels
-// of Arabic. In other scripts marks are letters of their own.
+// of Arabic; and what nobody sees. In other scripts marks are letters of their own.
 func isAccent(r rune) bool {
 	switch {
 	case r < 0x300:
-		return false
+		return r == 0xad
 	case r <= 0x36f, r >= 0x1ab0 && r <= 0x1aff, r >= 0x1dc0 && r <= 0x1dff, r >= 0x20d0 && r <= 0x20ff, r >= 0xfe20 && r <= 0xfe2f:
 		return true
 	case r >= 0x591 && r <= 0x5c7:
 		return unicode.Is(unicode.Mn, r)
 	case r >= 0x610 && r <= 0x61a, r >= 0x64b && r <= 0x65f, r == 0x670, r == 0x640:
 		return true
-	case r == 0xad, r >= 0x200b && r <= 0x200f, r >= 0x2060 && r <= 0x2064, r == 0xfeff: // nothing to see
+	case r >= 0x200b && r <= 0x200f, r >= 0x2060 && r <= 0x2064, r == 0xfeff: // nothing to see
+		return true
+	case r >= 0xfe00 && r <= 0xfe0f, r >= 0xe0100 && r <= 0xe01ef: // which form of a sign: of emoji, of Han characters in names
 		return true
 	}
 	return false

@@ -175,7 +175,7 @@ func termsOf(d *Doc) (out [NumFields]map[string]bool) {
 func TestNoneIsLost(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 1))
-	alphabet := []rune("aabbAé É ß-.@_1 東京の が한국 ёй\u0301\u200b🎰€ﬁ\n\tไทย" + "x")
+	alphabet := []rune("aabbAé É ß-.@_1 東京の が한국 ёй\u0301\u200b\u00ad\ufe0f\U000e0100\u1112\u1161\u11ab🎰€ﬁ\n\tไทย" + "x")
 	for range 4000 {
 		var s []rune
 		for range rng.IntN(60) + 1 {
@@ -225,13 +225,30 @@ func TestUndecided(t *testing.T) {
 
 func TestFold(t *testing.T) {
 	t.Parallel()
-	for s, want := range map[string]string{"ABC\r\nx\ry": "abc\nx\ny", "É": "e\u0301", "ﬁ": "fi", "한국": "한국", "ΣΊΣΥΦΟΣ": "σι\u0301συφοσ", "a\xffb": "a\uFFFDb", "ｶﾞ": "カ\u3099"} {
+	for s, want := range map[string]string{"ABC\r\nx\ry": "abc\nx\ny", "É": "e\u0301", "ﬁ": "fi", "한국": "한국", "ΣΊΣΥΦΟΣ": "σι\u0301συφοσ", "a\xffb": "a\uFFFDb", "ｶﾞ": "カ\u3099",
+		"\u1112\u1161\u11ab\u1100\u116e\u11a8.pdf": "한국.pdf", "ㅋㅋㅠㅠ": "\u110f\u110f\u1172\u1172"} {
 		if got := Fold(s); got != want {
 			t.Errorf("%q: %q, want %q", s, got, want)
 		}
 	}
 	if got := Strip(Fold("Ünï ßø Łódź ёж がガ ไทย")); got != "uni sso lodz еж か\u3099カ\u3099 ไทย" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestUnseen: what nobody sees in a text, and cannot type, keeps nothing from being found.
+func TestUnseen(t *testing.T) {
+	t.Parallel()
+	for text, asked := range map[string]string{
+		"Donau\u00addampf\u00adschiff": "donaudampfschiff", "in\u200bvoice": "invoice", "葛\U000E0100城市役所": "葛城市", "辻村": "辻\U000E0101村", "❤\ufe0flove": "love", "love ❤": "❤\ufe0f", "1\ufe0f\u20e3": "1",
+		"\u1107\u1169\u1100\u1169\u1109\u1165.pdf": "보고서", // as macOS writes file names
+	} {
+		d := Doc{}
+		d.Text[Filename] = Fold(text)
+		q, err := Parse(asked, testNow)
+		if err != nil || !q.Match(&d) || !q.Candidates().has(termsOf(&d)) {
+			t.Errorf("%+q is not found by %+q (%v)", text, asked, err)
+		}
 	}
 }
 
