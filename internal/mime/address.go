@@ -35,6 +35,9 @@ type addrParser struct {
 
 // parseAddresses returns the mailboxes of an unfolded value. Group names are dropped, their members kept.
 func (t texts) parseAddresses(s string) []Address {
+	if strings.Contains(s, string(jisEscape)) { // its characters are made of commas, quotes and brackets
+		s = t.plain(s)
+	}
 	p := addrParser{t: t, s: s}
 	p.run()
 	return p.out

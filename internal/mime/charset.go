@@ -122,6 +122,29 @@ func lookup(name string) encoding.Encoding {
 	return e
 }
 
+// metaCharset returns what HTML says of its charset itself; "" if nothing usable stands near its beginning.
+func metaCharset(b []byte) string {
+	b = bytes.ToLower(b[:min(len(b), 4<<10)])
+	for {
+		_, rest, ok := bytes.Cut(b, []byte("<meta"))
+		if !ok {
+			return ""
+		}
+		tag, _, _ := bytes.Cut(rest, []byte(">"))
+		if _, v, ok := bytes.Cut(tag, []byte("charset")); ok {
+			v = bytes.TrimLeft(v, " \t\r\n")
+			if v, ok = bytes.CutPrefix(v, []byte("=")); ok {
+				v = bytes.TrimLeft(v, " \t\r\n\"'")
+				if i := bytes.IndexAny(v, " \t\r\n\"';/"); i >= 0 {
+					v = v[:i]
+				}
+				return charsetName(string(v))
+			}
+		}
+		b = rest
+	}
+}
+
 func isUTF8Name(name string) bool {
 	switch name {
 	case "utf-8", "utf8", "uft-8", "utf_8", "utf-8-sig", "utf-8n", "x-utf-8", "unicode-1-1-utf-8", "unicode-2-0-utf-8", "utf", "ut-8", "utf 8":
@@ -164,6 +187,11 @@ func (t texts) toUTF8(b []byte, charset string) (s string, fixed bool) {
 		return decodeISO2022CN(b), false
 	}
 	ascii := isASCII(b)
+	if ascii && !t.noDetect && bytes.Contains(b, jisEscape) && lookup(name) != japanese.ISO2022JP {
+		if s := t.repair(b, false); s != string(b) {
+			return s, true
+		}
+	}
 	if isUTF8Name(name) {
 		if ascii || utf8.Valid(b) {
 			return string(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))), false
@@ -182,6 +210,12 @@ func (t texts) toUTF8(b []byte, charset string) (s string, fixed bool) {
 	e := lookup(name)
 	if t.noDetect && (name == "iso-8859-1" || name == "latin1" || name == "l1") {
 		e = charmap.ISO8859_1 // to the letter; everybody else means Windows-1252
+	}
+	if e == simplifiedchinese.GBK && !t.noDetect {
+		e = simplifiedchinese.GB18030 // as in browsers: it has all that GBK has
+	}
+	if e == japanese.ISO2022JP && !ascii && !t.noDetect && bytes.IndexByte(b, 0x1b) < 0 {
+		return t.repair(b, false), true // it has no such bytes
 	}
 	if e == nil {
 		if ascii && bytes.IndexByte(b, 0x1b) < 0 {

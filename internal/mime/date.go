@@ -57,11 +57,18 @@ func (d *dateParts) token(f string) {
 		}
 	case isDigits(f):
 		d.number(f)
+	case d.isDottedTime(f):
+		d.clock(strings.ReplaceAll(f, ".", ":"))
 	case strings.ContainsAny(f, "-/."):
 		d.dashed(f)
 	default:
 		d.wordToken(f)
 	}
+}
+
+// isDottedTime tells whether f is a time as some countries write it, "10.05.30", behind the whole date.
+func (d *dateParts) isDottedTime(f string) bool {
+	return d.hour < 0 && d.day > 0 && d.month > 0 && d.year >= 0 && strings.IndexByte(f, '.') > 0 && isDigits(strings.ReplaceAll(f, ".", ""))
 }
 
 func isDigits(s string) bool {

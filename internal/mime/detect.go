@@ -14,12 +14,15 @@ import (
 
 const detectBytes = 64 << 10
 
+// jisEscape begins Japanese characters in ISO-2022-JP; no text of another charset has it.
+var jisEscape = []byte("\x1b$")
+
 // repair converts bytes whose charset is unknown, missing or wrong. declaredUTF8 prefers UTF-8 with replacements.
 func (t texts) repair(b []byte, declaredUTF8 bool) string {
 	if t.noDetect {
 		return string([]rune(string(b))) // U+FFFD for each bad byte
 	}
-	if bytes.Contains(b, []byte("\x1b$")) && isASCII(b) {
+	if bytes.Contains(b, jisEscape) && isASCII(b) {
 		if out, err := japanese.ISO2022JP.NewDecoder().Bytes(b); err == nil && !bytes.Contains(out, []byte("\ufffd")) {
 			return validUTF8(out)
 		}

@@ -37,8 +37,8 @@ type Message struct {
 	InReplyTo                          []string  // without <>
 	References                         []string  // without <>
 
-	// A text that is an attachment only because it has a name, or because its type is "text" without a subtype, stands
-	// here too if there is no other.
+	// A text that is an attachment only because it has a name, or because it is of another kind ("text/markdown", or "text" without
+	// a subtype), stands here too if there is no other of its kind and it comes first or is an alternative.
 	Text    string // first text/plain leaf that is not an attachment, as UTF-8; "" if there is none
 	HTML    string // first text/html leaf that is not an attachment, as UTF-8; "" if there is none
 	TextAll string // all such leaves joined by a newline; equal to Text if there is one

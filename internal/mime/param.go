@@ -25,7 +25,7 @@ const maxParams = 200
 func (t texts) parseParams(s string) (value string, ps params) {
 	s = unfold(s)
 	if strings.IndexByte(s, '(') >= 0 {
-		s = stripComments(s)
+		s = stripFieldComments(s, true)
 	}
 	i := strings.IndexByte(s, ';')
 	if i < 0 {
@@ -106,7 +106,7 @@ func quoted(s string) (v, rest string) {
 	for i := 1; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
-			if i+1 < len(s) {
+			if i+1 < len(s) && (s[i+1] == '"' || s[i+1] == '\\') { // others belong to paths that nobody escaped
 				i++
 			}
 			b.WriteByte(s[i])
@@ -127,9 +127,13 @@ func quoted(s string) (v, rest string) {
 }
 
 // stripComments removes RFC 5322 comments outside quotes. An unclosed one stays.
-func stripComments(s string) string {
+func stripComments(s string) string { return stripFieldComments(s, false) }
+
+// stripFieldComments does so in a field with parameters or one without. In the value of a parameter only what stands at its end is a
+// comment: "name=report (1).pdf" lacks its quotes.
+func stripFieldComments(s string, params bool) string {
 	var b strings.Builder
-	depth, start, q := 0, 0, false
+	depth, start, q, value := 0, 0, false, false
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
@@ -149,8 +153,14 @@ func stripComments(s string) string {
 			depth++
 			continue
 		case !q && c == ')' && depth > 0:
-			depth--
+			if depth--; depth == 0 && value {
+				if rest := strings.TrimLeft(s[i+1:], " \t"); rest != "" && rest[0] != ';' && rest[0] != '(' {
+					b.WriteString(s[start : i+1])
+				}
+			}
 			continue
+		case params && !q && depth == 0 && (c == '=' || c == ';'):
+			value = c == '='
 		}
 		if depth == 0 {
 			b.WriteByte(c)

@@ -20,23 +20,23 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 	w.t.noDetect = o.NoDetect
 	m := &Message{}
 	var text, html []string
-	var namedText, namedHTML *string // the first text that is an attachment only because it has a name
+	var namedText, namedHTML *named // the first text that is an attachment only because of its name or type
 	textLeft, htmlLeft := w.lim.Text, w.lim.Text
 	buf := room.text
 	g := gather{m: m}
 	hint := "" // charset of the first text
 	for p := w.next(); p != nil; p = w.next() {
-		list, left, named := &text, &textLeft, &namedText
+		list, left, first := &text, &textLeft, &namedText
 		if p.ctype == "text/html" {
-			list, left, named = &html, &htmlLeft, &namedHTML
+			list, left, first = &html, &htmlLeft, &namedHTML
 		}
 		if p.isAttachment() {
 			a := p.attachment()
-			if p.mayBeText() && *named == nil && len(*list) == 0 {
+			if p.mayBeText() && *first == nil && len(*list) == 0 {
 				buf = w.collect(p, buf[:0], *left)
-				s, _ := w.t.toUTF8(buf, p.charset)
-				*named = &s
-				a.Inline = true
+				s, _ := w.utf8(p, buf)
+				*first = &named{s, p.alt > 0 || len(text)+len(html) == 0, len(m.Attachments), len(m.shown)}
+				m.shown = append(m.shown, shown{s, p.ctype == "text/html", p.alt})
 				if a.Size = int64(len(buf)); o.Digests {
 					a.SHA256 = sha256.Sum256(buf)
 				}
@@ -60,7 +60,7 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 		if hint == "" {
 			hint = p.charset
 		}
-		s, fixed := w.t.toUTF8(body, p.charset)
+		s, fixed := w.utf8(p, body)
 		if fixed {
 			w.problem("charset missing or wrong")
 		}
@@ -71,14 +71,20 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 		*list = append(*list, s)
 		m.shown = append(m.shown, shown{s, p.ctype == "text/html", p.alt})
 	}
-	if len(text) == 0 && namedText != nil {
-		text = append(text, *namedText)
-		m.shown = append(m.shown, shown{text: *namedText})
+	for _, n := range []struct {
+		*named
+		list *[]string
+	}{{namedText, &text}, {namedHTML, &html}} {
+		switch {
+		case n.named == nil:
+		case n.body && len(*n.list) == 0:
+			*n.list = append(*n.list, n.text)
+			m.Attachments[n.attachment].Inline = true
+		default:
+			m.shown[n.shown].text = ""
+		}
 	}
-	if len(html) == 0 && namedHTML != nil {
-		html = append(html, *namedHTML)
-		m.shown = append(m.shown, shown{text: *namedHTML, html: true})
-	}
+	m.shown = slices.DeleteFunc(m.shown, func(s shown) bool { return s.text == "" })
 	m.Text, m.TextAll = joined(text)
 	m.HTML, m.HTMLAll = joined(html)
 	m.Header = w.root
@@ -107,6 +113,26 @@ type parseRoom struct {
 var parseRooms = sync.Pool{New: func() any { return new(parseRoom) }}
 
 const maxRoom = 256 << 10 // a larger one is not kept
+
+// named is a text that is an attachment too.
+type named struct {
+	text              string
+	body              bool // it comes first, or is an alternative
+	attachment, shown int  // where it stands in these lists of the message
+}
+
+// utf8 makes text of the decoded body of p. HTML whose charset is not declared, or not what it is, may say it itself.
+func (w *walker) utf8(p *part, body []byte) (s string, fixed bool) {
+	s, fixed = w.t.toUTF8(body, p.charset)
+	if fixed && p.ctype == "text/html" {
+		if cs := metaCharset(body); cs != "" {
+			t := w.t
+			t.hint = cs
+			s, _ = t.toUTF8(body, p.charset)
+		}
+	}
+	return s, fixed
+}
 
 func joined(s []string) (first, all string) {
 	switch len(s) {

@@ -26,6 +26,7 @@ var structures = []struct{ name, raw, want string }{
 	{"a calendar is no text", "Content-Type: text/calendar\n\nx", `text="" html="" [1 text/calendar ""  1]`},
 	{"named text beside HTML", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n\n<p>x\n--b\nContent-Type: text/plain; name=log.txt\n\ny\n--b--", `text="" html="<p>x" [2 text/plain "log.txt"  1]`},
 	{"named HTML beside text", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b\nContent-Type: text/html; name=page.html\n\ny\n--b--", `text="x" html="" [2 text/html "page.html"  1]`},
+	{"named HTML above the footer of a list", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html; name=page.html\n\ny\n--b\n\nx\n--b--", `text="x" html="y" [1 text/html "page.html"  1 inline]`},
 	{"named alternatives", "Content-Type: multipart/alternative; boundary=b\n\n--b\n\nx\n--b\nContent-Type: text/html; name=page.html\n\ny\n--b--", `text="x" html="y" [2 text/html "page.html"  1 inline]`},
 	{"attached text", "Content-Type: text/plain\nContent-Disposition: attachment\n\nx", `text="" html="" [1 text/plain "" attachment 1]`},
 	{"quoted-printable", "Content-Transfer-Encoding: quoted-printable\nContent-Type: text/plain; charset=utf-8\n\na=3Db=\n c=C3=A9 \t\n=ZZ=\n", "text=\"a=b cé\\r\\n=ZZ\" html=\"\""},

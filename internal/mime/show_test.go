@@ -50,6 +50,9 @@ func TestDisplayBody(t *testing.T) {
 		{"alternative", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") + part("a", "text/html", "<p>hi") + "--a--", "<p>hi", true},
 		{"footer", "Content-Type: multipart/mixed; boundary=a\n\n" + part("a", "text/html", "<p>hi") + part("a", "text/plain", "foot") + "--a--", "<p>hi\n<div>foot</div>", true},
 		{"two texts", "Content-Type: multipart/mixed; boundary=a\n\n" + part("a", "text/plain", "hi") + part("a", "text/plain", "foot") + "--a--", "hi\nfoot", false},
+		{"named HTML and footer", "Content-Type: multipart/mixed; boundary=a\n\n" + part("a", "text/html; name=x.html", "<p>hi") + part("a", "text/plain", "foot") + "--a--", "<p>hi\n<div>foot</div>", true},
+		{"named alternatives", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain; name=x.txt", "hi") + part("a", "text/html", "<p>hi") + "--a--", "<p>hi", true},
+		{"HTML and a log", "Content-Type: multipart/mixed; boundary=a\n\n" + part("a", "text/html", "<p>hi") + part("a", "text/plain; name=log.txt", "log") + "--a--", "<p>hi", true},
 		{"nothing", "Content-Type: image/png\n\nx", "", false},
 	} {
 		body, html := DisplayBody(parse(t, crlf(c.raw)))

@@ -377,10 +377,17 @@ func (p *part) isAttachment() bool {
 	return p.disp == "attachment" || p.name != "" || p.ctype != "text/plain" && p.ctype != "text/html"
 }
 
-// mayBeText tells whether an attachment is one only because it has a name, or lacks a subtype: it is the text if there
-// is no other.
+// mayBeText tells whether an attachment is one only because it has a name, or is of a kind of text that is read as plain text
+// (RFC 2046 4.1.4): it is the text if there is no other.
 func (p *part) mayBeText() bool {
-	return p.disp != "attachment" && (p.ctype == "text/plain" || p.ctype == "text/html" || p.ctype == "text")
+	switch p.ctype {
+	case "text/plain", "text/html", "text":
+		return p.disp != "attachment"
+	case "text/calendar", "text/x-vcalendar", "text/vcard", "text/x-vcard", "text/directory", "text/css", "text/javascript", "text/rtf", "text/rfc822-headers",
+		"text/x-amp-html", "text/watch-html", "text/x-watch-html":
+		return false
+	}
+	return strings.HasPrefix(p.ctype, "text/") && p.disp == "" && p.name == "" && p.parent != "multipart/alternative"
 }
 
 // otherText tells whether the part is the text once more, for programs that show it in a way of their own: AMP, for watches,
