@@ -87,10 +87,12 @@ type account struct {
 	opsNext    time.Time // when the next postponed operation is due; zero: none
 	writer     *session  // connection for operations
 	writerUsed time.Time
-	helper     *session  // second connection while bodies are fetched
-	noHelper   time.Time // until then none is opened
-	lister     *session  // compressed connection while headers are fetched
-	noLister   time.Time // until then none is opened
+	helper     *session    // second connection while bodies are fetched
+	noHelper   time.Time   // until then none is opened
+	lister     *session    // compressed connection while headers are fetched
+	noLister   time.Time   // until then none is opened
+	next       imap.UIDSet // headers that are to be read while others are stored
+	ahead      *ahead      // and are
 
 	watchRetry backoff
 	watchAfter time.Time          // not before then is a watch begun again

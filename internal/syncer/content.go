@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
@@ -236,131 +235,6 @@ func Parts(in []mime.Attachment) (out []mail.Part, listed bool) {
 		})
 	}
 	return out, listed
-}
-
-// headerChunk is how many messages' headers are fetched and stored at once.
-const headerChunk = 1000
-
-// storeChunk fetches what lists, identity and threads need of the given messages of the open folder and applies it
-// together with b. Messages that their headers do not identify are fetched whole first; with whole set, all new ones are. left are
-// those that are there and that the server left out of its answers.
-func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) (left imap.UIDSet, err error) {
-	uids, err = a.within(ctx, s, f, uids)
-	if err != nil {
-		return left, fmt.Errorf("ask when messages were received: %w", err)
-	}
-	if uids.Empty() {
-		return left, a.apply(ctx, b)
-	}
-	o := imap.FetchOptions{
-		Flags: true, InternalDate: true, Size: true, Header: mime.HeaderFieldsForSync(),
-		ModSeq: s.Caps().Has("CONDSTORE"), Gmail: a.labels.read(f.ID), Thread: !a.threadless,
-	}
-	var want imap.UIDSet // bodies
-	at := map[mail.UID]int{}
-	first := len(b.New)
-	row := func(r *imap.Row) error {
-		uid := mail.UID(r.UID)
-		if !uids.Contains(r.UID) {
-			return nil
-		}
-		if i, twice := at[uid]; twice {
-			if r.HasFlags { // the last word counts
-				b.New[i].Flags, b.New[i].Keywords = mail.ParseFlags(r.Flags)
-			}
-			return nil
-		}
-		n := store.NewMessage{
-			PlacementRef: store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: uid},
-			ModSeq:       mail.ModSeq(r.ModSeq), InternalDate: r.InternalDate, Size: r.Size,
-		}
-		n.Flags, n.Keywords = mail.ParseFlags(r.Flags)
-		n.Labels = a.labelsOf(r, f.ID)
-		n.Threading.Native = r.NativeThread()
-		n.Head, n.FP, n.Strong = a.readHeader(bytes.Clone(r.Header))
-		n.Strong = n.Strong && r.HasHeader
-		if n.Draft = n.Strong && n.Flags&mail.FlagDraft != 0; n.Draft {
-			n.FP = mime.DraftFingerprint(n.Head.MessageID)
-		}
-		if !n.Strong || n.Draft { // a version of a draft becomes the message whole, or not yet
-			want.Add(r.UID)
-		}
-		n.Threading = a.key.ThreadKeys(n.Head, n.FP, n.Threading.Native)
-		at[uid] = len(b.New)
-		b.New = append(b.New, n)
-		return nil
-	}
-	err = s.Fetch(ctx, uids, o, row)
-	if e := (*imap.Error)(nil); errors.As(err, &e) && e.Status == "BAD" && s.Err() == nil && o.Thread {
-		if o.Thread = false; s.Fetch(ctx, uids, o, row) == nil {
-			a.log.Info("the server does not tell threads although it says so", "op", "list", "folder", f.ID, "err", err)
-			a.threadless, err = true, nil
-		}
-	}
-	missing := func() (out imap.UIDSet) {
-		for uid := range uids.All {
-			if _, came := at[mail.UID(uid)]; !came {
-				out.Add(uid)
-			}
-		}
-		return out
-	}
-	if ask := missing(); err == nil && !ask.Empty() {
-		err = s.Fetch(ctx, ask, o, row)
-	}
-	if ask := missing(); err == nil && !ask.Empty() { // most likely they were removed meanwhile
-		err = s.Fetch(ctx, ask, imap.FetchOptions{Flags: true}, func(r *imap.Row) error {
-			if ask.Contains(r.UID) {
-				left.Add(r.UID)
-			}
-			return nil
-		})
-	}
-	if err != nil {
-		return left, err
-	}
-	if whole && !a.policy().HeadersOnly {
-		var known []mail.MessageID
-		for i := range b.New {
-			// One that we know has moved or was copied: its bytes are most likely here already.
-			id := mail.MessageID(a.key.MessageID(b.New[i].FP))
-			if _, err := a.mbox.Message(ctx, id); mail.IsKind(err, mail.NotFound) {
-				want.Add(uint32(b.New[i].UID))
-			} else if err != nil {
-				return left, err
-			} else {
-				known = append(known, id)
-			}
-		}
-		if err := a.movedHere(ctx, f, known); err != nil {
-			return left, err
-		}
-	}
-	if !want.Empty() {
-		if err := a.addContents(ctx, s, f, want, b.New, at); err != nil {
-			return left, err
-		}
-	}
-	for i := first; i < len(b.New); i++ {
-		if b.New[i].InternalDate.IsZero() {
-			b.New[i].InternalDate = date(b.New[i].Head, a.e.o.Now())
-		}
-	}
-	if err := a.apply(ctx, b); err != nil {
-		return left, fmt.Errorf("store %d headers: %w", len(b.New)-first, err)
-	}
-	return left, nil
-}
-
-// date tells when a message was received of which the server does not: another synchronisation should come to the same.
-func date(m *mime.Message, now time.Time) time.Time {
-	switch received := m.ReceivedBy(now); {
-	case !m.Date.IsZero():
-		return m.Date
-	case !received.IsZero():
-		return received
-	}
-	return now.Truncate(time.Second)
 }
 
 // addContents fetches the bytes of some rows. A message without a usable Message-ID is identified by all of its bytes;

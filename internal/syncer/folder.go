@@ -124,6 +124,7 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 	if f.BackfillBelow != f.UIDNext {
 		size = headerChunk
 	}
+	defer a.dropAhead()
 	for len(list) > 0 {
 		chunk, left := list[max(0, len(list)-size):], len(list)
 		if size == firstPage {
@@ -132,6 +133,10 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 		list = list[:len(list)-len(chunk)]
 		c.BackfillBelow = mail.UID(chunk[0])
 		c.HeadersDone = len(list) == 0
+		a.next = imap.UIDSet{}
+		if size == headerChunk {
+			a.next = imap.UIDs(list[max(0, len(list)-headerChunk):]...)
+		}
 		if err := a.listHeaders(ctx, s, *f, imap.UIDs(chunk...), left, store.Batch{Origin: a.backfillOrigin(), Cursors: []store.Cursor{c}}); err != nil {
 			return err
 		}

@@ -34,6 +34,11 @@ func (a *account) listHeaders(ctx context.Context, s *session, f mail.Folder, ui
 
 // listerFor is the lister with the folder open. It is nil where the server does not compress, there is no room, or it is not worth it.
 func (a *account) listerFor(ctx context.Context, s *session, f mail.Folder, left int) *session {
+	if h := a.ahead; h != nil && h.s == a.lister {
+		if <-h.done; h.s.Err() != nil {
+			a.listerFailed("broke", h.err)
+		}
+	}
 	open := a.lister != nil && a.lister.Err() == nil
 	switch {
 	case left < listerWorth && !(open && a.lister.selected == f.RawName && left > 0):
@@ -56,6 +61,9 @@ func (a *account) listerFor(ctx context.Context, s *session, f mail.Folder, left
 		}
 	}
 	// Whatever else is done between two parts of a folder, an operation, say, may have opened another one here.
+	if a.lister.selected != f.RawName {
+		a.dropAhead()
+	}
 	same, err := a.openSame(ctx, a.lister, f)
 	if a.lister.Err() != nil {
 		a.listerFailed("broke", err)
@@ -75,6 +83,7 @@ func (a *account) listerFailed(how string, err error) {
 }
 
 func (a *account) closeLister() {
+	a.dropAhead()
 	if a.lister != nil {
 		a.lister.close()
 		a.lister = nil
