@@ -36,14 +36,25 @@ type Options struct {
 	After func(time.Duration) <-chan time.Time // time.After in all but tests
 }
 
-// Indexer brings search indexes up to date.
+// Indexer brings search indexes up to date, and beside that merges their segments, which may take long.
 type Indexer struct {
-	o Options
+	o            Options
+	index, merge *line
 
 	mu      sync.Mutex
 	cancel  context.CancelFunc // nil: not running
 	unwatch func()
 	wg      sync.WaitGroup
+}
+
+// line is accounts that wait for a kind of step.
+type line struct {
+	o    Options
+	wg   *sync.WaitGroup
+	what string
+	do   func(context.Context, mail.AccountID, *store.Mailbox) (more bool, err error)
+
+	mu      sync.Mutex
 	queue   []mail.AccountID
 	queued  map[mail.AccountID]bool // in queue
 	busy    map[mail.AccountID]bool // a worker is at it; queued says that it has to come back
@@ -63,7 +74,22 @@ func New(o Options) *Indexer {
 	if o.After == nil {
 		o.After = time.After
 	}
-	return &Indexer{o: o}
+	x := &Indexer{o: o}
+	x.index = &line{o: o, wg: &x.wg, what: "index", do: func(ctx context.Context, id mail.AccountID, mb *store.Mailbox) (bool, error) {
+		more, err := mb.Index(ctx)
+		if err == nil && !more {
+			x.merge.add(id)
+		}
+		return more, err
+	}}
+	x.merge = &line{o: o, wg: &x.wg, what: "merge", do: func(ctx context.Context, id mail.AccountID, mb *store.Mailbox) (bool, error) {
+		more, err := mb.Merge(ctx)
+		if more {
+			x.index.add(id) // an index that was damaged has to be made anew
+		}
+		return more, err
+	}}
+	return x
 }
 
 // Start begins with what changed since the last time, and returns. It may be called twice.
@@ -74,16 +100,22 @@ func (x *Indexer) Start(ctx context.Context) {
 		return
 	}
 	ctx, x.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	x.queue, x.queued, x.busy = nil, map[mail.AccountID]bool{}, map[mail.AccountID]bool{}
-	x.waiting, x.resting = map[mail.AccountID]bool{}, map[mail.AccountID]bool{}
-	workers := max(1, runtime.GOMAXPROCS(0)/2) // the rest is for those who wait for answers
-	x.wake = make(chan struct{}, workers)
+	x.index.start(ctx, max(1, runtime.GOMAXPROCS(0)/2)) // the rest is for those who wait for answers
+	x.merge.start(ctx, 1)
 	x.unwatch = x.o.Store.Watch(func(id mail.AccountID) {
 		if id != "" {
-			x.add(id)
+			x.index.add(id)
 		}
 	})
 	x.wg.Go(func() { x.look(ctx) })
+}
+
+func (x *line) start(ctx context.Context, workers int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.queue, x.queued, x.busy = nil, map[mail.AccountID]bool{}, map[mail.AccountID]bool{}
+	x.waiting, x.resting = map[mail.AccountID]bool{}, map[mail.AccountID]bool{}
+	x.wake = make(chan struct{}, workers)
 	for range workers {
 		x.wg.Go(func() { x.work(ctx) })
 	}
@@ -103,7 +135,7 @@ func (x *Indexer) Stop() {
 }
 
 // add puts an account into the queue.
-func (x *Indexer) add(id mail.AccountID) {
+func (x *line) add(id mail.AccountID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.queued[id] || x.waiting[id] {
@@ -117,7 +149,7 @@ func (x *Indexer) add(id mail.AccountID) {
 }
 
 // nudge wakes a worker. The caller holds mu.
-func (x *Indexer) nudge() {
+func (x *line) nudge() {
 	select {
 	case x.wake <- struct{}{}:
 	default: // all are awake
@@ -132,7 +164,7 @@ func (x *Indexer) look(ctx context.Context) {
 			x.o.Log.Warn("the accounts cannot be listed", "op", "index", "err", err)
 		}
 		for _, a := range accts {
-			x.add(a.ID)
+			x.index.add(a.ID)
 		}
 		select {
 		case <-x.o.After(lookEvery):
@@ -143,7 +175,7 @@ func (x *Indexer) look(ctx context.Context) {
 }
 
 // work takes accounts from the queue, one step each.
-func (x *Indexer) work(ctx context.Context) {
+func (x *line) work(ctx context.Context) {
 	for {
 		x.mu.Lock()
 		if len(x.queue) == 0 {
@@ -182,13 +214,13 @@ func (x *Indexer) work(ctx context.Context) {
 		}
 		x.mu.Unlock()
 		if err != nil {
-			x.o.Log.Warn("the search index cannot be brought up to date; trying again", "op", "index", "account", id, "err", err)
+			x.o.Log.Warn("the search index cannot be brought up to date; trying again", "op", x.what, "account", id, "err", err)
 		}
 	}
 }
 
 // later takes the account off a list after a while, and queues it.
-func (x *Indexer) later(ctx context.Context, id mail.AccountID, after time.Duration, off map[mail.AccountID]bool) {
+func (x *line) later(ctx context.Context, id mail.AccountID, after time.Duration, off map[mail.AccountID]bool) {
 	select {
 	case <-x.o.After(after):
 	case <-ctx.Done():
@@ -201,25 +233,25 @@ func (x *Indexer) later(ctx context.Context, id mail.AccountID, after time.Durat
 }
 
 // rests tells whether the account has a rest. A hint that comes meanwhile costs one query.
-func (x *Indexer) rests(id mail.AccountID) bool {
+func (x *line) rests(id mail.AccountID) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.resting[id]
 }
 
 // rest keeps the account from the next step for a while.
-func (x *Indexer) rest(ctx context.Context, id mail.AccountID, d time.Duration) {
+func (x *line) rest(ctx context.Context, id mail.AccountID, d time.Duration) {
 	x.mu.Lock()
 	x.resting[id] = true
 	x.mu.Unlock()
 	x.wg.Go(func() { x.later(ctx, id, d, x.resting) })
 }
 
-func (x *Indexer) step(ctx context.Context, id mail.AccountID) (more bool, err error) {
+func (x *line) step(ctx context.Context, id mail.AccountID) (more bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			x.o.Panic()
-			x.o.Log.Error("panic while indexing", "op", "index", "account", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			x.o.Log.Error("panic while indexing", "op", x.what, "account", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
@@ -238,7 +270,7 @@ func (x *Indexer) step(ctx context.Context, id mail.AccountID) (more bool, err e
 		return false, err
 	}
 	began := time.Now()
-	more, err = mb.Index(ctx)
+	more, err = x.do(ctx, id, mb)
 	if mail.IsKind(err, mail.NotFound) {
 		return false, nil
 	}

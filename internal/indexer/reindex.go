@@ -22,6 +22,9 @@ func Reindex(ctx context.Context, s *store.Store, id mail.AccountID, resume bool
 			}
 		}
 	}
+	for more := true; more && err == nil; {
+		more, err = mb.Merge(ctx)
+	}
 	if err != nil {
 		return p, fmt.Errorf("make the search index of %s: %w", id, err)
 	}

@@ -71,16 +71,8 @@ func (b *box) indexTexts(n int, row func(i int) int64) {
 		}
 		docs = nil
 		for more := true; more; {
-			var segs []segment
-			read(func(t *tx) (err error) {
-				s, err = x.state(ctx, t)
-				if err == nil {
-					segs, err = x.segments(ctx, t)
-				}
-				return err
-			})
 			var err error
-			if more, err = m.merge(ctx, s, segs); err != nil {
+			if more, err = m.Merge(ctx); err != nil {
 				b.t.Fatal(err)
 			}
 		}

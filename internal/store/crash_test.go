@@ -93,6 +93,10 @@ func reindex(ctx context.Context, m *Mailbox) error {
 			fmt.Println(n)
 			more, err = m.Index(ctx)
 		}
+		for more := true; more && err == nil; n++ {
+			fmt.Println(n)
+			more, err = m.Merge(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -157,10 +161,8 @@ func TestReindexKilled(t *testing.T) {
 			}
 			for _, complete := range []bool{false, true} {
 				if complete {
-					for more := true; more; {
-						if more, err = m.Index(ctx); err != nil {
-							t.Fatalf("round %d: go on: %v", round, err)
-						}
+					if err := indexAll(m); err != nil {
+						t.Fatalf("round %d: go on: %v", round, err)
 					}
 				}
 				found := findAll(t, m, "harbour lantern")

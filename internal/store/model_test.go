@@ -300,9 +300,10 @@ func TestSearchBesideAHistory(t *testing.T) {
 					}
 					mq := MessageQuery{Search: q, Limit: 1 + i%7, ByRelevance: i%3 == 0 && len(q.Asks()) > 0}
 					_, ierr := m.b.Index(ctx)
+					_, gerr := m.b.Merge(ctx)
 					_, _, merr := m.b.Messages(ctx, mq)
 					_, _, terr := m.b.Threads(ctx, ThreadQuery{Search: q, Limit: mq.Limit})
-					if err := errors.Join(ierr, merr, terr); err != nil && ctx.Err() == nil {
+					if err := errors.Join(ierr, gerr, merr, terr); err != nil && ctx.Err() == nil {
 						t.Error(err)
 						return
 					}
@@ -337,6 +338,11 @@ func TestRandomHistories(t *testing.T) {
 				if m.rng.IntN(3) == 0 {
 					if _, err := m.b.Index(t.Context()); err != nil {
 						t.Fatalf("Index: %v", err)
+					}
+				}
+				if m.rng.IntN(3) == 0 {
+					if _, err := m.b.Merge(t.Context()); err != nil {
+						t.Fatalf("Merge: %v", err)
 					}
 				}
 				if i%20 == 9 {

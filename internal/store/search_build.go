@@ -203,7 +203,7 @@ func (m *Mailbox) index(ctx context.Context) (more bool, err error) {
 		})
 	}
 	if next == s {
-		return m.merge(ctx, s, segs)
+		return false, nil
 	}
 	if err := m.markIndexed(ctx, s, segs, list); err != nil {
 		return false, err
@@ -535,11 +535,10 @@ func (x *searchIndex) bury(ctx context.Context, t *tx, segs []segment, rows []in
 			continue
 		}
 		n += found
-		x.sealDead(s, live)
-		if s.dead == s.docs {
+		if live.count() == 0 {
 			err = x.removeUnit(ctx, t, s.id)
 		} else {
-			_, err = t.exec(ctx, "UPDATE search_segments SET dead=?, dead_list=? WHERE {a}id=?", s.dead, s.list, s.id)
+			err = x.putDead(ctx, t, s, live)
 		}
 		if err != nil {
 			return 0, err

@@ -195,8 +195,8 @@ func (x *searchIndex) live(s *segment) (bitset, error) {
 	return b, nil
 }
 
-// seal packs the list of dead messages for its row.
-func (x *searchIndex) sealDead(s *segment, live bitset) {
+// putDead writes which messages of a segment are not live.
+func (x *searchIndex) putDead(ctx context.Context, t *tx, s *segment, live bitset) error {
 	var plain []byte
 	last := uint32(0)
 	s.dead = 0
@@ -208,6 +208,8 @@ func (x *searchIndex) sealDead(s *segment, live bitset) {
 		}
 	}
 	s.list = x.box.Seal(x.deadPlace(s.id, s.dead), plain)
+	_, err := t.exec(ctx, "UPDATE search_segments SET dead=?, dead_list=? WHERE {a}id=?", s.dead, s.list, s.id)
+	return err
 }
 
 // errSearchDamaged marks what is wrong with blocks of the index.

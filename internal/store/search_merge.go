@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/bits"
 	"slices"
 	"strings"
@@ -37,36 +38,126 @@ func chooseMerge(segs []segment) []segment {
 	return nil
 }
 
-// merge makes one segment of several, if that is due. Texts stay where they are. was and segs were read together.
-func (m *Mailbox) merge(ctx context.Context, was searchState, segs []segment) (more bool, err error) {
-	list := chooseMerge(segs)
-	if list == nil {
-		return false, nil
+// Merge makes one segment of several if that is due, and tells whether there may be more to do. It may take seconds; Index and searches go
+// on meanwhile. A damaged index is dropped, and made anew by Index.
+func (m *Mailbox) Merge(ctx context.Context) (more bool, err error) {
+	more, err = m.merge(ctx, func() {})
+	if err != nil && ctx.Err() == nil && (errors.Is(err, errSearchDamaged) || isDamaged(err)) {
+		m.log.Warn("the search index is damaged and made again", "op", "merge", "account", m.id, "err", err)
+		return true, m.DropIndex(ctx)
 	}
+	return more, err
+}
+
+// merge is Merge; merged is called between reading and writing.
+func (m *Mailbox) merge(ctx context.Context, merged func()) (more bool, err error) {
 	x := m.db.search
-	sink := &blockSink{x: x, unit: was.nextUnit}
-	var h *segHead
-	if err := x.readAs(ctx, was, func(t *tx) error {
-		h, err = x.mergeSegments(ctx, t, list, sink)
-		return err
-	}); err != nil {
+	list, unit, err := m.beginMerge(ctx)
+	if err != nil || list == nil {
 		return false, err
 	}
-	return true, x.writeAs(ctx, was, func(t *tx) error {
-		for i := range list {
-			if err := x.removeUnit(ctx, t, list[i].id); err != nil {
+	sink := &blockSink{x: x, unit: unit}
+	var h *segHead
+	var sources []*mergeSource
+	err = x.read(ctx, nil, func(t *tx) (err error) {
+		if list, err = x.still(ctx, t, list); err == nil && list != nil {
+			h, sources, err = x.mergeSegments(ctx, t, list, sink)
+		}
+		return err
+	})
+	if err != nil || list == nil {
+		return true, err
+	}
+	merged()
+	if err := x.take(ctx); err != nil {
+		return false, err
+	}
+	defer x.give()
+	return true, x.write(ctx, func(t *tx) error {
+		next, err := x.own(ctx, t)
+		if err != nil {
+			return err
+		}
+		now, err := x.still(ctx, t, list)
+		if err != nil || now == nil {
+			return err
+		}
+		live := newBitset(len(h.rows))
+		live.all(len(h.rows))
+		for i := range now {
+			there, err := x.live(&now[i])
+			if err != nil {
+				return err
+			}
+			for d, to := range sources[i].to {
+				if to >= 0 && !there.has(d) { // buried since it was read
+					live.clear(uint32(to))
+				}
+			}
+			if err := x.removeUnit(ctx, t, now[i].id); err != nil {
 				return err
 			}
 		}
-		if len(h.rows) > 0 {
-			if err := x.putSegment(ctx, t, sink.unit, h, sink); err != nil {
+		if n := live.count(); n > 0 {
+			if err := x.putSegment(ctx, t, unit, h, sink); err != nil {
 				return err
 			}
+			if n < len(h.rows) {
+				if err := x.putDead(ctx, t, &segment{id: unit, docs: int64(len(h.rows))}, live); err != nil {
+					return err
+				}
+			}
 		}
-		next := was
-		next.nextUnit++
+		next.nextUnit++ // whoever has read segments before has to read them anew
 		return x.putState(ctx, t, next)
 	})
+}
+
+// beginMerge returns which segments are to become one, nil for none, and the number of that one.
+func (m *Mailbox) beginMerge(ctx context.Context) (list []segment, unit int64, err error) {
+	x := m.db.search
+	choose := func(t *tx) error {
+		segs, err := x.segments(ctx, t)
+		list = chooseMerge(segs)
+		return err
+	}
+	if err := x.read(ctx, nil, choose); err != nil || list == nil {
+		return nil, 0, err
+	}
+	if err := x.take(ctx); err != nil {
+		return nil, 0, err
+	}
+	defer x.give()
+	err = x.write(ctx, func(t *tx) error {
+		s, err := x.own(ctx, t)
+		if err == nil {
+			err = choose(t)
+		}
+		if err != nil || list == nil {
+			return err
+		}
+		unit = s.nextUnit
+		s.nextUnit++
+		return x.putState(ctx, t, s)
+	})
+	return list, unit, err
+}
+
+// still returns segments as they are now; nil if one of them is gone.
+func (x *searchIndex) still(ctx context.Context, t *tx, list []segment) ([]segment, error) {
+	now, err := x.segments(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]segment, 0, len(list))
+	for _, s := range list {
+		i := slices.IndexFunc(now, func(n segment) bool { return n.id == s.id })
+		if i < 0 {
+			return nil, nil
+		}
+		out = append(out, now[i])
+	}
+	return out, nil
 }
 
 // mergeSource walks the terms of one segment in order.
@@ -81,7 +172,8 @@ type mergeSource struct {
 	key   string
 }
 
-func (x *searchIndex) mergeSegments(ctx context.Context, t *tx, list []segment, sink *blockSink) (*segHead, error) {
+// mergeSegments makes one segment of a list; sources tell where each of their messages has its place in it.
+func (x *searchIndex) mergeSegments(ctx context.Context, t *tx, list []segment, sink *blockSink) (*segHead, []*mergeSource, error) {
 	type doc struct {
 		row      int64
 		src, doc int
@@ -92,11 +184,11 @@ func (x *searchIndex) mergeSegments(ctx context.Context, t *tx, list []segment, 
 		src := &mergeSource{s: &list[i]}
 		var err error
 		if src.h, err = x.head(ctx, t, src.s); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		live, err := x.live(src.s)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		src.to = make([]int32, len(src.h.rows))
 		for d, row := range src.h.rows {
@@ -115,7 +207,7 @@ func (x *searchIndex) mergeSegments(ctx context.Context, t *tx, list []segment, 
 	}
 	for i, src := range sources {
 		if err := src.load(ctx, x, t); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		sources[i] = src
 	}
@@ -149,11 +241,11 @@ func (x *searchIndex) mergeSegments(ctx context.Context, t *tx, list []segment, 
 				}
 			})
 			if !ok {
-				return nil, x.damaged(src.s.id<<unitBits|int64(2*src.k+2), errSearchDamaged)
+				return nil, nil, x.damaged(src.s.id<<unitBits|int64(2*src.k+2), errSearchDamaged)
 			}
 			src.i++
 			if err := src.load(ctx, x, t); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if len(hits) == 0 {
@@ -164,12 +256,12 @@ func (x *searchIndex) mergeSegments(ctx context.Context, t *tx, list []segment, 
 			out, masks = append(out, p.doc), append(masks, p.mask)
 		}
 		if err := w.add(strings.Clone(key), out, masks); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	err := w.flush()
 	h.firsts = w.firsts
-	return h, err
+	return h, sources, err
 }
 
 // load makes key the term at i, which may be in the next block; terms is nil after the last one. Its blocks do not go through

@@ -20,12 +20,19 @@ import (
 // index takes everything into the search index.
 func (b *box) index() {
 	b.t.Helper()
-	for more := true; more; {
-		var err error
-		if more, err = b.Index(context.Background()); err != nil {
-			b.t.Fatalf("Index: %v", err)
+	if err := indexAll(b.Mailbox); err != nil {
+		b.t.Fatalf("Index: %v", err)
+	}
+}
+
+// indexAll takes everything into the search index, and merges.
+func indexAll(m *Mailbox) (err error) {
+	for _, step := range []func(context.Context) (bool, error){m.Index, m.Merge} {
+		for more := true; more && err == nil; {
+			more, err = step(context.Background())
 		}
 	}
+	return err
 }
 
 func parseQuery(t testing.TB, s string) *query.Query {
@@ -721,36 +728,62 @@ func TestManySmallSegments(t *testing.T) {
 	})
 }
 
-// TestMergeBesideAnotherServer: what another server has taken out of the index since segments were read to be merged does not come
-// back with them, and that blocks are gone which it has merged is no damage.
-func TestMergeBesideAnotherServer(t *testing.T) {
+// TestMergeBesideTheIndex: what happens to the index while segments are merged is so afterwards.
+func TestMergeBesideTheIndex(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {
 		b := newBox(t, p)
 		b.folders("INBOX")
 		b.index()
-		for i := range mergeWidth {
-			b.do(Batch{New: []NewMessage{b.held(ref("INBOX", mail.UID(i+1)), letter{id: fmt.Sprint("m", i), subject: "common", day: i})}})
+		n := 0
+		add := func(segments int) { // of two messages each
+			for range segments {
+				for range 2 {
+					b.do(Batch{New: []NewMessage{b.held(ref("INBOX", mail.UID(n+1)), letter{id: fmt.Sprint("m", n), subject: fmt.Sprint("common n", n), day: n})}})
+					n++
+				}
+				b.step()
+			}
+		}
+		remove := func(list ...int) {
+			for _, i := range list {
+				b.do(Batch{Vanished: []PlacementRef{ref("INBOX", mail.UID(i+1))}})
+			}
+			b.sweep(farFuture)
 			b.step()
 		}
-		was, segs := b.indexState()
-		if len(chooseMerge(segs)) != mergeWidth {
-			t.Fatalf("%d segments", len(segs))
-		}
-		wantRefused := func() {
+		merge := func(segments int, meanwhile func()) {
 			t.Helper()
-			if _, err := b.merge(t.Context(), was, segs); !mail.IsKind(err, mail.Unavailable) {
-				t.Errorf("merging what another server has changed: %v", err)
+			if more, err := b.merge(t.Context(), meanwhile); !more || err != nil {
+				t.Errorf("%t, %v", more, err)
 			}
-			b.db.search.cache.forget(b.db.search.id)
+			b.ok()
+			if _, segs := b.indexState(); len(segs) != segments {
+				t.Errorf("%d segments, want %d", len(segs), segments)
+			}
 		}
-		b.do(Batch{Vanished: []PlacementRef{ref("INBOX", 1)}})
-		b.sweep(farFuture)
-		b.step()
-		wantRefused()
-		b.index() // merges
-		wantRefused()
+		add(mergeWidth)
+		merge(2, func() {
+			remove(0)
+			add(1)
+		})
+		b.wantFound("common", 2*mergeWidth+1)
+		b.wantFound("n0", 0)
+		b.wantFound("n1", 1)
+		add(mergeWidth - 1)
+		merge(2, b.index) // it has merged them already
+		b.wantFound("common", 4*mergeWidth-1)
+		add(mergeWidth)
+		merge(mergeWidth+1, func() { remove(n-1, n-2) }) // of a segment that is gone nobody can tell whether it was merged
+		b.wantFound("common", 6*mergeWidth-3)
+		add(1)
+		merge(0, func() {
+			if err := b.DropIndex(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		b.index()
 		b.ok()
-		b.wantFound("common", mergeWidth-1)
+		b.wantFound("common", 6*mergeWidth-1)
 	})
 }
 

@@ -81,13 +81,7 @@ func (y *story) steps() []func(ctx context.Context) error {
 			return err
 		},
 		func(ctx context.Context) error {
-			for more := true; more; {
-				var err error
-				if more, err = y.Index(ctx); err != nil {
-					return err
-				}
-			}
-			return nil
+			return indexAll(y.Mailbox)
 		},
 		func(ctx context.Context) error { // with a checkpoint of which SQLite tells nobody
 			if err := pragma(ctx, y.db.src, "wal_autocheckpoint=1"); err != nil {

@@ -432,6 +432,11 @@ func (b *manyBox) fill(ctx context.Context) error {
 		progress("indexed", int(p.Indexed-last))
 		last = p.Indexed
 	}
+	for more := true; more; {
+		if more, err = b.Merge(ctx); err != nil {
+			return err
+		}
+	}
 	if _, index, err = diskUsage(b.dir); err != nil {
 		return err
 	}
