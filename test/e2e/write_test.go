@@ -61,51 +61,44 @@ func (p *tap) up(t *testing.T, addr string) {
 			p.conns[client], p.conns[server] = true, true
 			p.mu.Unlock()
 			var mu sync.Mutex
-			seen := false // the command went by on this connection
-			go p.pass(client, server, func(b []byte) func() {
+			seen := false // the command went by on this connection, and nothing has come back since
+			go p.pass(client, server, func(b []byte) (now, then func()) {
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				if p.command == nil || !bytes.Contains(b, p.command) {
-					return nil
+					return nil, nil
 				}
 				mu.Lock()
 				defer mu.Unlock()
 				seen = true
-				return p.sent
-			}, nil)
-			go p.pass(server, client, func([]byte) func() {
+				return p.sent, nil
+			})
+			go p.pass(server, client, func([]byte) (now, then func()) {
 				mu.Lock()
 				defer mu.Unlock()
 				if !seen {
-					return nil
-				}
-				p.mu.Lock()
-				defer p.mu.Unlock()
-				return p.done
-			}, func() func() {
-				mu.Lock()
-				defer mu.Unlock()
-				if !seen {
-					return nil
+					return nil, nil
 				}
 				seen = false
 				p.mu.Lock()
 				defer p.mu.Unlock()
-				return p.passed
+				return p.done, p.passed
 			})
 		}
 	}()
 }
 
-func (p *tap) pass(from, to net.Conn, before func([]byte) func(), after func() func()) {
+// pass copies from one connection to the other. around returns what is to be called before some bytes go on, and after it.
+func (p *tap) pass(from, to net.Conn, around func([]byte) (now, then func())) {
 	defer from.Close()
 	defer to.Close()
 	b := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(b)
 		if n > 0 {
-			if f := before(b[:n]); f != nil {
-				f()
+			now, then := around(b[:n])
+			if now != nil {
+				now()
 				if p.lost() {
 					return
 				}
@@ -113,10 +106,8 @@ func (p *tap) pass(from, to net.Conn, before func([]byte) func(), after func() f
 			if _, err := to.Write(b[:n]); err != nil {
 				return
 			}
-			if after != nil {
-				if f := after(); f != nil {
-					f()
-				}
+			if then != nil {
+				then()
 			}
 		}
 		if err != nil {
@@ -340,7 +331,7 @@ func TestKillDuringWrite(t *testing.T) {
 		must[n] = err == nil || k.moment != "accepted"
 		select {
 		case <-dead:
-		case <-time.After(time.Minute): // it may wait for the one before, which the server may have refused while it was at it
+		case <-time.After(time.Minute):
 			t.Fatalf("%s: the moment %s did not come: %v", k.name, k.moment, err)
 		}
 		w.tap.at("", false, nil, nil, nil)
