@@ -69,6 +69,7 @@ type account struct {
 
 	labels       labelling                    // as the last list of folders made it
 	labelTotals  map[mail.FolderID]int        // messages that the server counts in each label
+	labelNumbers map[mail.FolderID]uint32     // UIDVALIDITY of each label, as it was last
 	labelsHidden map[mail.FolderID]int        // messages of each label that are not to be here
 	labelCounts  map[mail.FolderID]labelCount // where that was not what we count; nil: not counted so far
 	newLabels    map[mail.FolderID]bool       // labels that the last list had for the first time

@@ -109,6 +109,9 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 			if st != nil && st.Has&imap.HasMessages != 0 {
 				a.labelTotals[f.ID] = int(st.Messages)
 			}
+			if st != nil && st.Has&imap.HasUIDValidity != 0 {
+				a.numbered(f.ID, st.UIDValidity)
+			}
 			a.newLabels[f.ID] = !slices.ContainsFunc(before, func(g mail.Folder) bool { return g.ID == f.ID })
 			continue
 		}

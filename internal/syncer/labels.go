@@ -277,7 +277,7 @@ func (a *account) canUseLabels(ctx context.Context, next labelling, stored []mai
 }
 
 // checkLabels compares how many messages the server counts in each label with ours, after All Mail was looked at. Where that
-// differs twice in a row, or the label is new, all labels are compared. If the server goes on counting more, All Mail does not
+// differs twice in a row by as many, or the label is new, all labels are compared. If the server goes on counting more, All Mail does not
 // show every message, and labels are not used.
 func (a *account) checkLabels(ctx context.Context, s *session) (vanished int, err error) {
 	all, err := a.mbox.Folder(ctx, a.labels.all)
@@ -297,13 +297,14 @@ func (a *account) checkLabels(ctx context.Context, s *session) (vanished int, er
 		}
 		before := a.labelCounts[id]
 		c := labelCount{there: there, here: here}
-		switch same := before.there == c.there && before.here == c.here; {
-		case same && before.compared:
-			if c.compared = true; c.there > c.here && !a.ladder.kept.Partial {
+		switch alike := before.there-before.here == c.there-c.here; {
+		case alike && before.compared:
+			same := before.there == c.there
+			if c.compared = true; same && c.there > c.here && !a.ladder.kept.Partial {
 				a.log.Warn("a folder has messages that All Mail does not show", "op", "labels", "folder", id, "there", c.there, "here", c.here)
 				a.ladder.kept.Partial = true
 			}
-		case same, known && fresh[id]:
+		case alike, known && fresh[id]:
 			a.labelsDue = true
 		}
 		counts[id] = c
@@ -333,6 +334,30 @@ func (a *account) checkLabels(ctx context.Context, s *session) (vanished int, er
 		}
 	}
 	return r.vanished, nil
+}
+
+// numbered notes the UIDVALIDITY of a label. Another one means that it was deleted and made anew, of which its messages do not tell.
+func (a *account) numbered(id mail.FolderID, is uint32) {
+	if a.labelNumbers == nil {
+		a.labelNumbers = map[mail.FolderID]uint32{}
+	}
+	if was, known := a.labelNumbers[id]; known && was != is {
+		a.labelsDue = true
+	}
+	a.labelNumbers[id] = is
+}
+
+// labelsAgree tells whether each label has as many messages as the server counts, or all labels were compared since it did not.
+func (a *account) labelsAgree() bool {
+	if !a.labels.on() {
+		return true
+	}
+	for _, c := range a.labelCounts {
+		if !c.compared {
+			return false
+		}
+	}
+	return !a.labelsDue
 }
 
 // countHidden counts the labels of the messages of All Mail that are not here because the policy leaves them out, or because they are set

@@ -272,7 +272,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	if err := a.seen(ctx, began); err != nil {
 		return err
 	}
-	if doubt, _ := a.doubts(); !doubt && a.held(counts) == counts.Placements && counts.Vanished == 0 {
+	if doubt, _ := a.doubts(); !doubt && a.held(counts) == counts.Placements && counts.Vanished == 0 && a.labelsAgree() {
 		if !proven { // without CONDSTORE folders are compared one by one, when they are due: all that happened before the oldest is here
 			for _, l := range looks {
 				oldest = earlier(oldest, a.proofs.of(l.ID))
