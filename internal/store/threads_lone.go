@@ -144,68 +144,94 @@ func (a *applier) readLone(topics []int64, of, known map[int64][]*lonely) error 
 	if len(topics) == 0 {
 		return nil
 	}
+	l := loneReader{a: a}
+	if err := l.around(topics, of); err != nil {
+		return err
+	}
+	if l.n >= loneAtOnce {
+		if half := len(topics) / 2; half > 0 {
+			if err := a.readLone(topics[:half], of, known); err != nil {
+				return err
+			}
+			return a.readLone(topics[half:], of, known)
+		}
+		l = loneReader{a: a}
+		if err := l.nearest(topics[0], of[topics[0]&^1]); err != nil {
+			return err
+		}
+	}
+	for _, x := range l.list {
+		known[x.topic] = append(known[x.topic], x)
+	}
+	return nil
+}
+
+// loneReader reads stored messages as partners of replies that name no parent.
+type loneReader struct {
+	a    *applier
+	list []*lonely
+	n    int64 // rows read
+	row  int64 // the last of them
+}
+
+const selectLone = "SELECT id, thread_subject, thread_id, thread_keys, addresses FROM messages WHERE {a}thread_subject <> 0 AND "
+
+func (l *loneReader) read(r *sql.Rows) error {
+	x := new(lonely)
+	var addrs sql.NullString
+	if err := r.Scan(&x.row, &x.topic, &x.thread, &x.key, &addrs); err != nil {
+		return err
+	}
+	l.n, l.row = l.n+1, x.row
+	if addrs.Valid && len(x.key) >= 12 {
+		var all addresses
+		if err := json.Unmarshal([]byte(addrs.String), &all); err != nil {
+			return fmt.Errorf("addresses of message %d: %w", x.row, err)
+		}
+		x.key, x.addresses = x.key[:12], l.a.m.addressKeys(&all)
+		l.list = append(l.list, x)
+	}
+	return nil
+}
+
+// around reads all messages of some topics that may belong with the new ones, but no more than loneAtOnce.
+func (l *loneReader) around(topics []int64, of map[int64][]*lonely) error {
 	first, last := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, topic := range topics {
 		ms := of[topic&^1]
 		first, last = min(first, ms[0].row), max(last, ms[len(ms)-1].row)
 	}
-	var list []*lonely
-	var n, row int64 // rows read, and the last of them
-	read := func(r *sql.Rows) error {
-		l := new(lonely)
-		var addrs sql.NullString
-		if err := r.Scan(&l.row, &l.topic, &l.thread, &l.key, &addrs); err != nil {
-			return err
-		}
-		n, row = n+1, l.row
-		if addrs.Valid && len(l.key) >= 12 {
-			var all addresses
-			if err := json.Unmarshal([]byte(addrs.String), &all); err != nil {
-				return fmt.Errorf("addresses of message %d: %w", l.row, err)
-			}
-			l.key, l.addresses = l.key[:12], a.m.addressKeys(&all)
-			list = append(list, l)
-		}
-		return nil
-	}
-	const q = "SELECT id, thread_subject, thread_id, thread_keys, addresses FROM messages WHERE {a}thread_subject <> 0 AND "
-	if err := queryIn(a.ctx, a.t, q+"id BETWEEN ? AND ? AND thread_subject IN (??) LIMIT "+fmt.Sprint(loneAtOnce), []any{first - loneRows, last + loneRows}, slices.Clone(topics), read); err != nil {
-		return err
-	}
-	if n >= loneAtOnce && len(topics) > 1 {
-		half := len(topics) / 2
-		if err := a.readLone(topics[:half], of, known); err != nil {
-			return err
-		}
-		return a.readLone(topics[half:], of, known)
-	}
-	if n >= loneAtOnce {
-		list = nil
-		ms := of[topics[0]&^1]
-		most := min(maxLone, max(int64(4*loneAtOnce/len(ms)), leastLone))
-		upTo := int64(math.MinInt64) // what is nearest before it is read
-		for _, m := range ms {
-			if upTo < m.row {
-				if err := each(a.ctx, a.t, q+"thread_subject = ? AND id > ? AND id < ? ORDER BY id DESC LIMIT ?", []any{topics[0], max(m.row-loneRows-1, upTo), m.row, most}, read); err != nil {
-					return err
-				}
-				upTo = m.row
-			}
-			n = 0
-			if err := each(a.ctx, a.t, q+"thread_subject = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?", []any{topics[0], upTo, m.row + loneRows, most}, read); err != nil {
+	q := selectLone + "id BETWEEN ? AND ? AND thread_subject IN (??) LIMIT " + fmt.Sprint(loneAtOnce)
+	return queryIn(l.a.ctx, l.a.t, q, []any{first - loneRows, last + loneRows}, slices.Clone(topics), l.read)
+}
+
+// nearest reads, for each of the new messages of a topic, which are in the order of rows, those that are nearest before it and after it.
+func (l *loneReader) nearest(topic int64, news []*lonely) error {
+	most := min(maxLone, max(int64(4*loneAtOnce/len(news)), leastLone))
+	upTo := int64(math.MinInt64) // what is nearest before it is read
+	for _, m := range news {
+		if upTo < m.row {
+			if err := l.some("id > ? AND id < ? ORDER BY id DESC LIMIT ?", topic, max(m.row-loneRows-1, upTo), m.row, most); err != nil {
 				return err
 			}
-			if n == most {
-				upTo = row
-			} else {
-				upTo = max(upTo, m.row+loneRows)
-			}
+			upTo = m.row
+		}
+		l.n = 0
+		if err := l.some("id > ? AND id <= ? ORDER BY id LIMIT ?", topic, upTo, m.row+loneRows, most); err != nil {
+			return err
+		}
+		if l.n == most {
+			upTo = l.row
+		} else {
+			upTo = max(upTo, m.row+loneRows)
 		}
 	}
-	for _, l := range list {
-		known[l.topic] = append(known[l.topic], l)
-	}
 	return nil
+}
+
+// some reads the messages of one topic that fulfil a condition.
+func (l *loneReader) some(where string, args ...any) error {
+	return each(l.a.ctx, l.a.t, selectLone+"thread_subject = ? AND "+where, args, l.read)
 }
 
 func hasKey(keys, key []byte) bool {
