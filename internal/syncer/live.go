@@ -106,6 +106,9 @@ func (a *account) hear(ctx context.Context, s *session) (everywhere bool, err er
 			continue
 		}
 		delete(told, folderKey(f.RawName))
+		if !wanted(a.policy(), f) {
+			continue
+		}
 		role := f.Role
 		if f, err = a.home(ctx, f); err != nil {
 			return false, err
