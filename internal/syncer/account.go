@@ -67,7 +67,9 @@ type account struct {
 	hidden    map[mail.FolderID]*leftOut // messages that the policy leaves out
 	ladder    *ladder
 
-	labels       labelling                    // as the last list of folders made it
+	labels  labelling // as the last list of folders made it
+	garbled bool      // the last list of folders had a line that cannot be read
+
 	labelTotals  map[mail.FolderID]int        // messages that the server counts in each label
 	labelNumbers map[mail.FolderID]uint32     // UIDVALIDITY of each label, as it was last
 	labelsHidden map[mail.FolderID]int        // messages of each label that are not to be here

@@ -210,7 +210,7 @@ func (a *account) unheldUnits(ctx context.Context) ([]unit, int, error) {
 	total := 0
 	asked := map[mail.MessageID]bool{}
 	for _, f := range byRank(folders) {
-		if !f.Selectable || f.Total == 0 || f.RawName == "" || a.e.o.Now().Before(a.parked[f.ID].until) {
+		if f.Total == 0 || f.RawName == "" || a.e.o.Now().Before(a.parked[f.ID].until) {
 			continue
 		}
 		missing, err := a.mbox.Unheld(ctx, f.ID, 20*unitMessages)

@@ -65,13 +65,15 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 			return nil, mail.E(mail.Unavailable, "list the folders", "the server lists no folder at all, not even INBOX", nil)
 		}
 	}
-	if err := a.askStatus(ctx, s, listed, items); err != nil {
-		return nil, err
-	}
 	stored, err := a.mbox.Folders(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the stored folders: %w", err)
 	}
+	refused, err := a.askStatus(ctx, s, listed, stored, items)
+	if err != nil {
+		return nil, err
+	}
+	a.garbled = slices.ContainsFunc(listed, func(m imap.Mailbox) bool { return m.Err != nil })
 	a.recallLabels(s, stored)
 	renamed, err := a.renames(ctx, s, listed, stored)
 	if err != nil {
@@ -119,11 +121,16 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 			_, lost := a.losses[lostFolder+f.ID]
 			there = !lost
 		}
-		if there && f.Selectable {
+		if there && openable(f) {
 			if !wanted(a.policy(), f) {
-				if err := a.leaveOut(ctx, f); err != nil {
+				if err := a.takeOut(ctx, f); err != nil {
 					return nil, err
 				}
+				continue
+			}
+			if only, err := a.nameOnly(ctx, f, refused[f.RawName]); err != nil {
+				return nil, err
+			} else if only {
 				continue
 			}
 			v, _ := a.viewOf(f)
@@ -135,27 +142,31 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 	return out, nil
 }
 
-// askStatus fills in the STATUS that LIST did not bring along. A folder whose STATUS fails keeps none.
-func (a *account) askStatus(ctx context.Context, s *session, listed []imap.Mailbox, items []imap.StatusItem) error {
+// askStatus fills in the STATUS that LIST did not bring along. A folder whose STATUS fails keeps none; the errors are returned by name.
+func (a *account) askStatus(ctx context.Context, s *session, listed []imap.Mailbox, stored []mail.Folder, items []imap.StatusItem) (map[string]error, error) {
+	hold := map[string]bool{}
+	for _, f := range stored {
+		hold[f.RawName] = openable(f)
+	}
 	var missing []string
 	for _, m := range listed {
-		if m.Status == nil && m.Err == nil && selectable(m.Attrs) {
+		if m.Status == nil && m.Err == nil && (selectable(m.Attrs) || hold[m.Raw]) {
 			missing = append(missing, m.Raw)
 		}
 	}
 	if len(missing) == 0 {
-		return nil
+		return nil, nil
 	}
-	got, _, err := s.Statuses(ctx, missing, items...)
+	got, refused, err := s.Statuses(ctx, missing, items...)
 	if err != nil {
-		return fmt.Errorf("ask the folders' status: %w", err)
+		return nil, fmt.Errorf("ask the folders' status: %w", err)
 	}
 	for i := range listed {
 		if st, ok := got[listed[i].Raw]; ok && listed[i].Status == nil {
 			listed[i].Status = &st
 		}
 	}
-	return nil
+	return refused, nil
 }
 
 // rank orders the folders of the initial sync by how soon people look into them.
@@ -172,6 +183,34 @@ func selectable(attrs []string) bool {
 	}
 	return true
 }
+
+// openable tells whether a folder is to be looked at: also one that the server lists as one that cannot be opened, if it has mail here.
+func openable(f mail.Folder) bool {
+	return f.Selectable || f.Total > 0 || f.Role == mail.RoleInbox
+}
+
+// nameOnly tells whether nothing is left of a folder but its name: it is listed, for the sake of those below it, say, and STATUS says that
+// there is no such folder. If it had mail, another session must say so again.
+func (a *account) nameOnly(ctx context.Context, f mail.Folder, refusal error) (bool, error) {
+	if !nonexistent(refusal) || f.Role == mail.RoleInbox {
+		delete(a.losses, emptied+f.ID)
+		return false, nil
+	}
+	if f.Total > 0 {
+		if !a.believe(emptied + f.ID) {
+			return false, nil
+		}
+		if err := a.takeOut(ctx, f); err != nil {
+			return false, err
+		}
+	}
+	delete(a.losses, f.ID)
+	delete(a.losses, unlimited+f.ID)
+	return true, a.opened(ctx, f.ID)
+}
+
+// emptied marks, in account.losses, folders of which only the name is left; folder ids never hold a blank.
+const emptied = "name "
 
 // key is what tells two folder names apart: the server's bytes, and INBOX in any case (RFC 9051 5.1).
 func folderKey(raw string) string {
@@ -313,6 +352,7 @@ func (a *account) believeFolderLoss(ctx context.Context, s *session, gone []mail
 	}
 	var sure []mail.FolderID
 	for _, id := range gone {
+		delete(a.losses, emptied+id) // not even that
 		noted := a.losses[lostFolder+id]
 		if !a.believe(lostFolder + id) {
 			continue

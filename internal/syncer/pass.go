@@ -153,6 +153,8 @@ func (a *account) caughtUp(ctx context.Context) error {
 	case a.flapsAnywhere():
 		a.enter(ctx, b, mail.StateDegraded, "The server numbers the messages of a folder anew again and again (UIDVALIDITY); they are told apart by what they are, which takes longer.",
 			"Nothing: mail is still kept up to date. The provider could mend it.")
+	case a.garbled:
+		a.enter(ctx, b, mail.StateDegraded, "A line of the server's list of folders cannot be read; that folder is not looked at.", "Nothing if it passes; the list is read again. Else the provider can mend it, or renaming the folder.")
 	case closed != "":
 		a.enter(ctx, b, mail.StateDegraded, closed, "Nothing if it passes; the folder is tried again. Else the provider can mend it, or sync_folders can leave the folder out.")
 	case limited != "":
@@ -272,7 +274,7 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	if err := a.seen(ctx, began); err != nil {
 		return err
 	}
-	if doubt, _ := a.doubts(); !doubt && a.held(counts) == counts.Placements && counts.Vanished == 0 && a.labelsAgree() {
+	if doubt, _ := a.doubts(); !doubt && !a.garbled && a.held(counts) == counts.Placements && counts.Vanished == 0 && a.labelsAgree() {
 		if !proven { // without CONDSTORE folders are compared one by one, when they are due: all that happened before the oldest is here
 			for _, l := range looks {
 				oldest = earlier(oldest, a.proofs.of(l.ID))

@@ -79,8 +79,8 @@ func (a *account) within(ctx context.Context, s *session, f mail.Folder, uids im
 	return uids.Without(l.old), nil
 }
 
-// leaveOut takes a folder out of the copy that the policy does not want any more.
-func (a *account) leaveOut(ctx context.Context, f mail.Folder) error {
+// takeOut takes the messages of a folder out of the copy: the policy does not want it any more, or it is none any more.
+func (a *account) takeOut(ctx context.Context, f mail.Folder) error {
 	if f.Total == 0 {
 		return nil
 	}
@@ -96,7 +96,7 @@ func (a *account) leaveOut(ctx context.Context, f mail.Folder) error {
 			b.Vanished = append(b.Vanished, store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: p.UID})
 		}
 		if err := a.apply(ctx, b); err != nil {
-			return fmt.Errorf("leave out %q: %w", f.Name, err)
+			return fmt.Errorf("take out %q: %w", f.Name, err)
 		}
 		list = list[n:]
 	}

@@ -32,7 +32,7 @@ type FolderFreshness struct {
 func FreshnessOf(id mail.AccountID, s mail.SyncStatus, folders []mail.Folder, proofs map[mail.FolderID]mail.FolderProof) Freshness {
 	out := Freshness{Object: "freshness", GrantID: id, FreshAt: unix(s.FreshAt), SeenAt: unix(s.SeenAt), AuditedAt: unix(s.AuditedAt), Folders: []FolderFreshness{}}
 	for _, f := range folders {
-		if !f.Selectable {
+		if !f.Selectable && f.Total == 0 {
 			continue
 		}
 		p := proofs[f.ID]
