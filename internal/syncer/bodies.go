@@ -135,7 +135,7 @@ func (a *account) bodies(ctx context.Context, s *session, slice time.Duration) (
 		if applyErr != nil {
 			continue // drain, so that the workers can end
 		}
-		if applyErr = a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Bodies: b}); applyErr != nil {
+		if applyErr = a.apply(ctx, store.Batch{Origin: a.bodyOrigin(), Bodies: b}); applyErr != nil {
 			stop(applyErr)
 			continue
 		}
@@ -249,7 +249,7 @@ func (a *account) firstBodies(ctx context.Context, s *session, f mail.Folder) er
 	for _, u := range a.apart(unitOf(f, missing...)) {
 		err := a.hold(ctx, s, u, func(b []store.Body) error {
 			a.status.advance(len(b))
-			return a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Bodies: b})
+			return a.apply(ctx, store.Batch{Origin: a.bodyOrigin(), Bodies: b})
 		})
 		if err != nil {
 			return err

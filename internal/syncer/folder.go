@@ -137,7 +137,7 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 		if size == headerChunk {
 			a.next = imap.UIDs(list[max(0, len(list)-headerChunk):]...)
 		}
-		if err := a.listHeaders(ctx, s, *f, imap.UIDs(chunk...), left, store.Batch{Origin: a.backfillOrigin(), Cursors: []store.Cursor{c}}); err != nil {
+		if err := a.listHeaders(ctx, s, *f, imap.UIDs(chunk...), left, store.Batch{Origin: a.backfillOriginIn(*f), Cursors: []store.Cursor{c}}); err != nil {
 			return err
 		}
 		if size == firstPage && (f.Role == mail.RoleInbox || f.ID == a.labels.all) {
@@ -152,7 +152,7 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 	}
 	if !c.HeadersDone { // nothing was left to fetch
 		c.HeadersDone = true
-		if err := a.apply(ctx, store.Batch{Origin: a.backfillOrigin(), Cursors: []store.Cursor{c}}); err != nil {
+		if err := a.apply(ctx, store.Batch{Origin: a.backfillOriginIn(*f), Cursors: []store.Cursor{c}}); err != nil {
 			return err
 		}
 	}

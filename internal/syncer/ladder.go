@@ -268,9 +268,14 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 	}
 	// What arrives while we look is announced with its body, unless it is too much at once.
 	whole := st.Fetch.Len() <= wholeMessages
-	chunks := slices.Collect(slices.Chunk(slices.Collect(st.Fetch.All), headerChunk))
+	list, history := slices.Collect(st.Fetch.All), uint32(a.historyBelow(f))
+	at, _ := slices.BinarySearch(list, history)
+	chunks := slices.AppendSeq(slices.Collect(slices.Chunk(list[:at], headerChunk)), slices.Chunk(list[at:], headerChunk))
 	for i, chunk := range slices.Backward(chunks) {
 		b := store.Batch{Origin: mail.OriginLive}
+		if chunk[0] < history {
+			b.Origin = mail.OriginInitial
+		}
 		if i == 0 {
 			b.Cursors = []store.Cursor{c} // the oldest comes last: the cursor moves when all are stored
 		}

@@ -21,6 +21,7 @@ type kept struct {
 	Overlap  map[mail.FolderID]mail.ModSeq `json:"overlap,omitempty"`    // from where to ask once more
 	Views    map[mail.FolderID]view        `json:"views,omitempty"`      // folders that do not show all of their messages
 	Resets   map[mail.FolderID]resetting   `json:"resets,omitempty"`     // folders whose generation has just changed
+	Policy   *mail.SyncPolicy              `json:"policy,omitempty"`     // when the mailbox was last as it should be; nil: it left nothing out
 	Logins   []time.Time                   `json:"logins,omitempty"`     // the last that came to nothing, as of the last failure
 }
 

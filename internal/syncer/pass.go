@@ -42,6 +42,22 @@ func (a *account) backfillOrigin() mail.Origin {
 	return mail.OriginLive
 }
 
+// backfillOriginIn is backfillOrigin of the messages of a folder.
+func (a *account) backfillOriginIn(f mail.Folder) mail.Origin {
+	if was := a.widened(); was != nil && !wanted(*was, f) {
+		return mail.OriginInitial
+	}
+	return a.backfillOrigin()
+}
+
+// bodyOrigin is backfillOrigin of bytes.
+func (a *account) bodyOrigin() mail.Origin {
+	if a.widened() != nil {
+		return mail.OriginInitial
+	}
+	return a.backfillOrigin()
+}
+
 // errSecondLook ends a round so that the next one looks at a suspicious loss in another session.
 var errSecondLook = errors.New("a suspicious loss is looked at in another session")
 
@@ -68,6 +84,9 @@ func (a *account) work(ctx context.Context, s *session) error {
 	}
 	a.status.done(a.held(counts))
 	if a.initial() {
+		if a.ladder.kept.Policy == nil {
+			a.follows()
+		}
 		a.enter(ctx, store.Batch{Origin: mail.OriginInitial}, mail.StateInitial, "", "")
 	}
 	for {
@@ -147,6 +166,7 @@ func (a *account) caughtUp(ctx context.Context) error {
 		b.Origin, b.Done = mail.OriginInitial, true
 		a.log.Info("initial sync complete", "op", "initial", "messages", a.status.get().Done)
 	}
+	a.follows()
 	switch doubt, _ := a.doubts(); {
 	case doubt:
 		a.enter(ctx, b, mail.StateDegraded, "The server no longer shows mail that it did; it is kept until another session confirms that it is gone.", "Nothing: it is being checked.")

@@ -3,6 +3,8 @@ package syncer
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +19,36 @@ func (a *account) policy() mail.SyncPolicy {
 		return *p
 	}
 	return mail.SyncPolicy{}
+}
+
+// widened returns the policy of when the mailbox was last as it should be, if it was another: what comes now for that reason lay at
+// the server before. nil: it was the same, or left nothing out.
+func (a *account) widened() *mail.SyncPolicy {
+	was := a.ladder.kept.Policy
+	if was == nil {
+		return nil
+	}
+	p := a.policy()
+	if was.Days == p.Days && was.HeadersOnly == p.HeadersOnly && slices.Equal(was.Folders, p.Folders) && slices.Equal(was.Without, p.Without) {
+		return nil
+	}
+	return was
+}
+
+// follows notes that the mailbox is as the policy wants it, or begins to become so.
+func (a *account) follows() {
+	a.ladder.kept.Policy = a.acct.Settings.Sync
+}
+
+// historyBelow returns the UID below which what is new in a folder is so only by a wider policy; 0: nothing.
+func (a *account) historyBelow(f mail.Folder) mail.UID {
+	switch was := a.widened(); {
+	case was == nil:
+		return 0
+	case !wanted(*was, f):
+		return math.MaxUint32
+	}
+	return f.UIDNext
 }
 
 // leftOut are messages of a folder, of one generation, that were received before the first day of the policy.
