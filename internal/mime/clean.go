@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -105,7 +106,7 @@ func cleanText(subject, body string, o CleanOptions) Cleaned {
 
 // mark decides which lines go.
 func mark(lines []line, subject string, o CleanOptions) (c Cleaned) {
-	markQuotes(lines, isForwardSubject(subject))
+	markQuotes(lines, isForwardSubject(subject) && !isFinnishReply(subject, lines))
 	if !left(lines) {
 		for i := range lines {
 			lines[i].drop = false
@@ -128,17 +129,35 @@ func left(lines []line) bool {
 	return false
 }
 
-func isForwardSubject(s string) bool {
-	s = strings.ToLower(strings.TrimSpace(s))
-	i := strings.IndexAny(s, ":：")
-	if i < 0 {
-		return false
+// subjectPrefix returns what stands before the first colon of a subject, behind its tags, in lower case; "" if nothing does.
+func subjectPrefix(s string) string {
+	s = foldText(cutText(s, maxSubject))
+	for {
+		rest, ok := cutTag(s)
+		if !ok {
+			break
+		}
+		s = rest
 	}
-	switch strings.TrimSpace(s[:i]) {
-	case "fw", "fwd", "wg", "tr", "rv", "i", "enc", "vs", "vb", "doorst", "pd", "továbbítás", "ilt", "yml", "转发", "轉寄", "fs", "tr :":
+	prefix, _, _ := strings.Cut(s, ":")
+	if len(prefix) == len(s) {
+		return ""
+	}
+	return strings.TrimSpace(prefix)
+}
+
+func isForwardSubject(s string) bool {
+	switch subjectPrefix(s) {
+	case "fw", "fwd", "wg", "tr", "rv", "reenv", "i", "inoltra", "enc", "vs", "videres", "vb", "vl", "fs", "doorst", "doorgestuurd", "pd", "předáno", "prosl", "proslj", "просл", "препр", "prs", "pārs", "trs", "továbbítás", "ilt", "yml",
+		"πρθ", "προώθ", "προώθηση", "пересл", "пер", "прп", "转发", "轉寄", "轉發", "転送", "전달", "הועבר", "إعادة توجيه", "chuyển tiếp", "ct", "ส่งต่อ":
 		return true
 	}
 	return false
+}
+
+// isFinnishReply tells a Finnish reply ("vastaus") from a Norwegian or Danish forward ("videresendt") by the header of the original.
+func isFinnishReply(subject string, lines []line) bool {
+	return subjectPrefix(subject) == "vs" && slices.ContainsFunc(lines, func(l line) bool { return strings.HasPrefix(strings.TrimLeft(l.text, " *"), "Lähettäjä:") })
 }
 
 // markSignature drops the signature and, if asked, the concluding phrase, at the end of what is left. If nothing else

@@ -47,6 +47,10 @@ func TestCleanText(t *testing.T) {
 		"Polish Thunderbird":  "\n\nW dniu 02.03.2026 o 10:11, Ann Example pisze:\n> Kiedy?\n",
 		"Czech":               "\n\npo 2. 3. 2026 v 10:11 odesílatel Ann Example <ann@example.net> napsal:\n\n> Kdy?\n",
 		"Russian":             "\n\nпн, 2 мар. 2026 г. в 10:11, Ann Example <ann@example.net>:\nпн, 2 мар. 2026 г. Ann Example <ann@example.net> пишет:\n\n> Когда?\n",
+		"Russian Gmail":       "\n\nпн, 2 мар. 2026 г. в 10:11, Ann Example <ann@example.net>:\n\n> Когда?\n",
+		"Japanese Gmail":      "\n\n2026年3月2日(月) 10:11 Ann Example <ann@example.net>:\n\n> いつですか？\n",
+		"Arabic Gmail":        "\n\nفي الاثنين، 2 مارس 2026 في 10:11 ص تمت كتابة ما يلي بواسطة \u202aAnn\u202c\u200f <\u202aann@example.net\u202c\u200f>:\n\n> متى؟\n",
+		"helpdesk":            "\n\n##- Please type your reply above this line -##\n\nYour request (123) has been updated.\n",
 		"Russian, Yandex":     "\n\n02.03.2026, 10:11, \"Ann Example\" <ann@example.net> написал(а):\n> Когда?\n",
 		"Russian Outlook":     "\n\nОт: Ann <ann@example.net>\nОтправлено: 2 марта 2026 г. 10:11\nКому: Bob\nТема: Лодка\n\nКогда?\n",
 		"Ukrainian":           "\n\nпн, 2 бер. 2026 р. о 10:11 Ann Example <ann@example.net> пише:\n\n> Коли?\n",
@@ -118,6 +122,27 @@ func TestCleanTextKeeps(t *testing.T) {
 	m := parse(t, crlf("Subject: Re: x\nContent-Type: text/plain\n\nYes.\n\n> No?\n"))
 	if c := Clean(m, o); c.Conversation != "Yes." || c.HTML || !c.Quoted {
 		t.Errorf("message: %+v", c)
+	}
+}
+
+// TestCleanForwards: what the subject calls a forward is kept, whatever the language and whatever tag stands before it. Finnish replies
+// have the prefix of Norwegian forwards.
+func TestCleanForwards(t *testing.T) {
+	t.Parallel()
+	const own, original = "Kuten alla.", "\n\n-----Original Message-----\nFrom: Ann <ann@example.net>\nSent: Monday, March 2, 2026 10:11 AM\nTo: Bob\nSubject: Boat\n\nWhen?"
+	const finnish = "\n\n________________________________\nLähettäjä: Ann <ann@example.net>\nLähetetty: maanantai 2. maaliskuuta 2026 10.11\nVastaanottaja: Bob\nAihe: Vene\n\nMilloin?"
+	for _, c := range []struct {
+		subject, below string
+		kept           bool
+	}{
+		{"FW: Boat", original, true}, {"[EXTERNAL] FW: Boat", original, true}, {"[x] [y] Fwd: Boat", original, true}, {"転送: Boat", original, true}, {"전달: Boat", original, true}, {"ΠΡΘ: Boat", original, true},
+		{"Пересл: Boat", original, true}, {"VS: Båt", original, true}, {"VL: Vene", finnish, true},
+		{"VS: Vene", finnish, false}, {"[EXTERNAL] RE: Boat", original, false}, {"Re: Fwd: Boat", original, false}, {"Boat", original, false},
+	} {
+		got := CleanBody(c.subject, own+c.below, false, CleanOptions{}).Text
+		if want := own + c.below; c.kept && got != want || !c.kept && got != own {
+			t.Errorf("%s: %q", c.subject, got)
+		}
 	}
 }
 

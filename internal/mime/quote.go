@@ -230,7 +230,7 @@ func isSpacing(r rune) bool {
 // wrote are the words that end an introduction, in the languages of the usual clients.
 var wrote = []string{
 	"wrote", "writes", "said", "schrieb", "a écrit", "a ecrit", "écrit", "écrivait", "escribió", "escribio", "ha scritto", "scrive", "escreveu", "schreef", "skrev", "kirjoitti", "napisał", "napisała", "napisał(a)", "pisze",
-	"napsal", "napsal(a)", "napísal", "napísal(a)", "пишет", "написал", "написал(а)", "написала", "писал", "пише", "написав", "написав(ла)", "написа", "yazdı", "şunları yazdı", "írta", "ezt írta", "a scris", "έγραψε", "כתב", "כתבה", "מאת", "كتب", "نوشت",
+	"napsal", "napsal(a)", "napísal", "napísal(a)", "пишет", "написал", "написал(а)", "написала", "писал", "пише", "написав", "написав(ла)", "написа", "yazdı", "şunları yazdı", "írta", "ezt írta", "a scris", "έγραψε", "כתב", "כתבה", "מאת", "كتب", "تمت كتابة ما يلي بواسطة", "نوشت",
 	"写道", "寫道", "写到", "來信", "撰写", "のメール", "書きました", "書いた", "wrote", "작성", "썼습니다", "đã viết", "menulis", "เขียนว่า", "เขียน", "va escriure", "je napisao", "je napisala", "je napisao/la", "је написао", "napisao", "kirjutas", "rašė", "parašė", "rakstīja", "je napisal", "je napisal/a", "a scris", "skrifaði", "idatzi zuen", "escribiu", "shkroi", "ने लिखा", "लिखा",
 }
 
@@ -274,6 +274,9 @@ func isAttribution(s string) bool {
 	if !colon && s[len(s)-1] < 0x80 {
 		return false
 	}
+	if colon && strings.HasSuffix(strings.TrimRight(head, " :："), ">") && strings.IndexByte(s, '@') > 0 && beginsAttribution(s) && hasMoment(s) {
+		return true // "2026年3月2日(月) 10:11 Ann <ann@example.net>:"
+	}
 	named := strings.ContainsAny(s, "0123456789@<")
 	for _, w := range wrote {
 		i := strings.LastIndex(s, w)
@@ -297,9 +300,23 @@ func isAttribution(s string) bool {
 	return false
 }
 
+// hasMoment tells whether s may name a day with its year, and a time.
+func hasMoment(s string) bool {
+	digits, clock := 0, false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
+			digits++
+		case c == ':' && i > 0 && i+1 < len(s):
+			clock = clock || s[i-1] >= '0' && s[i-1] <= '9' && s[i+1] >= '0' && s[i+1] <= '9'
+		}
+	}
+	return clock && digits >= 8
+}
+
 // isOriginalMark knows the lines that stand above the original in a reply.
 func isOriginalMark(s string) bool {
-	t := strings.Trim(s, "-_=—– ")
+	t := strings.Trim(s, "-_=—–# ")
 	if len(t) == len(s) || len(s)-len(t) < 4 {
 		return false
 	}
@@ -307,7 +324,7 @@ func isOriginalMark(s string) bool {
 	case "original message", "original appointment", "ursprüngliche nachricht", "urspr. nachricht", "ursprungliche nachricht", "originalnachricht", "originalmail", "message d'origine", "message d’origine", "message original", "message initial",
 		"mensaje original", "messaggio originale", "messaggio originario", "mensagem original", "oorspronkelijk bericht", "origineel bericht", "oorspronkelijke bericht", "ursprungligt meddelande", "originalmeddelande", "oprindelig meddelelse", "original besked",
 		"opprinnelig melding", "alkuperäinen viesti", "oryginalna wiadomość", "wiadomość oryginalna", "treść oryginalnej wiadomości", "původní zpráva", "pôvodná správa", "исходное сообщение", "пересылаемое сообщение", "оригинальное сообщение", "оригінальне повідомлення",
-		"orijinal mesaj", "özgün ileti", "eredeti üzenet", "mesaj original", "αρχικό μήνυμα", "הודעה מקורית", "الرسالة الأصلية", "原始邮件", "原邮件", "原始郵件", "原始信件", "元のメッセージ", "오리지널 메시지", "원본 메시지", "원본 메일", "thư gốc", "pesan asli", "missatge original", "izvorna poruka", "reply message", "antwort nachricht", "回复的原邮件", "回复的邮件", "original email", "reply above this line", "please type your reply above this line":
+		"orijinal mesaj", "özgün ileti", "eredeti üzenet", "mesaj original", "αρχικό μήνυμα", "הודעה מקורית", "الرسالة الأصلية", "原始邮件", "原邮件", "原始郵件", "原始信件", "元のメッセージ", "오리지널 메시지", "원본 메시지", "원본 메일", "thư gốc", "pesan asli", "missatge original", "izvorna poruka", "reply message", "antwort nachricht", "回复的原邮件", "回复的邮件", "original email", "reply above this line", "please type your reply above this line", "please reply above this line":
 		return true
 	}
 	return false

@@ -99,7 +99,7 @@ func isPreviewJunk(s string) bool {
 	if len(s) > 200 {
 		return false
 	}
-	for _, w := range []string{"in your browser", "in a browser", "in browser", "view online", "view it online", "web version", "webversion", "online version", "view this email", "view this message", "read online", "can't see images", "images not display", "trouble viewing", "having trouble reading",
+	for _, w := range []string{"reply above this line", "in your browser", "in a browser", "in browser", "view online", "view it online", "web version", "webversion", "online version", "view this email", "view this message", "read online", "can't see images", "images not display", "trouble viewing", "having trouble reading",
 		"im browser", "online ansehen", "online-version", "onlineversion", "webansicht", "nicht richtig angezeigt", "nicht korrekt dargestellt", "dans votre navigateur", "dans le navigateur", "version en ligne", "en tu navegador", "en el navegador", "en su navegador", "versión web", "nel browser", "versione online", "versione web",
 		"no navegador", "no seu navegador", "versão online", "in je browser", "in uw browser", "online versie", "webbläsare", "w przeglądarce", "в браузере", "веб-версия", "在浏览器中", "网页版", "ブラウザで"} {
 		if strings.Contains(s, w) {
