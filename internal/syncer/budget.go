@@ -31,15 +31,18 @@ func (a *account) budget() int64 {
 }
 
 // enterOverBudget tells, where it is so, that old mail is not fetched for the time being.
-func (a *account) enterOverBudget(ctx context.Context) bool {
+func (a *account) enterOverBudget(ctx context.Context) (bool, error) {
 	wait := a.overBudget(backfillShare)
 	if wait <= 0 {
-		return false
+		return false, nil
+	}
+	if counts, err := a.mbox.Counts(ctx); err != nil || a.held(counts) == counts.Placements {
+		return false, err
 	}
 	reason := fmt.Sprintf("The provider lets so much be downloaded in a day, and our share of it is used up. The rest is fetched from about %s on; new mail still comes.",
 		a.e.o.Now().Add(wait).UTC().Round(time.Hour).Format("2006-01-02 15:04 MST"))
 	a.enter(ctx, store.Batch{Origin: mail.OriginLive}, mail.StateThrottled, reason, "Nothing: it goes on by itself.")
-	return true
+	return true, nil
 }
 
 // stopOverBudget is the error that ends a round when new mail, too, must wait.

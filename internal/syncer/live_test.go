@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
@@ -41,4 +42,29 @@ func TestNewsOfFoldersThatAreLeftOut(t *testing.T) {
 		t.Errorf("%q", said)
 	}
 	r.wants("message.created m3 in INBOX")
+}
+
+// TestOverBudgetWithNothingLeft: so much was downloaded today that old mail would have to wait. None is left, and nothing else is said.
+func TestOverBudgetWithNothingLeft(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.p.Create("Work")
+	r.fill("Work", 1, 3)
+	r.a.e.governor.limits.BytesPerDay = 1_000_000
+	r.a.day.add(r.now(), 800_000)
+	r.look(true)
+	r.isIn(mail.StateThrottled, "The rest is fetched from about")
+	r.wait(25 * time.Hour)
+	r.look(true)
+	r.a.day.add(r.now(), 800_000)
+	r.look(false)
+	r.settle()
+	r.isIn(mail.StateLive, "")
+	if done, err := r.a.mbox.Synced(t.Context()); err != nil || !done {
+		t.Errorf("the initial sync is done: %t, %v", done, err)
+	}
+	r.fill("Work", 4, 4)
+	r.look(false)
+	r.settle()
+	r.isIn(mail.StateLive, "")
 }

@@ -150,8 +150,8 @@ const bodySlice = 10 * time.Second
 
 // caughtUp is called when all that can be held is held.
 func (a *account) caughtUp(ctx context.Context) error {
-	if a.enterOverBudget(ctx) {
-		return nil
+	if over, err := a.enterOverBudget(ctx); over || err != nil {
+		return err
 	}
 	limited, err := a.limited(ctx)
 	if err != nil {
