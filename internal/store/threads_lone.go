@@ -176,6 +176,10 @@ type loneReader struct {
 
 const selectLone = "SELECT id, thread_subject, thread_id, thread_keys, addresses FROM messages WHERE {a}thread_subject <> 0 AND "
 
+// loneAround goes on with the topics: for PostgreSQL as one parameter. Of many parameters it thinks, in a plan for any values, that they
+// are not worth their index, and reads all messages of the time.
+const loneAround = selectLone + "id BETWEEN ? AND ? AND thread_subject "
+
 func (l *loneReader) read(r *sql.Rows) error {
 	x := new(lonely)
 	var addrs sql.NullString
@@ -201,8 +205,11 @@ func (l *loneReader) around(topics []int64, of map[int64][]*lonely) error {
 		ms := of[topic&^1]
 		first, last = min(first, ms[0].row), max(last, ms[len(ms)-1].row)
 	}
-	q := selectLone + "id BETWEEN ? AND ? AND thread_subject IN (??) LIMIT " + fmt.Sprint(loneAtOnce)
-	return queryIn(l.a.ctx, l.a.t, q, []any{first - loneRows, last + loneRows}, slices.Clone(topics), l.read)
+	span := []any{first - loneRows, last + loneRows}
+	if l.a.t.texts.d == postgres {
+		return each(l.a.ctx, l.a.t, loneAround+"= ANY(?) LIMIT "+fmt.Sprint(loneAtOnce), append(span, topics), l.read)
+	}
+	return queryIn(l.a.ctx, l.a.t, loneAround+"IN (??) LIMIT "+fmt.Sprint(loneAtOnce), span, slices.Clone(topics), l.read)
 }
 
 // nearest reads, for each of the new messages of a topic, which are in the order of rows, those that are nearest before it and after it.
