@@ -198,9 +198,32 @@ func (a *API) markDraft(c *call, acct mail.Account, mb *store.Mailbox, u *upload
 	return a.getDraft(c)
 }
 
+// hasDrafts fails with Invalid where the folder of drafts is not synchronised: a draft would be gone as soon as it was saved.
+func hasDrafts(ctx context.Context, acct mail.Account, mb *store.Mailbox) error {
+	p := acct.Settings.Sync
+	if p == nil {
+		return nil
+	}
+	folders, err := mb.Folders(ctx)
+	if err != nil {
+		return err
+	}
+	f := mail.Folder{Name: "Drafts"} // it will be made
+	if i := slices.IndexFunc(folders, func(f mail.Folder) bool { return f.Role == mail.RoleDrafts }); i >= 0 {
+		f = folders[i]
+	}
+	if !p.Wants(f) {
+		return mail.E(mail.Invalid, "save a draft", "this account leaves the folder "+f.Name+" out (sync_folders, sync_without_folders), where its drafts are: let it in first", nil)
+	}
+	return nil
+}
+
 // saveDraft composes the draft and has it saved.
 func (a *API) saveDraft(c *call, acct mail.Account, mb *store.Mailbox, u *upload, m mime.Composition, op mail.Operation) error {
 	ctx := c.r.Context()
+	if err := hasDrafts(ctx, acct, mb); err != nil {
+		return err
+	}
 	u.apply(ctx, &m)
 	if parent := u.ReplyToMessage; parent != nil && *parent != "" {
 		original, err := c.original(mb, *parent)

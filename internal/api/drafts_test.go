@@ -164,3 +164,21 @@ func TestDraftsIfMatch(t *testing.T) {
 		t.Errorf("what was refused has set %v", got.Metadata)
 	}
 }
+
+// TestDraftsThatAreLeftOut: where the folder of drafts is not synchronised a draft would be there no more as soon as it was saved.
+func TestDraftsThatAreLeftOut(t *testing.T) {
+	t.Parallel()
+	m := setup(t).account("ann@example.test")
+	for _, p := range []mail.SyncPolicy{{Without: []string{"Drafts"}}, {Folders: []string{"INBOX"}}} {
+		m.acct.Settings.Sync = &p
+		if err := m.store.UpdateAccount(t.Context(), m.acct, nil); err != nil {
+			t.Fatal(err)
+		}
+		m.fails(m.send("POST", m.base+"/drafts", `{"subject":"s"}`), 400, v3.TypeInvalid, "let it in")
+	}
+	m.acct.Settings.Sync = &mail.SyncPolicy{Folders: []string{"INBOX", "Drafts"}}
+	if err := m.store.UpdateAccount(t.Context(), m.acct, nil); err != nil {
+		t.Fatal(err)
+	}
+	m.pending("POST", m.base+"/drafts", `{"subject":"s"}`)
+}

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -63,6 +64,20 @@ func (p SyncPolicy) FirstDay(connected time.Time) time.Time {
 		return time.Time{}
 	}
 	return connected.UTC().AddDate(0, 0, -p.Days).Truncate(24 * time.Hour)
+}
+
+// Wants tells whether a folder is synchronised.
+func (p SyncPolicy) Wants(f Folder) bool {
+	under := func(list []string) bool {
+		for _, name := range list {
+			if f.Name == name || strings.EqualFold(name, "INBOX") && f.Role == RoleInbox ||
+				f.Delimiter != "" && strings.HasPrefix(f.Name, name+f.Delimiter) {
+				return true
+			}
+		}
+		return false
+	}
+	return (len(p.Folders) == 0 || under(p.Folders)) && !under(p.Without)
 }
 
 // Credentials are the secrets of an account.

@@ -122,7 +122,7 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 			there = !lost
 		}
 		if there && openable(f) {
-			if !wanted(a.policy(), f) {
+			if !a.policy().Wants(f) {
 				if err := a.takeOut(ctx, f); err != nil {
 					return nil, err
 				}

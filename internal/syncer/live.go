@@ -106,7 +106,7 @@ func (a *account) hear(ctx context.Context, s *session) (everywhere bool, err er
 			continue
 		}
 		delete(told, folderKey(f.RawName))
-		if !wanted(a.policy(), f) {
+		if !a.policy().Wants(f) {
 			continue
 		}
 		role := f.Role

@@ -36,7 +36,7 @@ func (a *account) fileCopy(ctx context.Context, s *session, op *mail.Operation) 
 			return err
 		}
 	}
-	if !wanted(a.policy(), sent) {
+	if !a.policy().Wants(sent) {
 		return nil
 	}
 	if _, err := a.syncFolder(ctx, s, sent, false); err != nil {
@@ -110,7 +110,7 @@ func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mai
 	if err != nil {
 		return false, err
 	}
-	if home.HeadersDone && wanted(a.policy(), f) {
+	if home.HeadersDone && a.policy().Wants(f) {
 		if _, err := a.syncFolder(ctx, s, f, false); err != nil {
 			return false, err
 		}

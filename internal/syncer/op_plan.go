@@ -104,7 +104,7 @@ func (a *account) groundOf(s *session, folders []mail.Folder) ground {
 	}
 	for _, f := range folders {
 		g.views[f.ID] = !a.labels.on() && (f.Role == mail.RoleAll || f.Role == mail.RoleFlagged)
-		g.unseen[f.ID] = !wanted(a.policy(), f)
+		g.unseen[f.ID] = !a.policy().Wants(f)
 		if g.bins != nil && (f.Role == mail.RoleTrash || f.Role == mail.RoleJunk) {
 			g.bins[f.ID] = true
 		}

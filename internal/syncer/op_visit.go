@@ -90,7 +90,7 @@ func (a *account) leave(ctx context.Context, s *session, f mail.Folder, v *visit
 		if _, err := transfer(ctx, *uids, folders[at].RawName); err != nil {
 			return orAstray(err)
 		}
-		a.expect(f, *uids, wanted(a.policy(), folders[at]))
+		a.expect(f, *uids, a.policy().Wants(folders[at]))
 	}
 	if !expunge.Empty() {
 		if err := a.expunge(ctx, s, expunge); err != nil {

@@ -44,7 +44,7 @@ func (a *account) backfillOrigin() mail.Origin {
 
 // backfillOriginIn is backfillOrigin of the messages of a folder.
 func (a *account) backfillOriginIn(f mail.Folder) mail.Origin {
-	if was := a.widened(); was != nil && !wanted(*was, f) {
+	if was := a.widened(); was != nil && !was.Wants(f) {
 		return mail.OriginInitial
 	}
 	return a.backfillOrigin()

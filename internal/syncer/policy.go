@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
@@ -45,7 +44,7 @@ func (a *account) historyBelow(f mail.Folder) mail.UID {
 	switch was := a.widened(); {
 	case was == nil:
 		return 0
-	case !wanted(*was, f):
+	case !was.Wants(f):
 		return math.MaxUint32
 	}
 	return f.UIDNext
@@ -207,18 +206,4 @@ func (a *account) wantedTotal(looks []look) (n int64) {
 		}
 	}
 	return n
-}
-
-// wanted tells whether a policy has a folder synchronised.
-func wanted(p mail.SyncPolicy, f mail.Folder) bool {
-	under := func(list []string) bool {
-		for _, name := range list {
-			if f.Name == name || strings.EqualFold(name, "INBOX") && f.Role == mail.RoleInbox ||
-				f.Delimiter != "" && strings.HasPrefix(f.Name, name+f.Delimiter) {
-				return true
-			}
-		}
-		return false
-	}
-	return (len(p.Folders) == 0 || under(p.Folders)) && !under(p.Without)
 }

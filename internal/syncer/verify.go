@@ -127,7 +127,7 @@ func (v *verifier) look(ctx context.Context, only map[string]bool) (Verified, er
 			v.differ(m.Name, 0, "the folder is at the server and not here")
 		case selectable(m.Attrs) != f.Selectable:
 			v.differ(f.Name, 0, "the server says selectable: %t, here %t", selectable(m.Attrs), f.Selectable)
-		case !wanted(v.a.policy(), f):
+		case !v.a.policy().Wants(f):
 			if f.Total > 0 {
 				v.differ(f.Name, 0, "the folder is left out by the grant's settings, and %d of its messages are here", f.Total)
 			}

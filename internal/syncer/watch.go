@@ -173,7 +173,7 @@ func (a *account) linger(ctx context.Context, s *session) (stop func() error) {
 			role = mail.RoleAll
 		}
 	}
-	at := slices.IndexFunc(folders, func(f mail.Folder) bool { return f.Role == role && f.Selectable && wanted(a.policy(), f) })
+	at := slices.IndexFunc(folders, func(f mail.Folder) bool { return f.Role == role && f.Selectable && a.policy().Wants(f) })
 	if at < 0 {
 		return none
 	}

@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/posthorn/posthorn/internal/mail"
+)
+
+// TestManySmallSegments indexes after every message, so that segments are merged again and again, and removes some.
+func TestManySmallSegments(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		n := 150
+		for i := range n {
+			l := letter{id: fmt.Sprint("m", i), subject: fmt.Sprint("number ", i), body: fmt.Sprintf("common word%d %s", i, searchWords[i%len(searchWords)]), day: (i * 7) % 50}
+			b.do(Batch{New: []NewMessage{b.held(ref("INBOX", mail.UID(i+1)), l)}})
+			b.index()
+			if i%10 == 9 {
+				b.do(Batch{Vanished: []PlacementRef{ref("INBOX", mail.UID(i-4))}})
+				b.sweep(farFuture)
+			}
+		}
+		b.index()
+		b.ok()
+		list, _, err := b.Messages(t.Context(), MessageQuery{Search: parseQuery(t, "common"), Limit: 1000})
+		if err != nil || len(list) != n-n/10 {
+			t.Errorf("%d messages (%v), want %d", len(list), err, n-n/10)
+		}
+		if _, segs := b.indexState(); len(segs) > 3*mergeWidth {
+			t.Errorf("%d segments", len(segs))
+		}
+	})
+}
+
+// TestMergeBesideTheIndex: what happens to the index while segments are merged is so afterwards.
+func TestMergeBesideTheIndex(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		b.index()
+		n := 0
+		add := func(segments int) { // of two messages each
+			for range segments {
+				for range 2 {
+					b.do(Batch{New: []NewMessage{b.held(ref("INBOX", mail.UID(n+1)), letter{id: fmt.Sprint("m", n), subject: fmt.Sprint("common n", n), day: n})}})
+					n++
+				}
+				b.step()
+			}
+		}
+		remove := func(list ...int) {
+			for _, i := range list {
+				b.do(Batch{Vanished: []PlacementRef{ref("INBOX", mail.UID(i+1))}})
+			}
+			b.sweep(farFuture)
+			b.step()
+		}
+		merge := func(segments int, meanwhile func()) {
+			t.Helper()
+			if more, err := b.merge(t.Context(), meanwhile); !more || err != nil {
+				t.Errorf("%t, %v", more, err)
+			}
+			b.ok()
+			if _, segs := b.indexState(); len(segs) != segments {
+				t.Errorf("%d segments, want %d", len(segs), segments)
+			}
+		}
+		add(mergeWidth)
+		merge(2, func() {
+			remove(0)
+			add(1)
+		})
+		b.wantFound("common", 2*mergeWidth+1)
+		b.wantFound("n0", 0)
+		b.wantFound("n1", 1)
+		add(mergeWidth - 1)
+		merge(2, b.index) // it has merged them already
+		b.wantFound("common", 4*mergeWidth-1)
+		add(mergeWidth)
+		merge(mergeWidth+1, func() { remove(n-1, n-2) }) // of a segment that is gone nobody can tell whether it was merged
+		b.wantFound("common", 6*mergeWidth-3)
+		add(1)
+		merge(0, func() {
+			if err := b.DropIndex(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		b.index()
+		b.ok()
+		b.wantFound("common", 6*mergeWidth-1)
+	})
+}
+
+// step takes what has changed into the search index, and merges nothing.
+func (b *box) step() {
+	b.t.Helper()
+	if _, err := b.Index(context.Background()); err != nil {
+		b.t.Fatalf("Index: %v", err)
+	}
+}
+
+func (b *box) indexState() (s searchState, segs []segment) {
+	b.t.Helper()
+	x := b.db.search
+	if err := x.read(context.Background(), nil, func(t *tx) (err error) {
+		if s, err = x.state(context.Background(), t); err == nil {
+			segs, err = x.segments(context.Background(), t)
+		}
+		return err
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+	return s, segs
+}
