@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -243,6 +244,45 @@ func TestTheLastWordOnFlagsCounts(t *testing.T) {
 			if twice == 0 {
 				t.Error("nothing was told twice")
 			}
+		})
+	}
+}
+
+// TestFlagsOfMessagesThatAreNotShown: for a while the server counts messages that it does not show, and the flags of one change. The MODSEQ
+// that is asked from does not move over them.
+func TestFlagsOfMessagesThatAreNotShown(t *testing.T) {
+	t.Parallel()
+	notShown := regexp.MustCompile(` FETCH .*UID (3|10)[ )]`)
+	for which, caps := range map[string]string{"QRESYNC": persona.All, "CONDSTORE": persona.Without(persona.All, "QRESYNC")} {
+		t.Run(which, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{Caps: caps})
+			r.fill("INBOX", 1, 9)
+			r.begin()
+			for range 2 { // what a look has seen is asked for once more where MODSEQ may run ahead
+				r.look(false)
+			}
+			r.p.Turn(func(k *persona.Knobs) {
+				k.Say = func(_ persona.Command, line string) string {
+					if notShown.MatchString(line) {
+						return ""
+					}
+					return strings.Replace(line, "ALL 1:10", "ALL 1:2,4:9", 1)
+				}
+			})
+			r.p.Flag("INBOX", 3, `\Flagged`)
+			r.fill("INBOX", 10, 10)
+			for range 3 {
+				r.look(false)
+			}
+			if got := len(r.stored()); got != 9 {
+				t.Errorf("%d messages", got)
+			}
+			r.p.Turn(func(k *persona.Knobs) { k.Say = nil })
+			r.wait(2 * time.Hour)
+			r.look(false)
+			r.look(false)
+			r.agrees()
 		})
 	}
 }
