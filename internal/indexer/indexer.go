@@ -100,8 +100,8 @@ func (x *Indexer) Start(ctx context.Context) {
 		return
 	}
 	ctx, x.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	x.index.start(ctx, max(1, runtime.GOMAXPROCS(0)/2)) // the rest is for those who wait for answers
 	x.merge.start(ctx, 1)
+	x.index.start(ctx, max(1, runtime.GOMAXPROCS(0)/2)) // the rest is for those who wait for answers
 	x.unwatch = x.o.Store.Watch(func(id mail.AccountID) {
 		if id != "" {
 			x.index.add(id)
