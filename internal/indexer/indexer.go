@@ -2,7 +2,7 @@
 //
 // It is told of commits, takes the accounts in turn, one bounded step each, and looks at all of them from time to time in
 // case that a hint was lost. It never holds up the transactions that make mail visible: the index is a reader of the log, and
-// leaves most of the processors to an initial sync.
+// leaves most of the processors to an initial sync. Nor does the merging of segments hold up the index: it has a line of its own.
 package indexer
 
 import (
@@ -47,7 +47,7 @@ type Indexer struct {
 	wg      sync.WaitGroup
 }
 
-// line is accounts that wait for a kind of step.
+// line is accounts that wait for a kind of step, and the workers that take them.
 type line struct {
 	o    Options
 	wg   *sync.WaitGroup
@@ -110,6 +110,7 @@ func (x *Indexer) Start(ctx context.Context) {
 	x.wg.Go(func() { x.look(ctx) })
 }
 
+// start begins with an empty queue.
 func (x *line) start(ctx context.Context, workers int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
