@@ -116,9 +116,9 @@ func BenchmarkSearch(b *testing.B) {
 							var rows []int64
 							var next int64
 							err := s.collect(50, &rows, &next, nil, func(size int) ([]int64, int64, error) {
-								page := w.next(size)
-								if len(page) < size {
-									return page, 0, nil
+								page, err := w.next(size)
+								if err != nil || len(page) < size {
+									return page, 0, err
 								}
 								return page, page[size-1], nil
 							})

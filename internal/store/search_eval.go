@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"math/bits"
+	"slices"
 	"sort"
 	"strings"
 
@@ -10,70 +12,108 @@ import (
 	"github.com/posthorn/posthorn/internal/vault"
 )
 
-// hits are the messages of an index that may be what is searched for, segment by segment.
+// hits are the messages of an index that may be what is searched for, in its segments, those with the newest messages first. A segment
+// is asked when it is needed: a page of the newest seldom needs all.
 type hits struct {
+	ctx  context.Context
+	t    *tx
+	x    *searchIndex
+	c    query.Candidates
 	segs []segHits
 	all  bool // no term narrows the search
 }
 
 type segHits struct {
+	*segment
 	h   *segHead
-	set bitset
+	set bitset // nil until the segment is asked
 }
 
-// evaluate finds the candidates of a query.
+// evaluate begins to find the candidates of a query. The hits can be asked for while the transaction lasts.
 func (x *searchIndex) evaluate(ctx context.Context, t *tx, c query.Candidates) (*hits, error) {
 	segs, err := x.segments(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	out := &hits{all: c.Op == query.TermAll}
+	out := &hits{ctx: ctx, t: t, x: x, c: c, all: c.Op == query.TermAll}
 	for i := range segs {
 		h, err := x.head(ctx, t, &segs[i])
 		if err != nil {
 			return nil, err
 		}
-		live, err := x.live(&segs[i])
-		if err != nil {
-			return nil, err
-		}
-		e := evaluation{ctx: ctx, t: t, x: x, s: &segs[i], h: h}
-		set, err := e.eval(&c)
-		if err != nil {
-			return nil, err
-		}
-		if set != nil {
-			live.and(set)
-		}
-		out.segs = append(out.segs, segHits{h, live})
+		out.segs = append(out.segs, segHits{segment: &segs[i], h: h})
 	}
+	slices.SortStableFunc(out.segs, func(a, b segHits) int { return cmp.Compare(b.h.last(), a.h.last()) })
 	return out, nil
 }
 
-// find returns the block with the text of a message that is among the hits.
-func (x *hits) find(row int64) (text int64, ok bool) {
-	for i := range x.segs {
-		if at, there := x.segs[i].h.find(row); there && x.segs[i].set.has(at) {
-			return x.segs[i].h.texts[at], true
-		}
+// in returns the hits in one of the segments.
+func (x *hits) in(i int) (bitset, error) {
+	s := &x.segs[i]
+	if s.set != nil {
+		return s.set, nil
 	}
-	return 0, false
+	live, err := x.x.live(s.segment)
+	if err != nil {
+		return nil, err
+	}
+	e := evaluation{ctx: x.ctx, t: x.t, x: x.x, s: s.segment, h: s.h}
+	set, err := e.eval(&x.c)
+	if err != nil {
+		return nil, err
+	}
+	if set != nil {
+		live.and(set)
+	}
+	s.set = live
+	return live, nil
 }
 
-// count returns how many hits there are with rows in [low, high).
-func (x *hits) count(low, high int64) (n int64) {
+// find returns the block with the text of a message that is among the hits.
+func (x *hits) find(row int64) (text int64, ok bool, err error) {
 	for i := range x.segs {
+		at, there := x.segs[i].h.find(row)
+		if !there {
+			continue
+		}
+		set, err := x.in(i)
+		if err != nil {
+			return 0, false, err
+		}
+		if set.has(at) {
+			return x.segs[i].h.texts[at], true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// more tells whether there are more than n hits with rows in [low, high).
+func (x *hits) more(low, high, n int64) (bool, error) {
+	found, err := x.count(low, high, n)
+	return found > n, err
+}
+
+// count returns how many hits there are with rows in [low, high), or when there are more than most, some number above that.
+func (x *hits) count(low, high, most int64) (n int64, err error) {
+	for i := 0; i < len(x.segs) && n <= most; i++ {
 		from, _ := x.segs[i].h.find(low)
 		to, _ := x.segs[i].h.find(high)
-		n += int64(x.segs[i].set.countIn(from, to))
+		if from == to {
+			continue
+		}
+		set, err := x.in(i)
+		if err != nil {
+			return 0, err
+		}
+		n += int64(set.countIn(from, to))
 	}
-	return n
+	return n, nil
 }
 
 // walker goes through hits, the newest first.
 type walker struct {
 	x   *hits
-	at  []int // in each segment; -1: at its end
+	at  []int // in each segment: the next hit, or, while it is not asked, the message that may be one; -1: at its end
 	low int64
 }
 
@@ -81,13 +121,13 @@ func (x *hits) walk(low, high int64) *walker {
 	w := &walker{x: x, low: low}
 	for i := range x.segs {
 		to, _ := x.segs[i].h.find(high)
-		w.at = append(w.at, x.segs[i].set.below(to))
+		w.at = append(w.at, to-1)
 	}
 	return w
 }
 
 // next returns the next n rows, fewer at the end.
-func (w *walker) next(n int) (rows []int64) {
+func (w *walker) next(n int) (rows []int64, err error) {
 	for len(rows) < n {
 		best, row := -1, w.low-1
 		for i, at := range w.at {
@@ -98,10 +138,16 @@ func (w *walker) next(n int) (rows []int64) {
 		if best < 0 {
 			break
 		}
-		w.at[best] = w.x.segs[best].set.below(w.at[best])
-		rows = append(rows, row)
+		set, err := w.x.in(best)
+		if err != nil {
+			return nil, err
+		}
+		if set.has(w.at[best]) {
+			rows = append(rows, row)
+		}
+		w.at[best] = set.below(w.at[best])
 	}
-	return rows
+	return rows, nil
 }
 
 func (b bitset) countIn(from, to int) int {

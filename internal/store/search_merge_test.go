@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -91,6 +92,49 @@ func TestMergeBesideTheIndex(t *testing.T) {
 		b.index()
 		b.ok()
 		b.wantFound("common", 6*mergeWidth-1)
+	})
+}
+
+// TestAPageAsksFewSegments: older segments are not read for a page that newer ones fill. Their terms are gone here.
+func TestAPageAsksFewSegments(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		b.index()
+		for segment := range 2 {
+			var list []NewMessage
+			for i := range 100 {
+				n := 100*segment + i
+				list = append(list, b.held(ref("INBOX", mail.UID(n+1)), letter{id: fmt.Sprint("m", n), subject: "common", day: n}))
+			}
+			b.do(Batch{New: list})
+			b.step()
+		}
+		_, segs := b.indexState()
+		if len(segs) != 2 {
+			t.Fatalf("%d segments", len(segs))
+		}
+		first := segs[0].id << unitBits
+		if err := b.db.search.write(t.Context(), func(t *tx) error {
+			_, err := t.exec(context.Background(), "DELETE FROM search_blocks WHERE {a}id > ? AND id < ?", first, first|textsFrom)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		b.db.search.cache.forget(b.id)
+		page := func(limit int) (int, error) {
+			list, _, err := b.Messages(t.Context(), MessageQuery{Search: parseQuery(t, "common"), Limit: limit})
+			return len(list), err
+		}
+		if n, err := page(50); n != 50 || err != nil {
+			t.Errorf("%d messages, %v", n, err)
+		}
+		if n, err := page(150); !errors.Is(err, errSearchDamaged) {
+			t.Errorf("%d messages, %v; the segment is still there", n, err)
+		}
+		if err := b.DropIndex(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 

@@ -95,11 +95,15 @@ func (m *Mailbox) searchRows(ctx context.Context, t *tx, q MessageQuery, limit i
 				return page, high, nil
 			})
 		}
+		drive := false
 		d, err := f.shortest()
+		if err == nil && d != nil {
+			drive, err = s.hits.more(f.low, f.high, d.count)
+		}
 		if err != nil {
 			return err
 		}
-		if d != nil && d.count < s.hits.count(f.low, f.high) {
+		if drive {
 			high := f.high
 			return s.collect(limit, &rows, &next, f.onMessages(), func(size int) ([]int64, int64, error) {
 				size *= drivenAtOnce // cheap ones: the index of the filter has nothing but rows
@@ -112,17 +116,14 @@ func (m *Mailbox) searchRows(ctx context.Context, t *tx, q MessageQuery, limit i
 				if len(page) < size {
 					last = 0
 				}
-				return slices.DeleteFunc(page, func(row int64) bool {
-					_, ok := s.hits.find(row)
-					return !ok
-				}), last, nil
+				return page, last, nil
 			})
 		}
 		w := s.hits.walk(f.low, f.high)
 		return s.collect(limit, &rows, &next, f.onMessages(), func(size int) ([]int64, int64, error) {
-			page := w.next(size)
-			if len(page) < size {
-				return page, 0, nil
+			page, err := w.next(size)
+			if err != nil || len(page) < size {
+				return page, 0, err
 			}
 			return page, page[size-1], nil
 		})
@@ -232,7 +233,10 @@ func (s *search) look(rows []int64, conds []condition, show func(*query.Doc)) ([
 	for _, row := range rows {
 		text, ok := int64(0), s.hits.all && !needsText
 		if !ok {
-			text, ok = s.hits.find(row)
+			var err error
+			if text, ok, err = s.hits.find(row); err != nil {
+				return nil, err
+			}
 		}
 		if ok {
 			there = append(there, row)
@@ -373,8 +377,18 @@ func (m *Mailbox) searchThreads(ctx context.Context, t *tx, q ThreadQuery, limit
 		q.After = c.Since
 	}
 	err = m.openSearch(ctx, t, q.Search, func(s *search) error {
-		if !s.hits.all && s.hits.count(0, 1<<62) <= fewHits {
-			rows, err := s.verify(s.hits.walk(0, 1<<62).next(fewHits), nil)
+		many := s.hits.all
+		if !many {
+			var err error
+			if many, err = s.hits.more(0, 1<<62, fewHits); err != nil {
+				return err
+			}
+		}
+		if !many {
+			rows, err := s.hits.walk(0, 1<<62).next(fewHits)
+			if err == nil {
+				rows, err = s.verify(rows, nil)
+			}
 			if err != nil || len(rows) == 0 {
 				return err
 			}
@@ -447,8 +461,11 @@ func (s *search) threadsMatching(page []threadHit) (map[int64]bool, error) {
 	var rows []int64
 	if err := queryIn(s.ctx, s.t, "SELECT id, thread_id FROM messages WHERE {a}thread_id IN (??)", nil, nums, func(r *sql.Rows) error {
 		var row, num int64
-		err := r.Scan(&row, &num)
-		if _, ok := s.hits.find(row); ok || s.hits.all {
+		if err := r.Scan(&row, &num); err != nil {
+			return err
+		}
+		_, ok, err := s.hits.find(row)
+		if ok || s.hits.all {
 			rows = append(rows, row)
 			of[row] = num
 		}

@@ -49,7 +49,11 @@ func (m *Mailbox) rankedRows(ctx context.Context, t *tx, q MessageQuery, limit i
 			return err
 		}
 		var conds []condition
-		if filtered <= fewFiltered && filtered < s.hits.count(f.low, f.high) {
+		hits, err := s.hits.count(f.low, f.high, math.MaxInt64)
+		if err != nil {
+			return err
+		}
+		if filtered <= fewFiltered && filtered < hits {
 			if r.only, err = f.page(f.high, mostFiltered); err != nil || len(r.only) == 0 {
 				return err
 			}
@@ -129,7 +133,13 @@ func (r *ranking) weigh() error {
 		if h.head, err = r.m.db.search.evaluate(r.ctx, r.it, a.Head); err != nil {
 			return err
 		}
-		n := h.all.count(0, 1<<62)
+		n, err := h.all.count(0, 1<<62, math.MaxInt64)
+		if err != nil {
+			return err
+		}
+		if _, err := h.head.count(0, 1<<62, math.MaxInt64); err != nil {
+			return err
+		}
 		h.rarity = query.Rarity(r.total, n)
 		r.having = append(r.having, n)
 		r.asks = append(r.asks, h)

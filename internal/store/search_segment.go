@@ -128,6 +128,14 @@ func decodeHead(b []byte) (*segHead, error) {
 
 func (h *segHead) size() int64 { return int64(len(h.rows))*20 + int64(len(h.firsts))*48 }
 
+// last is the newest row.
+func (h *segHead) last() int64 {
+	if len(h.rows) == 0 {
+		return 0
+	}
+	return h.rows[len(h.rows)-1]
+}
+
 // find returns the place of a row. Most segments are of a time of their own, which rules them out at once.
 func (h *segHead) find(row int64) (int, bool) {
 	n := len(h.rows)
