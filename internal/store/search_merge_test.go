@@ -138,6 +138,35 @@ func TestAPageAsksFewSegments(t *testing.T) {
 	})
 }
 
+// TestThreadsAskSegments: a segment is asked while the messages of threads are read; on PostgreSQL that is one connection.
+func TestThreadsAskSegments(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		b.index()
+		for n := range 4 {
+			b.do(Batch{New: []NewMessage{b.held(ref("INBOX", mail.UID(n+1)), letter{id: fmt.Sprint("m", n), subject: fmt.Sprint("common ", n), day: n})}})
+			b.step()
+		}
+		b.db.search.cache.forget(b.id)
+		q := parseQuery(t, "common")
+		if err := b.db.read(t.Context(), func(t *tx) error {
+			return b.openSearch(context.Background(), t, q, func(s *search) error {
+				page, err := b.threadHits(context.Background(), t, ThreadQuery{}, nil, 10)
+				if err != nil {
+					return err
+				}
+				if found, err := s.threadsMatching(page); len(found) != 4 {
+					return fmt.Errorf("%d threads, %w", len(found), err)
+				}
+				return nil
+			})
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // step takes what has changed into the search index, and merges nothing.
 func (b *box) step() {
 	b.t.Helper()

@@ -458,20 +458,23 @@ func (s *search) threadsMatching(page []threadHit) (map[int64]bool, error) {
 		nums[i] = h.num
 	}
 	of := map[int64]int64{}
-	var rows []int64
 	if err := queryIn(s.ctx, s.t, "SELECT id, thread_id FROM messages WHERE {a}thread_id IN (??)", nil, nums, func(r *sql.Rows) error {
 		var row, num int64
-		if err := r.Scan(&row, &num); err != nil {
-			return err
-		}
-		_, ok, err := s.hits.find(row)
-		if ok || s.hits.all {
-			rows = append(rows, row)
-			of[row] = num
-		}
+		err := r.Scan(&row, &num)
+		of[row] = num
 		return err
 	}); err != nil {
 		return nil, err
+	}
+	var rows []int64
+	for row := range of { // once they are read: to ask a segment is a query, on PostgreSQL by the same connection
+		_, ok, err := s.hits.find(row)
+		if err != nil {
+			return nil, err
+		}
+		if ok || s.hits.all {
+			rows = append(rows, row)
+		}
 	}
 	out := map[int64]bool{}
 	for part := range slices.Chunk(sortedSet(rows), 512) {
