@@ -40,7 +40,7 @@ func (c *call) listMessages(drafts bool) error {
 	if err != nil {
 		return err
 	}
-	search, err := c.search(mb, q.Search, q.Page.Before == 0)
+	search, err := c.search(mb, q.Search, in, q.Page.Before == 0)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ const (
 )
 
 // search reads a query and waits a moment for the index. When the answer may lack messages that are not in the index yet,
-// it says so in a header. nil: nothing is searched for.
-func (c *call) search(mb *store.Mailbox, text string, first bool) (*query.Query, error) {
+// it says so in a header. UIDs are those of the folders in, if any. nil: nothing is searched for.
+func (c *call) search(mb *store.Mailbox, text string, in []mail.FolderID, first bool) (*query.Query, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -37,6 +37,7 @@ func (c *call) search(mb *store.Mailbox, text string, first bool) (*query.Query,
 			return nil, err
 		}
 	}
+	q.BindUIDs(in)
 	if !q.NeedsText() {
 		return q, nil
 	}

@@ -84,3 +84,25 @@ func TestSearch(t *testing.T) {
 	m.fails(m.do("GET", m.base+"/messages?search_query_native=hello+in:nowhere"), 400, v3.TypeInvalid, "character 10")
 	m.fails(m.do("GET", m.base+"/threads?search_query_native=(a"), 400, v3.TypeInvalid, "character 1")
 }
+
+// TestSearchUIDs: a UID is one of the folders that are listed, not of others where the message lies too.
+func TestSearchUIDs(t *testing.T) {
+	t.Parallel()
+	m := setup(t).account("ann@example.test")
+	sent := m.folder("Sent", mail.RoleSent)
+	one := plain("one", "Ann <ann@example.test>", "to myself", "x")
+	ids := m.deliver(letter{raw: one, at: 1700001000}, letter{raw: one, at: 1700001000, folder: sent})
+	for query, want := range map[string]int{
+		"in=sent&search_query_native=UID+2": 1, "in=sent&search_query_native=UID+1": 0, "in=inbox&search_query_native=UID+1:2": 1, "in=sent&in=inbox&search_query_native=UID+1": 1,
+		"search_query_native=UID+1": 1, "in=sent&search_query_native=NOT+UID+1": 1,
+	} {
+		var list []v3.Message
+		if m.get(m.base+"/messages?"+query, &list); len(list) != want || want == 1 && list[0].ID != ids[0] {
+			t.Errorf("%s: %d messages, want %d", query, len(list), want)
+		}
+		var threads []v3.Thread
+		if m.get(m.base+"/threads?"+query, &threads); len(threads) != want {
+			t.Errorf("%s: %d threads, want %d", query, len(threads), want)
+		}
+	}
+}

@@ -20,7 +20,7 @@ func (a *API) listThreads(c *call) error {
 	if err != nil {
 		return err
 	}
-	search, err := c.search(mb, q.Search, q.Page.Before == 0)
+	search, err := c.search(mb, q.Search, in, q.Page.Before == 0)
 	if err != nil {
 		return err
 	}

@@ -61,11 +61,10 @@ func firstKey(s string) (capitals, key bool) {
 	name := s[:end]
 	upper := strings.ToUpper(name)
 	_, key = imapKey(upper)
-	if upper == "CHARSET" || name != "" && strings.Trim(name, "0123456789:,*") == "" && strings.ContainsAny(name, ":,*") {
-		key = true
-	}
+	numbers := name != "" && strings.Trim(name, "0123456789:,*") == "" && strings.ContainsAny(name, ":,*")
+	key = key || numbers || upper == "CHARSET"
 	capitals = name == upper
-	if rest := strings.TrimLeft(s[end:], " \t\r\n"); upper == "NOT" && rest != "" { // NOT alone is also of the other language
+	if rest := strings.TrimLeft(s[end:], " \t\r\n"); (upper == "NOT" || numbers) && rest != "" { // NOT alone is also of the other language, and so are a time and a price
 		var also bool
 		also, key = firstKey(rest)
 		capitals = capitals && also
@@ -156,11 +155,13 @@ func (r *imapReader) key() (*node, error) {
 		}
 		return n, err
 	}
-	if err := r.term(at); err != nil {
-		return nil, err
-	}
 	name := strings.ToUpper(r.atom())
 	arg, ok := imapKey(name)
+	if arg != argTwo {
+		if err := r.term(at); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case name == "":
 		return nil, r.fail(at, "a search key is missing")
@@ -202,7 +203,9 @@ func (r *imapReader) key() (*node, error) {
 			return nil, err
 		}
 		return not(n), nil
-	case argTwo:
+	case argTwo: // one of many is written OR x OR y z: that is a list, and not nested
+		r.depth--
+		defer func() { r.depth++ }()
 		x, err := r.key()
 		if err != nil {
 			return nil, err

@@ -15,12 +15,30 @@ type mailReader struct {
 }
 
 func parseMail(s string, now time.Time) (*node, error) {
-	r := &mailReader{reader: reader{s: s, now: now}, fields: Anywhere}
+	r := &mailReader{reader: reader{s: plainBlanks(s), now: now}, fields: Anywhere}
 	r.blanks()
 	if r.end() {
 		return nil, r.fail(0, "the query is empty")
 	}
 	return r.list(0)
+}
+
+// plainBlanks makes those blanks of a query plain that other keyboards write, outside of quotes: a folder may have one in its name.
+func plainBlanks(s string) string {
+	if isASCII(s) {
+		return s
+	}
+	quoted, escaped := false, false
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '"' && !escaped:
+			quoted = !quoted
+		case !quoted && (c == 0x3000 || c == 0xa0):
+			return ' '
+		}
+		escaped = quoted && c == '\\' && !escaped
+		return c
+	}, s)
 }
 
 // list reads what must all hold, up to the end or the closing bracket. OR binds closer than standing beside each other; in

@@ -93,7 +93,7 @@ func (n *node) match(d *Doc) bool {
 		return slices.ContainsFunc(d.Places, func(p Place) bool { return slices.Contains(n.folders, p.Folder) })
 	case opUID:
 		return slices.ContainsFunc(d.Places, func(p Place) bool {
-			return slices.ContainsFunc(n.ranges, func(r [2]mail.UID) bool { return r[0] <= p.UID && p.UID <= r[1] })
+			return (n.folders == nil || slices.Contains(n.folders, p.Folder)) && slices.ContainsFunc(n.ranges, func(r [2]mail.UID) bool { return r[0] <= p.UID && p.UID <= r[1] })
 		})
 	}
 	return true

@@ -65,7 +65,7 @@ const (
 	opSize       // from <= size < before
 	opAttachment // has one
 	opFolder     // lies in one of folders
-	opUID        // has a UID in ranges
+	opUID        // has a UID in ranges, in one of folders if there are any
 )
 
 // node is a part of a query.
@@ -84,7 +84,7 @@ type node struct {
 	pos          int
 }
 
-// Query is a parsed query. It is read-only once folders are bound, and then safe for concurrent use.
+// Query is a parsed query. It is read-only once folders and UIDs are bound, and then safe for concurrent use.
 type Query struct {
 	root *node
 }
@@ -139,6 +139,16 @@ func (q *Query) BindFolders(resolve func(name string) ([]mail.FolderID, error)) 
 			return failed(n.pos, "there is no folder with this id, name or role")
 		}
 		n.folders = ids
+		return nil
+	})
+}
+
+// BindUIDs says in which folders the UIDs of the query are; nil is any.
+func (q *Query) BindUIDs(in []mail.FolderID) {
+	_ = q.root.walk(func(n *node) error {
+		if n.op == opUID {
+			n.folders = in
+		}
 		return nil
 	})
 }

@@ -59,8 +59,14 @@ func TestMeaning(t *testing.T) {
 		`FROM "dave@"`, `FROM "<dave@example.org>"`, `SUBJECT "uarterl"`, `SUBJECT "report, don't"`, `BODY "is 100% d"`, `TEXT "mx.test"`, `SUBJECT "STRASSE" NOT ALL OR ALL ALL`, `BODY "é"`, `BODY "旅行の手"`, `HEADER Message-ID "abc"`, `HEADER X-Empty ""`,
 		`HEADER Subject "quarterly"`, `HEADER DKIM-Signature "rsa-sha256"`, `SEEN FLAGGED UNDELETED`, `KEYWORD $Forwarded UNKEYWORD $Junk`, `LARGER 19999`, `SMALLER 20001`, `SINCE 10-Feb-2026 BEFORE 11-Feb-2026`, `ON 10-Feb-2026`, `SENTON 11-Feb-2026`, `SENTSINCE 11-Feb-2026`, `SENTBEFORE 12-Feb-2026`,
 		`SUBJECT "quarterly   report"`, `SUBJECT "report, "`, `UID 7`, `UID 1:8`, `UID 50:*`, `OR SUBJECT "nothing" BODY "harbour"`, `(SEEN (FLAGGED))`, `NOT (UNSEEN)`, `CHARSET UTF-8 SEEN`, `OLDER 86400`, `from "dave" seen`, `NOT UNSEEN`,
+		strings.Repeat(`OR FROM "nobody" `, 60) + `FROM "dave"`, strings.Repeat("OR ", 60) + "SEEN" + strings.Repeat(" DRAFT", 60),
+		// Numbers are words before words.
+		"12, Straße", "12:nothing OR 2026, plan", "12, -invoice",
+		// Blanks of other scripts.
+		"report　harbour", "from:dave　旅行", "(report　OR\u00a0invoice)　harbour", "-invoice\u00a0report", "from:(dave　élodie)",
 	}
 	no := []string{
+		"report　invoice", `in:"f1　"`, `in:"\"　f1"`,
 		"repor", "eport", "invoice", "arbour", "from:ada", "subject:harbour", `"report quarterly"`, `"harbour is"`, "紙手", "旅手", "is:unread", "in:f3", "-has:attachment", "larger:20000", "smaller:20000", "before:2026-02-10", "after:2026-02-11", "on:2025",
 		"older_than:1y", "newer_than:1m", "report -harbour", "keyword:$junk", "mx.test", "rsa", "to:(ada nobody)", "subject:repor OR invoice", "ebt*",
 		`SUBJECT "reportx"`, `BODY "e\u0301x"`, `SUBJECT "é"`, `BODY "harbour ledger"`, `HEADER X-None ""`, `HEADER X-Empty "a"`, `TEXT "rsa-sha256"`, `UNSEEN`, `DELETED`, `SENTON 10-Feb-2026`, `ON 11-Feb-2026`, `UID 8:89`, `NOT SEEN`, `LARGER 20000`, `SMALLER 20000`, `OR DELETED DRAFT`, `YOUNGER 86400`,
@@ -82,7 +88,7 @@ func TestErrorsPoint(t *testing.T) {
 	for s, at := range map[string]int{
 		"": 1, "   ": 1, "a OR": 5, "OR a": 4, "(a": 1, "a)": 2, "from:": 6, "é from:": 8, `"abc`: 1, "larger:x": 8, "before:soon": 8, "is:funny": 4, "has:wings": 5, "older_than:1x": 12, "*": 1, "subject:*": 9, "a NOT": 6,
 		"SUBJECT": 8, `SUBJECT "x" FOO`: 13, `SINCE 2026-01-01`: 7, `LARGER x`: 8, `UID x`: 5, `UID 0`: 5, `(SEEN`: 6, `SEEN)`: 5, `OR SEEN`: 8, `1:5`: 1, `SUBJECT {3}`: 9, `NEW`: 1, `CHARSET KOI8-R SEEN`: 9, "a \x00": 3, "\xff": 1,
-		strings.Repeat("(", 30) + "a": 21, strings.Repeat("NOT ", 30) + "SEEN": 80, strings.Repeat("a ", 101): 201, strings.Repeat("x", 2049): 2049,
+		strings.Repeat("(", 30) + "a": 21, strings.Repeat("NOT ", 30) + "SEEN": 80, "10,000 SEEN": 1, strings.Repeat("OR (", 30): 81, strings.Repeat("OR SEEN ", 101) + "SEEN": 804, "é　from:": 8, "12, from:": 10, strings.Repeat("a ", 101): 201, strings.Repeat("x", 2049): 2049,
 	} {
 		_, err := Parse(s, testNow)
 		if !mail.IsKind(err, mail.Invalid) || !strings.Contains(err.Error(), fmt.Sprintf("at character %d:", at)) {
