@@ -225,8 +225,10 @@ func qpLines(dst, src []byte) []byte {
 		} else {
 			src = nil
 		}
-		if n := len(line); end != nil && n > 0 && (line[n-1] == ' ' || line[n-1] == '\t' || line[n-1] == '\r') {
-			line = bytes.TrimRight(line, " \t\r")
+		if n := len(line); n > 0 && (line[n-1] == ' ' || line[n-1] == '\t' || line[n-1] == '\r') {
+			if bare := bytes.TrimRight(line, " \t\r"); end != nil || bytes.HasSuffix(bare, []byte("=")) {
+				line = bare
+			}
 		}
 		if n := len(line); n > 0 && line[n-1] == '=' {
 			dst = qpSpan(dst, line[:n-1])

@@ -63,9 +63,9 @@ type Message struct {
 
 // shown is one text leaf.
 type shown struct {
-	text string
-	html bool
-	alt  int // number of the multipart/alternative it stands in; 0 none
+	text     string
+	html     bool
+	branches []branch // that it stands in
 }
 
 // Limits bound what one message may cost. Zero values mean the defaults.

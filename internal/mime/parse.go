@@ -35,8 +35,8 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 			if p.mayBeText() && *first == nil && len(*list) == 0 {
 				buf = w.collect(p, buf[:0], *left)
 				s, _ := w.utf8(p, buf)
-				*first = &named{s, p.alt > 0 || len(text)+len(html) == 0, len(m.Attachments), len(m.shown)}
-				m.shown = append(m.shown, shown{s, p.ctype == "text/html", p.alt})
+				*first = &named{s, len(p.branches) > 0 || len(text)+len(html) == 0, len(m.Attachments), len(m.shown)}
+				m.shown = append(m.shown, shown{s, p.ctype == "text/html", p.branches})
 				if a.Size = int64(len(buf)); o.Digests {
 					a.SHA256 = sha256.Sum256(buf)
 				}
@@ -69,7 +69,7 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 			s = w.shownText(p, s)
 		}
 		*list = append(*list, s)
-		m.shown = append(m.shown, shown{s, p.ctype == "text/html", p.alt})
+		m.shown = append(m.shown, shown{s, p.ctype == "text/html", p.branches})
 	}
 	for _, n := range []struct {
 		*named
@@ -84,7 +84,7 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 			m.shown[n.shown].text = ""
 		}
 	}
-	m.shown = slices.DeleteFunc(m.shown, func(s shown) bool { return s.text == "" })
+	m.shown = slices.DeleteFunc(m.shown, func(s shown) bool { return strings.TrimSpace(s.text) == "" })
 	m.Text, m.TextAll = joined(text)
 	m.HTML, m.HTMLAll = joined(html)
 	m.Header = w.root

@@ -29,6 +29,7 @@ var structures = []struct{ name, raw, want string }{
 	{"named HTML above the footer of a list", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html; name=page.html\n\ny\n--b\n\nx\n--b--", `text="x" html="y" [1 text/html "page.html"  1 inline]`},
 	{"named alternatives", "Content-Type: multipart/alternative; boundary=b\n\n--b\n\nx\n--b\nContent-Type: text/html; name=page.html\n\ny\n--b--", `text="x" html="y" [2 text/html "page.html"  1 inline]`},
 	{"attached text", "Content-Type: text/plain\nContent-Disposition: attachment\n\nx", `text="" html="" [1 text/plain "" attachment 1]`},
+	{"a soft break and blanks at the end", "Content-Transfer-Encoding: quoted-printable\n\na \nb=  ", "text=\"a\\r\\nb\" html=\"\""},
 	{"quoted-printable", "Content-Transfer-Encoding: quoted-printable\nContent-Type: text/plain; charset=utf-8\n\na=3Db=\n c=C3=A9 \t\n=ZZ=\n", "text=\"a=b cé\\r\\n=ZZ\" html=\"\""},
 	{"base64 with garbage", "Content-Transfer-Encoding: base64\n\nSGV!s\nbG8*=\n", `text="Hello" html=""`},
 	{"base64 joined", "Content-Transfer-Encoding: base64\n\nSGVsbG8=SGVsbG8=\n", `text="HelloHello" html=""`},

@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -153,9 +154,9 @@ func invisible(r rune) bool {
 }
 
 // DisplayBody returns what a reader should see: the HTML if there is one, else the plain text. Several texts are joined
-// in their order; a plain text beside its HTML alternative is left out, any other is turned into HTML.
+// in their order; a plain text that HTML is the alternative of is left out, any other is turned into HTML.
 func DisplayBody(m *Message) (body string, html bool) {
-	if m.HTML == "" && m.HTMLAll == "" {
+	if strings.TrimSpace(m.HTML) == "" && strings.TrimSpace(m.HTMLAll) == "" {
 		if m.TextAll != "" {
 			return m.TextAll, false
 		}
@@ -164,10 +165,12 @@ func DisplayBody(m *Message) (body string, html bool) {
 	if len(m.shown) == 0 {
 		return m.HTML, true
 	}
-	alts := map[int]bool{} // alternatives that have HTML
+	alts, with := map[int]bool{}, map[branch]bool{} // alternatives that have HTML, and where
 	for _, s := range m.shown {
-		if s.html && s.alt > 0 {
-			alts[s.alt] = true
+		if s.html {
+			for _, b := range s.branches {
+				alts[b.alt], with[b] = true, true
+			}
 		}
 	}
 	var parts []string
@@ -175,7 +178,7 @@ func DisplayBody(m *Message) (body string, html bool) {
 		switch {
 		case s.html:
 			parts = append(parts, s.text)
-		case !alts[s.alt] && strings.TrimSpace(s.text) != "":
+		case !slices.ContainsFunc(s.branches, func(b branch) bool { return alts[b.alt] && !with[b] }):
 			parts = append(parts, TextToHTML(s.text))
 		}
 	}

@@ -53,6 +53,13 @@ func TestDisplayBody(t *testing.T) {
 		{"named HTML and footer", "Content-Type: multipart/mixed; boundary=a\n\n" + part("a", "text/html; name=x.html", "<p>hi") + part("a", "text/plain", "foot") + "--a--", "<p>hi\n<div>foot</div>", true},
 		{"named alternatives", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain; name=x.txt", "hi") + part("a", "text/html", "<p>hi") + "--a--", "<p>hi", true},
 		{"HTML and a log", "Content-Type: multipart/mixed; boundary=a\n\n" + part("a", "text/html", "<p>hi") + part("a", "text/plain; name=log.txt", "log") + "--a--", "<p>hi", true},
+		{"a footer in the alternative that has HTML", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") +
+			part("a", "multipart/mixed; boundary=b", part("b", "text/html", "<p>hi")+part("b", "text/plain", "foot")+"--b--") + "--a--", "<p>hi\n<div>foot</div>", true},
+		{"an alternative within one", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") +
+			part("a", "multipart/related; boundary=b", part("b", "multipart/alternative; boundary=c", part("c", "text/plain", "hi")+part("c", "text/html", "<p>hi")+"--c--")+part("b", "image/png", "x")+"--b--") + "--a--", "<p>hi", true},
+		{"blank HTML", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") + part("a", "text/html", " \n") + "--a--", "hi", false},
+		{"blank HTML and a footer", "Content-Type: multipart/mixed; boundary=m\n\n" + part("m", "multipart/alternative; boundary=a", part("a", "text/plain", "hi")+part("a", "text/html", "\n")+"--a--") + part("m", "text/html", "<p>foot") + "--m--",
+			"<div>hi</div>\n<p>foot", true},
 		{"nothing", "Content-Type: image/png\n\nx", "", false},
 	} {
 		body, html := DisplayBody(parse(t, crlf(c.raw)))

@@ -14,7 +14,7 @@ type level struct {
 	index    int    // of the current part, from 1
 	related  bool   // it or an outer one is multipart/related
 	digest   bool
-	alt      int // number of the innermost multipart/alternative around its parts; 0 none
+	alt      int // number of a multipart/alternative; 0 it is none
 	ctype    string
 }
 
@@ -30,10 +30,23 @@ type part struct {
 	params   params // of the Content-Type
 	parent   string // type of the multipart it stands in
 	related  bool
-	alt      int
+	branches []branch
 	text     []byte // the body itself, when it was read already
 	known    bool   // text holds
 	none     bool   // there is no body
+}
+
+// branch is one part of a multipart/alternative, with all that stands in it.
+type branch struct{ alt, part int }
+
+// branches returns those that the current part of the innermost open multipart stands in.
+func (w *walker) branches() (list []branch) {
+	for i := range w.open {
+		if l := &w.open[i]; l.alt > 0 {
+			list = append(list, branch{l.alt, l.index})
+		}
+	}
+	return list
 }
 
 // walker visits the leaves of a message in order.
@@ -146,7 +159,7 @@ func (w *walker) next() *part {
 		if lv.digest {
 			def = "message/rfc822"
 		}
-		related, alt, parent := lv.related, lv.alt, lv.ctype
+		related, parent := lv.related, lv.ctype
 		f, h, ended := w.header()
 		if ended && len(f) == 0 && h.level < 0 {
 			w.h = h // nothing after the last boundary
@@ -160,7 +173,7 @@ func (w *walker) next() *part {
 			return nil
 		}
 		p := w.describe(f, def)
-		p.related, p.alt, p.parent = related, alt, parent
+		p.related, p.branches, p.parent = related, w.branches(), parent
 		if ended {
 			w.h = h
 		}
@@ -205,7 +218,7 @@ func (w *walker) enter(p *part, id string, ended bool) *part {
 	}
 	n := len(w.open)
 	related := p.related || p.ctype == "multipart/related"
-	alt := p.alt
+	alt := 0
 	if p.ctype == "multipart/alternative" {
 		w.alts++
 		alt = w.alts
