@@ -118,6 +118,23 @@ func TestDraftList(t *testing.T) {
 	})
 }
 
+// In a thread too: what lies among the drafts without a mark was not received.
+func TestDraftOfThread(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		drafts := folder("Drafts", 1)
+		drafts.Role = mail.RoleDrafts
+		b.do(Batch{Folders: []mail.Folder{folder("INBOX", 1), drafts}})
+		asked := letter{id: "a", day: 1, subject: "s"}
+		res := b.do(Batch{New: []NewMessage{b.held(ref("INBOX", 1), asked), b.held(ref("Drafts", 1), letter{id: "b", day: 2, subject: "Re: s", reply: "a"})}})
+		th, err := b.Thread(t.Context(), b.get(res.IDs[ref("INBOX", 1)]).Thread)
+		if err != nil || !slices.Equal(th.Messages, []mail.MessageID{res.IDs[ref("INBOX", 1)]}) || !slices.Equal(th.Drafts, []mail.MessageID{res.IDs[ref("Drafts", 1)]}) ||
+			!th.LatestReceived.Equal(asked.date()) || th.Latest != th.Drafts[0] {
+			t.Errorf("%+v, %v", th, err)
+		}
+	})
+}
+
 // What an operation is to write is kept until it ends, and the latest of those on a draft takes the others' place.
 func TestDraftOperations(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {

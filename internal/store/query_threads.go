@@ -363,8 +363,8 @@ func readThreadParts(ctx context.Context, t *tx, small, large []int64) (map[int6
 }
 
 // sides tells from which side a message came: it was sent from this mailbox if it lies in a folder for sent mail, and
-// received if it lies in any other, drafts aside.
-type sides struct{ sent, received bool }
+// received if it lies in any other, drafts aside: what lies among them is a draft.
+type sides struct{ sent, received, draft bool }
 
 func readSides(ctx context.Context, t *tx, rows []int64) (map[int64]sides, error) {
 	roles := map[int64]mail.Role{}
@@ -387,6 +387,7 @@ func readSides(ctx context.Context, t *tx, rows []int64) (map[int64]sides, error
 		case mail.RoleSent:
 			s.sent = true
 		case mail.RoleDrafts:
+			s.draft = true
 		default:
 			s.received = true
 		}
@@ -400,14 +401,15 @@ func fillThread(th *mail.Thread, parts *threadParts, where map[int64]sides) {
 	th.Participants, th.Earliest = parts.people, parts.earliest
 	for i := range parts.list {
 		p := &parts.list[i]
-		if p.flags&mail.FlagDraft != 0 {
+		s := where[p.row]
+		if p.flags&mail.FlagDraft != 0 || s.draft {
 			th.Drafts = append(th.Drafts, p.id)
 		} else {
 			th.Messages = append(th.Messages, p.id)
-			if s := where[p.row]; s.received || !s.sent {
+			if s.received || !s.sent {
 				th.LatestReceived = p.received
 			}
-			if where[p.row].sent {
+			if s.sent {
 				th.LatestSent = p.received
 			}
 		}
