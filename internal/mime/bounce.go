@@ -69,7 +69,7 @@ func parseBounce(m *Message, returned bool) *Delivery {
 	for i := range d.Recipients {
 		r := &d.Recipients[i]
 		r.Status = statusOf(r.Diagnostic)
-		if delayedNotice(m.Subject) {
+		if delayedNotice(m.Subject) && !strings.HasPrefix(r.Status, "5") { // it may be the subject of what was returned
 			r.Action = "delayed"
 		}
 	}

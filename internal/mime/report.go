@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Delivery is what a mail system reports on a message that was sent (RFC 3464), or what could be read of a report in
@@ -309,13 +310,37 @@ func typed(v string) string {
 }
 
 func typedAddress(h Header, name string) string {
-	v := typed(DecodeHeader(h.Get(name)))
+	full := DecodeHeader(h.Get(name))
+	v := typed(full)
+	if kind, _, _ := strings.Cut(full, ";"); strings.EqualFold(strings.TrimSpace(kind), "utf-8") {
+		v = unxtext(v)
+	}
 	if strings.IndexByte(v, '<') >= 0 {
 		if a := (texts{}).parseAddresses(v); len(a) > 0 {
 			return a[0].Email
 		}
 	}
 	return strings.Trim(v, "<> \t")
+}
+
+// unxtext undoes what stands for characters that are not ASCII, "\x{E9}" (RFC 6533 3).
+func unxtext(s string) string {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(s, `\x{`)
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		digits, after, _ := strings.Cut(rest, "}")
+		if n, err := strconv.ParseUint(digits, 16, 21); err == nil && utf8.ValidRune(rune(n)) {
+			b.WriteRune(rune(n))
+			s = after
+		} else {
+			b.WriteString(`\x{`)
+			s = rest
+		}
+	}
 }
 
 func parseDeliveryStatus(b []byte) *Delivery {

@@ -70,6 +70,10 @@ func TestDelivery(t *testing.T) {
 	if r := parse(t, headers).Delivery.Returned; r == nil || r.MessageID != "orig@example.net" {
 		t.Errorf("headers only: %+v", r)
 	}
+	const smtputf8 = `utf-8; j\x{F6}rg\x{5C}\x{zz}\x{1F600}\x{D800}@example.org`
+	if r := parse(t, strings.Replace(crlf(dsn), "rfc822; ann@example.org", smtputf8, 1)).Delivery.Recipients[0]; r.Address != `jörg\\x{zz}😀\x{D800}@example.org` {
+		t.Errorf("%q", r.Address)
+	}
 	if m := parse(t, crlf("From: a@x\nSubject: s\n\nuser unknown\nann@example.org: no such user\n")); m.Delivery != nil || m.Automatic() {
 		t.Errorf("a person's message is a bounce: %+v", m.Delivery)
 	}
@@ -84,6 +88,8 @@ func TestBounces(t *testing.T) {
 			"ann@example.org", "5.0.0", "host mail.example.org [192.0.2.1]: 550 Unrouteable address", "o@x"},
 		{"header alone", "From: postmaster@x\nX-Failed-Recipients: ann@example.org\n\nIt failed.\n", "ann@example.org", "", "", ""},
 		{"one line", "Return-Path: <>\nFrom: post@x\n\nYour message could not be delivered:\n\nann@example.org: mailbox full (452)\n", "ann@example.org", "4.0.0", "mailbox full (452)", ""},
+		{"a subject of what came back", "From: MAILER-DAEMON@mx\nSubject: Undeliverable: your delayed order\n\nDelivery to the following recipients failed.\n\nann@example.org: 550 5.1.1 unknown\n",
+			"ann@example.org", "5.1.1", "550 5.1.1 unknown", ""},
 	} {
 		d := parse(t, crlf(c.raw)).Delivery
 		if d == nil || d.Standard || len(d.Recipients) != 1 {
