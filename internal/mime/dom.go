@@ -50,7 +50,7 @@ func parseHTML(s string) *node {
 				nodes++
 				leaves++
 				top := stack[len(stack)-1]
-				top.kids = append(top.kids, &node{text: html.UnescapeString(t), leaf: leaves})
+				top.kids = append(top.kids, &node{text: t, leaf: leaves})
 			}
 		case html.StartTagToken, html.SelfClosingTagToken:
 			nodes++

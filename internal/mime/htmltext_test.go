@@ -12,6 +12,7 @@ func TestHTMLToText(t *testing.T) {
 		{"breaks", "a<br>b<br><br>c<br/>", "a\nb\n\nc"},
 		{"divs", "<div>a</div><div>b<div>c</div></div>d", "a\nb\nc\nd"},
 		{"entities", "&lt;a&gt; &amp;&nbsp;&eacute;&#x4e16;&#119; &bogus; AT&T", "<a> & é世w &bogus; AT&T"},
+		{"entities of entities", "AT&amp;amp;T <code>&amp;lt;b&amp;gt;</code> http://x.example/?a=1&amp;currency=EUR&amp;region=2", "AT&amp;T &lt;b&gt; http://x.example/?a=1&currency=EUR&region=2"},
 		{"style and script", "<html><head><title>t</title><style>p{}</style></head><body>a<script>if (a</b) x()</script><!-- c -->b</body>", "ab"},
 		{"hidden", `<div style="display: none">pre</div><span style="font-size:0px">x</span><p hidden>y</p>a`, "a"},
 		{"void hidden", `<img style="display:none" alt="x">a`, "a"},
