@@ -218,15 +218,18 @@ func markSignature(lines []line, conclusions bool) bool {
 		}
 	}
 	if conclusions {
-		at := -1
+		at, sentence := -1, false
 		for n, i := range tail {
 			if n >= 10 {
 				break
 			}
 			if isConclusion(lines[i].norm) {
-				at = i
+				if !sentence || !isThanks(lines[i].norm) {
+					at = i
+				}
 				break // the last one
 			}
+			sentence = sentence || isSentence(lines[i].norm)
 			if len(lines[i].norm) > 100 || strings.HasSuffix(lines[i].norm, "?") {
 				break
 			}
@@ -242,7 +245,13 @@ func markSignature(lines []line, conclusions bool) bool {
 				}
 				break
 			}
-			drop(at, run(at))
+			end := run(at)
+			for j := at; j < end; j++ {
+				if isPostscript(lines[j].norm) {
+					end = j
+				}
+			}
+			drop(at, end)
 		}
 	}
 	if len(marked) > 0 && !left(lines) {
@@ -306,6 +315,34 @@ func isConclusion(s string) bool {
 	if i := strings.IndexAny(s, ",!"); i > 0 && conclusionWords(strings.TrimSpace(s[:i])) {
 		rest := strings.Fields(s[i+1:])
 		return len(rest) <= 3 && utf8.RuneCountInString(s) <= 50
+	}
+	return false
+}
+
+// isThanks tells whether a conclusion is one that may as well begin an answer.
+func isThanks(s string) bool {
+	for _, w := range []string{"thank", "thx", "dank", "merci", "gracias", "grazie", "obrigad", "tack", "takk", "tak", "kiitos", "dzięk", "děkuj", "ďakuj", "köszön", "mulțum", "hvala", "спасибо", "дякую",
+		"teşekkür", "ευχαριστ", "תודה", "شكرا", "谢谢", "謝謝", "감사", "cảm ơn", "terima kasih"} {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// isSentence tells whether a line is no name, title or address.
+func isSentence(s string) bool {
+	if strings.HasSuffix(s, "。") || strings.HasSuffix(s, "！") {
+		return true
+	}
+	return strings.Count(s, " ") >= 3 && (strings.HasSuffix(s, ".") || strings.HasSuffix(s, "!"))
+}
+
+func isPostscript(s string) bool {
+	for _, w := range []string{"p.s.", "p. s.", "ps:", "ps.", "p.s:", "p.p.s.", "pps:"} {
+		if strings.HasPrefix(s, w) {
+			return true
+		}
 	}
 	return false
 }
