@@ -25,6 +25,10 @@ func (m *Mailbox) Sweep(ctx context.Context, term mail.Term, before time.Time) (
 			if err != nil {
 				return err
 			}
+			// What has vanished at a time that is to come did so while the clock was wrong.
+			if _, err := t.exec(ctx, "UPDATE placements SET vanished_at = ? WHERE {a}vanished_at > ?", a.now.UnixMicro(), a.now.UnixMicro()); err != nil {
+				return err
+			}
 			var rows []int64
 			err = each(ctx, t, "SELECT message_id FROM placements WHERE {a}vanished_at < ? ORDER BY vanished_at LIMIT ?",
 				[]any{before.UnixMicro(), sweepBatch}, func(r *sql.Rows) error {

@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -87,5 +88,51 @@ func TestTheClockWasWrong(t *testing.T) {
 				t.Error("the change is not told")
 			}
 		})
+	}
+}
+
+// TestADayOfAWrongClock: what was counted while the clock was a year ahead is forgotten a day after it is right again, and not in a year.
+func TestADayOfAWrongClock(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 4, 1, 12, 30, 0, 0, time.UTC)
+	var d day
+	d.add(now.Add(365*24*time.Hour), 100)
+	d.add(now, 100)
+	if wait := d.over(now, 150); wait <= 0 || wait > 24*time.Hour {
+		t.Errorf("wait %v for 200 bytes of a day", wait)
+	}
+	var again day
+	again.load(d.save(now))
+	for name, d := range map[string]*day{"running": &d, "restarted": &again} {
+		if wait := d.over(now.Add(25*time.Hour), 150); wait != 0 {
+			t.Errorf("%s: wait %v although nothing was moved in a day", name, wait)
+		}
+	}
+}
+
+// TestVanishedByAWrongClock: what vanished while the clock was years ahead is told as deleted, and holds up nothing.
+func TestVanishedByAWrongClock(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.fill("INBOX", 1, 5)
+	r.begin()
+	right := r.now()
+	r.wait(20 * 365 * 24 * time.Hour)
+	r.p.Expunge("INBOX", 3)
+	r.look(false)
+	r.mu.Lock() // the clock is set
+	r.at = right
+	r.mu.Unlock()
+	r.restart(false)
+	for range 2 {
+		r.wait(time.Hour)
+		r.login()
+		r.look(false)
+	}
+	if got := r.changes(); !strings.Contains(fmt.Sprint(got), "message.deleted") {
+		t.Errorf("told %q", got)
+	}
+	if s := r.a.status.get(); s.FreshAt.Before(right.Add(time.Hour)) {
+		t.Errorf("fresh at %v, it is %v", s.FreshAt, r.now())
 	}
 }

@@ -94,6 +94,13 @@ type day struct {
 
 func (d *day) turn(now time.Time) {
 	hour := now.Unix() / 3600
+	if d.at > hour+1 { // the clock was wrong: what was counted then is of the hours until now
+		var hours [24]int64
+		for i := range int64(24) {
+			hours[(hour+i+1)%24] = d.hours[(d.at+i+1)%24]
+		}
+		d.hours, d.at = hours, hour
+	}
 	if hour-d.at >= 24 {
 		d.hours = [24]int64{}
 		d.at = hour
