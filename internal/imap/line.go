@@ -62,15 +62,19 @@ func (l *line) checked(t string) {
 
 // atom adds an atom from outside.
 func (l *line) atom(t string) {
-	if t == "" {
+	if !isAtom(t) {
 		l.err = errAtom
 	}
+	l.b = append(l.b, t...)
+}
+
+func isAtom(t string) bool {
 	for i := range len(t) {
 		if c := t[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`(){%*"\`, c) >= 0 {
-			l.err = errAtom
+			return false
 		}
 	}
-	l.b = append(l.b, t...)
+	return t != ""
 }
 
 // str adds a string: quoted where that is allowed, else as a literal.

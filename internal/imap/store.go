@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 )
 
 // StoreAction says what Store does with the flags it is given.
@@ -66,6 +67,9 @@ func (s *Session) Store(ctx context.Context, set UIDSet, action StoreAction, fla
 	})
 	return out, err
 }
+
+// IsFlag tells whether a command can name a flag (RFC 3501 9, flag).
+func IsFlag(f string) bool { return isAtom(strings.TrimPrefix(f, `\`)) }
 
 // flags writes a flag list (RFC 3501 9, flag-list).
 func (l *line) flags(flags []string) {

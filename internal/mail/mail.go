@@ -58,7 +58,7 @@ const (
 var flagNames = []string{`\Seen`, `\Answered`, `\Flagged`, `\Draft`, `\Deleted`}
 
 // ParseFlags splits IMAP flag names into the system flags and the keywords, each keyword once and in order of first
-// appearance. \Recent, \* and names with characters below space are dropped.
+// appearance, in UTF-8 as it is stored. \Recent, \* and names with characters below space are dropped.
 func ParseFlags(names []string) (Flags, []string) {
 	var f Flags
 	var kw []string
@@ -73,6 +73,7 @@ next:
 		if n == "" || n == `\*` || strings.EqualFold(n, `\Recent`) || strings.ContainsFunc(n, func(r rune) bool { return r < ' ' }) {
 			continue
 		}
+		n = strings.ToValidUTF8(n, "\uFFFD")
 		for _, k := range kw {
 			if strings.EqualFold(k, n) {
 				continue next

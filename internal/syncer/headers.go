@@ -23,6 +23,7 @@ type headers struct {
 	at    map[mail.UID]int // where each is in rows
 	weak  imap.UIDSet      // those that are known by all of their bytes only: their headers do not identify them, or they are drafts
 	left  imap.UIDSet      // those that are there and that the server left out of its answers
+	again bool             // they are asked for once more
 }
 
 // missing are those that the server has not told.
@@ -38,7 +39,7 @@ func (h *headers) missing() (out imap.UIDSet) {
 // take notes one answer of the server.
 func (a *account) take(h *headers, f mail.Folder, r *imap.Row) {
 	uid := mail.UID(r.UID)
-	if !h.asked.Contains(r.UID) {
+	if !h.asked.Contains(r.UID) || !r.HasFlags && !h.again {
 		return
 	}
 	if i, twice := h.at[uid]; twice {
@@ -82,6 +83,7 @@ func (a *account) headers(ctx context.Context, s *session, f mail.Folder, uids i
 			a.threadless, err = true, nil
 		}
 	}
+	h.again = true
 	if ask := h.missing(); err == nil && !ask.Empty() {
 		err = s.Fetch(ctx, ask, o, row)
 	}

@@ -84,6 +84,7 @@ type folderLook struct {
 	rows   []remoteFlags    // what the server told and is not just as in known, each UID once
 	at     map[mail.UID]int // where each is in rows; nil as long as nothing was told twice
 	seen   imap.UIDSet      // of rows
+	untold imap.UIDSet      // those of them without flags
 	gone   imap.UIDSet      // what it says is gone
 	all    bool             // every flag was compared
 	agreed bool             // what we hold, without gone and with what is new, is as much as the folder has
@@ -114,7 +115,9 @@ func (l *folderLook) resync() *imap.QResync {
 }
 
 // forget drops what SELECT told: it was of another generation, or from before the backfill.
-func (l *folderLook) forget() { l.rows, l.at, l.seen, l.gone = nil, nil, imap.UIDSet{}, imap.UIDSet{} }
+func (l *folderLook) forget() {
+	l.rows, l.at, l.seen, l.untold, l.gone = nil, nil, imap.UIDSet{}, imap.UIDSet{}, imap.UIDSet{}
+}
 
 // labels tells whether the labels of the messages are compared too.
 func (l *folderLook) labels() bool { return l.a.labels.read(l.folder.ID) }
@@ -127,6 +130,12 @@ func (l *folderLook) take(r *imap.Row) error {
 	}
 	twice := l.seen.Contains(r.UID)
 	l.seen.Add(r.UID)
+	switch {
+	case !r.HasFlags && !twice:
+		l.untold.Add(r.UID)
+	case r.HasFlags && l.untold.Contains(r.UID):
+		l.untold = l.untold.Without(imap.UIDs(r.UID))
+	}
 	flags, keywords := mail.ParseFlags(r.Flags)
 	row := remoteFlags{UID: mail.UID(r.UID), Flags: flags, Keywords: keywords, ModSeq: mail.ModSeq(r.ModSeq), Unknown: !r.HasFlags, Labels: l.a.labelsOf(r, l.folder.ID)}
 	if twice && l.at == nil {
@@ -175,6 +184,9 @@ func (l *folderLook) compare(ctx context.Context) (folderResult, error) {
 	default:
 		local, err = l.window(ctx, &remote)
 	}
+	if err == nil {
+		err = l.askAgain(ctx)
+	}
 	if err != nil {
 		return folderResult{}, err
 	}
@@ -199,11 +211,24 @@ func (l *folderLook) compare(ctx context.Context) (folderResult, error) {
 			}
 		}
 	}
-	r, err := l.apply(ctx, st, modseq, (modseq || l.all) && (remote.Complete || l.agreed))
+	told := l.untold.Without(st.Fetch).Empty() && !l.seen.Open() && !remote.UIDs.Open() // the highest UID there can be is never fetched
+	r, err := l.apply(ctx, st, modseq, (modseq || l.all) && (remote.Complete || l.agreed) && told)
 	if err == nil && l.all && l.labels() {
 		a.labelsDue = false
 	}
 	return r, err
+}
+
+// askAgain asks once more for the flags of messages of which the server told none.
+func (l *folderLook) askAgain(ctx context.Context) error {
+	if l.untold.Empty() {
+		return nil
+	}
+	err := l.s.Fetch(ctx, l.untold.Clone(), imap.FetchOptions{Flags: true, ModSeq: l.step > byWindow}, l.take)
+	if err != nil && l.s.Err() != nil {
+		return fmt.Errorf("ask again for flags: %w", err)
+	}
+	return nil
 }
 
 // apply writes what a look has found. A large loss waits for another session.
@@ -254,7 +279,7 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 	a.ladder.last[f.ID] = l.step
 	a.ladder.kept.Window = l.step == byWindow
 	l.again(modseq)
-	if l.step == byWindow && result.found {
+	if l.step == byWindow && (result.found || !l.untold.Empty()) {
 		a.ladder.changed[f.ID] = a.e.o.Now()
 	}
 	if st.Fetch.Empty() {

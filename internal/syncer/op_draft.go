@@ -138,7 +138,13 @@ func (a *account) draftFlags(ctx context.Context, op *mail.Operation) ([]string,
 		}
 	}
 	flags = (flags|op.Set)&^op.Clear&^mail.FlagDeleted | mail.FlagDraft
-	return append(flags.Names(), keywords...), nil
+	names := flags.Names()
+	for _, k := range keywords {
+		if imap.IsFlag(k) { // servers tell of others too, which no command can name
+			names = append(names, k)
+		}
+	}
+	return names, nil
 }
 
 // revisions returns which messages of the open folder are versions with one of these revisions.
