@@ -116,6 +116,7 @@ type loss struct {
 type parking struct {
 	backoff backoff
 	until   time.Time // not tried again before
+	full    bool      // the server says that there are messages
 }
 
 func newAccount(e *Engine, id mail.AccountID, cancel context.CancelFunc) *account {

@@ -462,7 +462,7 @@ func (a *account) struck(ctx context.Context, p place, cause error) error {
 // cannotOpen deals with a folder that the server does not open: it never stops the others. It is tried again soon, and after
 // the third time rarely. An error of the account is returned, and one of the session until it was the third.
 func (a *account) cannotOpen(ctx context.Context, s *session, f mail.Folder, cause error) error {
-	if ctx.Err() != nil || imap.ClassOf(cause) == imap.TransientAccount || imap.ClassOf(cause) == imap.Canceled {
+	if ctx.Err() != nil || imap.ClassOf(cause) == imap.Canceled || imap.ClassOf(cause) == imap.TransientAccount && !s.balks(f, cause) {
 		return cause
 	}
 	if s.Err() != nil && a.ended(s) {
@@ -476,13 +476,16 @@ func (a *account) cannotOpen(ctx context.Context, s *session, f mail.Folder, cau
 	}
 	a.parked[f.ID] = p
 	reason := "the server does not open the folder"
+	if unreadable(cause) {
+		reason = "the server does not let the folder be read"
+	}
 	if s.Err() != nil {
 		reason = "the connection broke each time when the folder was opened"
 	}
 	if p.backoff.failures >= maxStrikes {
 		at := place{folder: f.ID}
 		a.units.mu.Lock()
-		err := a.setUnitAside(ctx, at, reason, false)
+		err := a.setUnitAside(ctx, at, reason, unreadable(cause))
 		p.until = a.units.kept[at].NextTry
 		a.units.mu.Unlock()
 		if err != nil {
@@ -496,6 +499,19 @@ func (a *account) cannotOpen(ctx context.Context, s *session, f mail.Folder, cau
 	return s.deadOr(cause)
 }
 
+// balks tells whether a refusal that speaks of a while may be about one folder only: the first of its session. If the account is to be
+// left alone, the next folder is refused too.
+func (s *session) balks(f mail.Folder, cause error) bool {
+	var e *imap.Error
+	if s.Err() != nil || f.Role == mail.RoleInbox || !errors.As(cause, &e) || e.BackOff > 0 || e.Code == "THROTTLED" || e.Code == "LIMIT" {
+		return false
+	}
+	if s.balked == "" {
+		s.balked = f.ID
+	}
+	return s.balked == f.ID
+}
+
 // unopened says, in words, which folder with mail the server does not open, however often it was tried; "": none. Some servers list
 // parents that hold none and cannot be opened.
 func (a *account) unopened(ctx context.Context) (string, error) {
@@ -507,8 +523,8 @@ func (a *account) unopened(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for _, f := range byRank(folders) {
-		if a.parked[f.ID].backoff.failures >= maxStrikes && (f.Role == mail.RoleInbox || f.Total > 0) {
-			return fmt.Sprintf("The server does not open the folder %q; the others are kept up to date.", f.Name), nil
+		if p := a.parked[f.ID]; p.backoff.failures >= maxStrikes && (f.Role == mail.RoleInbox || f.Total > 0 || p.full) {
+			return fmt.Sprintf("The server does not open the folder %q, or does not let it be read; the others are kept up to date.", f.Name), nil
 		}
 	}
 	return "", nil

@@ -81,12 +81,14 @@ func setupLimited(t *testing.T, p *persona.Server, bytesPerDay int64, tweak func
 	return c
 }
 
-func (c *clocked) messages(want int64) {
+func (c *clocked) messages(want int64) { c.t.Helper(); c.has(want, mail.StateLive) }
+
+func (c *clocked) has(want int64, state mail.State) {
 	c.t.Helper()
 	c.until("all messages but those set aside to be here", func() bool {
 		n, err := c.mbox.Counts(c.t.Context())
 		s, _ := c.engine.Status(c.id)
-		return err == nil && n.Placements == want && n.Unheld == 0 && s.State == mail.StateLive
+		return err == nil && n.Placements == want && n.Unheld == 0 && s.State == state
 	})
 }
 
@@ -179,7 +181,7 @@ func TestAFolderThatBreaksConnectionsIsSetAside(t *testing.T) {
 		}
 	})
 	c = setupClocked(t, p, func(x *clocked) { c = x })
-	c.messages(1)
+	c.has(1, mail.StateDegraded) // there is mail in it that is not here
 	list := c.aside()
 	if len(list) != 1 || list[0].UIDValidity != 0 || list[0].Reason == "" {
 		t.Fatalf("%+v", list)

@@ -67,9 +67,18 @@ func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, 
 	if err != nil {
 		return folderResult{skipped: true}, a.cannotOpen(ctx, s, f, err)
 	}
-	if err := a.opened(ctx, f.ID); err != nil {
-		return folderResult{}, err
+	r, err := a.lookInto(ctx, s, f, l, sel)
+	if s.Err() == nil && unreadable(err) {
+		return folderResult{skipped: true}, a.cannotOpen(ctx, s, f, err)
 	}
+	if err == nil && !r.skipped {
+		err = a.opened(ctx, f.ID)
+	}
+	return r, err
+}
+
+// lookInto is syncFolderNow of a folder that was opened.
+func (a *account) lookInto(ctx context.Context, s *session, f mail.Folder, l *folderLook, sel *imap.Selected) (folderResult, error) {
 	if a.numberedAnew(s, f, sel) { // or another folder has its name by now
 		if _, err := a.listFolders(ctx, s); err != nil {
 			return folderResult{}, err
@@ -82,9 +91,10 @@ func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, 
 			return folderResult{found: true, renamed: true}, nil
 		}
 		if sel, err = s.open(ctx, f, l.resync()); err != nil {
-			return folderResult{}, a.cannotOpen(ctx, s, f, err)
+			return folderResult{skipped: true}, a.cannotOpen(ctx, s, f, err)
 		}
 	}
+	var err error
 	if l.folder, err = a.generation(ctx, s, f, sel); err != nil {
 		return folderResult{}, err
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
 	"github.com/posthorn/posthorn/internal/store"
@@ -17,8 +19,8 @@ func (a *account) folderNamed(ctx context.Context, name string) (mail.Folder, bo
 	return f, there && f.Name == name, err
 }
 
-// folderSpelt is the folder of a name, else the only one whose name differs in nothing but case: to some servers that is the same one
-// (Exchange), and they spell folders above a new one as they are.
+// folderSpelt is the folder of a name, else the only one whose name differs in nothing but case or Unicode normalisation: to some servers
+// that is the same one (Exchange), and they spell folders above a new one as they are.
 func (a *account) folderSpelt(ctx context.Context, name string) (out mail.Folder, there bool, err error) {
 	folders, err := a.mbox.Folders(ctx)
 	alike := 0
@@ -26,7 +28,7 @@ func (a *account) folderSpelt(ctx context.Context, name string) (out mail.Folder
 		if f.Name == name {
 			return f, true, err
 		}
-		if strings.EqualFold(f.Name, name) {
+		if strings.EqualFold(norm.NFC.String(f.Name), norm.NFC.String(name)) {
 			out = f
 			alike++
 		}

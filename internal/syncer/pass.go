@@ -241,6 +241,10 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		if err != nil {
 			return err
 		}
+		if p, parked := a.parked[l.ID]; parked && r.skipped {
+			p.full = l.Status != nil && l.Status.Messages > 0
+			a.parked[l.ID] = p
+		}
 		if r.skipped && !l.counted() || a.asideLately(now) { // what has vanished since it was seen whole may lie there
 			sweepable = earlier(sweepable, lastSeen(l.ID))
 		}

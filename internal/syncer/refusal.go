@@ -18,6 +18,12 @@ func refused(err error) bool {
 	return e.Code == "" || e.Code == "NONEXISTENT" || e.Code == "CANNOT"
 }
 
+// unreadable tells whether a server says no to all reading in a folder that it has opened.
+func unreadable(err error) bool {
+	var e *imap.Error
+	return errors.As(err, &e) && !isOwn(err) && (e.Status == "NO" || e.Status == "BAD") && (e.Cmd == "FETCH" || e.Cmd == "SEARCH") && e.Class != imap.TransientAccount
+}
+
 // exists tells whether the server says that it has such a folder.
 func exists(err error) bool {
 	var e *imap.Error

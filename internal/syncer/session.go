@@ -24,6 +24,7 @@ type session struct {
 	selected string                   // raw name of the open folder; "": none, or it is to be opened anew
 	as       generation               // which it is; zero: unknown
 	lingers  atomic.Pointer[string]   // raw name of the folder on which it idles while it is not needed; nil: it does not
+	balked   mail.FolderID            // the first folder that was refused for a while
 	accepted map[mail.FolderID]uint32 // UIDVALIDITYs of flapping folders that were proven to mean our generation, here
 }
 

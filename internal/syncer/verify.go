@@ -113,16 +113,22 @@ func (v *verifier) look(ctx context.Context, only map[string]bool) (Verified, er
 		return v.out, err
 	}
 	v.a.recallLabels(s, stored)
+	seen := map[string]bool{}
 	here := make(map[string]mail.Folder, len(stored))
 	for _, f := range stored {
 		here[folderKey(f.RawName)] = f
 	}
 	for _, m := range listed {
+		if m.Err != nil {
+			v.differ("", 0, "a line of the server's list of folders cannot be read: %v", m.Err)
+			continue
+		}
 		f, known := here[folderKey(m.Raw)]
 		delete(here, folderKey(m.Raw))
+		again := seen[folderKey(m.Raw)]
+		seen[folderKey(m.Raw)] = true
 		switch {
-		case m.Err != nil:
-			v.differ("", 0, "a line of the server's list of folders cannot be read: %v", m.Err)
+		case again: // INBOX, in another case
 		case !known:
 			v.differ(m.Name, 0, "the folder is at the server and not here")
 		case selectable(m.Attrs) != f.Selectable:
