@@ -37,12 +37,13 @@ type engine struct {
 	proofs map[mail.FolderID]mail.FolderProof
 	store  *store.Store
 	during func() // called while an operation is under way; nil: nothing
+	slow   error  // why a sync does not end in time
 }
 
 func (e *engine) Start(id mail.AccountID) { e.tell("start", id) }
 func (e *engine) Stop(_ context.Context, id mail.AccountID) error {
 	e.tell("stop", id)
-	return nil
+	return e.slow
 }
 func (e *engine) tell(what string, id mail.AccountID) {
 	e.mu.Lock()

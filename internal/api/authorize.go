@@ -355,9 +355,7 @@ func (c *call) connectTyped(in asked, email string, f url.Values, noSMTP bool) (
 	if err != nil {
 		return "", err
 	}
-	if err := c.a.restart(c, acct.ID, created); err != nil {
-		return "", err
-	}
+	c.a.restart(c, acct.ID, created)
 	return c.a.Auth.Code(c.r.Context(), in.app.ID, acct.ID, in.login)
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"time"
 
@@ -34,24 +35,22 @@ func (a *API) connect(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.restart(c, acct.ID, created); err != nil {
-		return err
-	}
+	a.restart(c, acct.ID, created)
 	return c.one(http.StatusCreated, v3.Select{}, a.grant(acct))
 }
 
-// restart makes the account's sync use what was just proven to work.
-func (a *API) restart(c *call, id mail.AccountID, created bool) error {
+// restart makes the account's sync use what was just proven to work. One that does not end in time is followed all the same: it can
+// write no more then, and without another nothing would be synchronised.
+func (a *API) restart(c *call, id mail.AccountID, created bool) {
 	if !created {
 		ctx, cancel := c.detached(stopTime)
 		defer cancel()
 		if err := a.Engine.Stop(ctx, id); err != nil {
-			return err
+			a.Log.Warn("the account's sync is slow to end; it is followed by another", "account", id, "op", "restart", "err", err)
 		}
 	}
 	a.Engine.Start(id)
 	a.Sender.Wake(id)
-	return nil
 }
 
 func (a *API) listGrants(c *call) error {
@@ -113,9 +112,7 @@ func (a *API) updateGrant(c *call) error {
 		if acct, err = a.Auth.Renew(c.r.Context(), acct, *u.Settings); err != nil {
 			return err
 		}
-		if err := a.restart(c, acct.ID, false); err != nil {
-			return err
-		}
+		a.restart(c, acct.ID, false)
 	} else if u.Scope != nil {
 		acct.Scope = *u.Scope
 		if err := a.Store.UpdateAccount(c.r.Context(), acct, nil); err != nil {
@@ -132,16 +129,24 @@ func (a *API) deleteGrant(c *call) error {
 	}
 	ctx, cancel := c.detached(stopTime)
 	defer cancel()
-	if err := a.Engine.Stop(ctx, acct.ID); err != nil {
-		return err
-	}
-	if err := a.Sender.Forget(ctx, acct.ID); err != nil {
-		return err
-	}
-	if err := a.Store.DeleteAccount(ctx, acct.ID); err != nil {
+	if err := a.erase(ctx, acct.ID); err != nil {
+		if _, is := a.Store.Account(ctx, c.app, acct.ID); !mail.IsKind(is, mail.NotFound) { // it stays, and goes on
+			a.Engine.Start(acct.ID)
+			a.Sender.Wake(acct.ID)
+		}
 		return err
 	}
 	return c.done()
+}
+
+func (a *API) erase(ctx context.Context, id mail.AccountID) error {
+	if err := a.Engine.Stop(ctx, id); err != nil {
+		return err
+	}
+	if err := a.Sender.Forget(ctx, id); err != nil {
+		return err
+	}
+	return a.Store.DeleteAccount(ctx, id)
 }
 
 func (a *API) detect(c *call) error {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -266,5 +267,33 @@ func TestPanicIsAnswered(t *testing.T) {
 	}
 	if err == nil {
 		t.Error("half an answer looked like a whole one")
+	}
+}
+
+// TestASyncThatIsSlowToEnd is followed by another: a grant that is there is synchronised.
+func TestASyncThatIsSlowToEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body := fmt.Sprintf(`{"provider":"imap","state":"st","settings":{"imap_username":"ann@example.test","imap_password":"right","imap_host":"127.0.0.1","imap_port":%d,"imap_tls":false}}`, imapServer(t))
+	if a := b.send("POST", "/v3/connect/custom", body); a.Code != http.StatusCreated {
+		t.Fatalf("%d %s", a.Code, a.Body)
+	}
+	var g v3.Grant
+	b.get("/v3/grants/ann@example.test", &g)
+	b.engine.slow = context.DeadlineExceeded
+	id, path := string(g.ID), "/v3/grants/"+string(g.ID)
+	if a := b.send("PATCH", path, body); a.Code != 200 {
+		t.Errorf("%d %s", a.Code, a.Body)
+	}
+	if a := b.send("DELETE", path, ""); a.Code < 500 {
+		t.Errorf("%d %s", a.Code, a.Body)
+	}
+	b.get(path, &g)
+	if want := []string{"start " + id, "stop " + id, "start " + id, "stop " + id, "start " + id}; !slices.Equal(b.engine.told, want) {
+		t.Errorf("the engine was told %v", b.engine.told)
+	}
+	b.engine.slow = nil
+	if a := b.send("DELETE", path, ""); a.Code != 200 {
+		t.Errorf("%d %s", a.Code, a.Body)
 	}
 }

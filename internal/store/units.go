@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -51,10 +52,13 @@ func (m *Mailbox) BeginRun(ctx context.Context) (died bool, err error) {
 	return died, err
 }
 
-// EndRun notes that the sync has ended as it should.
-func (m *Mailbox) EndRun(ctx context.Context) error {
+// EndRun notes that the sync that had this term has ended as it should. It fails with Fenced, and notes nothing, if another one has begun.
+func (m *Mailbox) EndRun(ctx context.Context, term mail.Term) error {
 	return m.db.write(ctx, func(t *tx) error {
-		_, err := t.exec(ctx, "UPDATE state SET running = 0 WHERE {a}1=1")
+		n, err := t.exec(ctx, "UPDATE state SET running = 0 WHERE {a}term = ?", int64(term))
+		if err == nil && n == 0 {
+			err = mail.E(mail.Fenced, "end the run", fmt.Sprintf("term %d was followed by another", term), nil)
+		}
 		return err
 	})
 }

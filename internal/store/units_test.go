@@ -32,7 +32,19 @@ func TestUnits(t *testing.T) {
 			}
 		}
 		begin(false)
-		if err := b.EndRun(ctx); err != nil {
+		if err := b.EndRun(ctx, b.term); err != nil {
+			t.Fatal(err)
+		}
+		begin(false)
+		next, err := b.NextTerm(ctx) // another has followed, and is under way when the one before comes to its end
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.EndRun(ctx, b.term); !mail.IsKind(err, mail.Fenced) {
+			t.Errorf("the end of a run that was followed by another: %v", err)
+		}
+		begin(true)
+		if err := b.EndRun(ctx, next); err != nil {
 			t.Fatal(err)
 		}
 		begin(false)

@@ -53,6 +53,7 @@ type account struct {
 	term    mail.Term
 	backoff backoff
 	saved   time.Time // when the status was last written although the state was the same
+	unsaid  bool      // the state could not be written to the log
 
 	session   int       // counts sessions, so that a loss can be confirmed in another one
 	synced    bool      // the initial sync was completed once
@@ -160,11 +161,15 @@ func (a *account) run(ctx context.Context) {
 	if a.mbox != nil && a.status.get().State != "" {
 		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
+		err := a.mbox.EndRun(saving, a.term)
+		if mail.IsKind(err, mail.Fenced) {
+			return // whoever acts for the account now says how it is
+		}
+		if err != nil && !mail.IsKind(err, mail.NotFound) {
+			a.log.Warn("could not write down that the sync has ended", "op", "stop", "err", err)
+		}
 		if err := a.e.o.Store.SetSync(saving, a.id, a.status.get()); err != nil && !mail.IsKind(err, mail.NotFound) {
 			a.log.Warn("could not save the account's status", "op", "stop", "err", err)
-		}
-		if err := a.mbox.EndRun(saving); err != nil && !mail.IsKind(err, mail.NotFound) {
-			a.log.Warn("could not write down that the sync has ended", "op", "stop", "err", err)
 		}
 	}
 }
@@ -289,7 +294,7 @@ func (a *account) failed(ctx context.Context, err error) time.Duration {
 // enter changes the account's state. A new one is written to the log together with b, then shown and announced.
 func (a *account) enter(ctx context.Context, b store.Batch, state mail.State, reason, action string) {
 	s, changed := a.status.next(state, reason, action)
-	if changed {
+	if changed || a.unsaid {
 		b.State = &s
 	} else if !b.Done {
 		return
@@ -297,9 +302,11 @@ func (a *account) enter(ctx context.Context, b store.Batch, state mail.State, re
 	if a.mbox == nil {
 		return // nothing is known of the account yet, not even where to write
 	}
-	if err := a.apply(ctx, b); err != nil && ctx.Err() == nil {
+	err := a.apply(ctx, b)
+	if err != nil && ctx.Err() == nil {
 		a.log.Warn("could not write the account's state", "op", "state", "err", err)
 	}
+	a.unsaid = err != nil
 	a.status.enter(s)
 	if changed {
 		a.e.o.Events.State(a.id, s)

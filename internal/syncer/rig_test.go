@@ -143,7 +143,7 @@ func (r *rig) restart(died bool) {
 		if err := r.a.e.o.Store.SetSync(ctx, r.a.id, r.a.status.get()); err != nil {
 			r.t.Fatal(err)
 		}
-		if err := r.a.mbox.EndRun(ctx); err != nil {
+		if err := r.a.mbox.EndRun(ctx, r.a.term); err != nil {
 			r.t.Fatal(err)
 		}
 	}
