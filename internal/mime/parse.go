@@ -35,7 +35,7 @@ func Parse(r io.Reader, o Options) (*Message, error) {
 			if p.mayBeText() && *first == nil && len(*list) == 0 {
 				buf = w.collect(p, buf[:0], *left)
 				s, _ := w.utf8(p, buf)
-				*first = &named{s, len(p.branches) > 0 || len(text)+len(html) == 0, len(m.Attachments), len(m.shown)}
+				*first = &named{s, len(text)+len(html) == 0 || p.alone(m.shown), len(m.Attachments), len(m.shown)}
 				m.shown = append(m.shown, shown{s, p.ctype == "text/html", p.branches})
 				if a.Size = int64(len(buf)); o.Digests {
 					a.SHA256 = sha256.Sum256(buf)
@@ -117,8 +117,13 @@ const maxRoom = 256 << 10 // a larger one is not kept
 // named is a text that is an attachment too.
 type named struct {
 	text              string
-	body              bool // it comes first, or is an alternative
+	body              bool // it comes first, or is an alternative to what does
 	attachment, shown int  // where it stands in these lists of the message
+}
+
+// alone tells whether p is in an alternative, and none of these texts in the same part of it.
+func (p *part) alone(list []shown) bool {
+	return len(p.branches) > 0 && !slices.ContainsFunc(list, func(s shown) bool { return slices.Equal(s.branches, p.branches) })
 }
 
 // utf8 makes text of the decoded body of p. HTML whose charset is not declared, or not what it is, may say it itself.

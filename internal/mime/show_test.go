@@ -60,6 +60,8 @@ func TestDisplayBody(t *testing.T) {
 		{"blank HTML", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") + part("a", "text/html", " \n") + "--a--", "hi", false},
 		{"blank HTML and a footer", "Content-Type: multipart/mixed; boundary=m\n\n" + part("m", "multipart/alternative; boundary=a", part("a", "text/plain", "hi")+part("a", "text/html", "\n")+"--a--") + part("m", "text/html", "<p>foot") + "--m--",
 			"<div>hi</div>\n<p>foot", true},
+		{"a log in the alternative that has HTML", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "multipart/mixed; boundary=b", part("b", "text/html", "<p>hi")+part("b", "text/plain; name=log.txt", "log")+"--b--") + "--a--", "<p>hi", true},
+		{"named HTML in an alternative", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") + part("a", "multipart/related; boundary=b", part("b", "text/html; name=x.html", "<p>hi")+part("b", "image/png", "x")+"--b--") + "--a--", "<p>hi", true},
 		{"nothing", "Content-Type: image/png\n\nx", "", false},
 	} {
 		body, html := DisplayBody(parse(t, crlf(c.raw)))
