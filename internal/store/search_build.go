@@ -56,7 +56,7 @@ func (m *Mailbox) searchProgress(ctx context.Context, t *tx) (p SearchProgress, 
 		err = nil
 	}
 	p.Indexed = s.docs
-	p.Behind = p.Total > 0 && (s.version != searchVersion || s.cursor < seq || s.below != 0)
+	p.Behind = p.Total > 0 && (s.version != searchVersion || s.cursor < seq || s.below != 0 && s.docs < p.Total)
 	return p, s, err
 }
 
@@ -176,12 +176,15 @@ func (m *Mailbox) index(ctx context.Context) (more bool, err error) {
 	var seq int64
 	anew := false
 	if err := m.db.read(ctx, func(t *tx) error {
-		var oldest int64
-		if err := t.row(ctx, "SELECT seq, min_seq FROM state WHERE {a}1=1").Scan(&seq, &oldest); err != nil {
+		var oldest, stored int64
+		if err := t.row(ctx, "SELECT seq, min_seq, messages FROM state WHERE {a}1=1").Scan(&seq, &oldest, &stored); err != nil {
 			return err
 		}
 		if s.version != searchVersion || s.cursor > seq || s.cursor+1 < oldest {
-			next = searchState{version: searchVersion, cursor: seq, below: 1 << 62, nextUnit: max(s.nextUnit, 1)}
+			next = searchState{version: searchVersion, cursor: seq, nextUnit: max(s.nextUnit, 1)}
+			if stored > 0 {
+				next.below = 1 << 62
+			}
 			anew = true
 			return nil
 		}

@@ -701,6 +701,43 @@ func TestAwaitIndex(t *testing.T) {
 	})
 }
 
+// TestIndexFilledByChanges: what the change log has told of need not be looked for among the older messages once more before searches
+// are answered at once.
+func TestIndexFilledByChanges(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		deliver := func(first, last int) {
+			var batch Batch
+			for n := first; n <= last; n++ {
+				batch.New = append(batch.New, b.held(ref("INBOX", mail.UID(n)), letter{id: fmt.Sprint("m", n), subject: "x", day: n}))
+			}
+			b.do(batch)
+		}
+		b.step()
+		if s, _ := b.indexState(); s.version == 0 || s.below != 0 {
+			t.Errorf("there is nothing, and older messages are to be taken in: %+v", s)
+		}
+		b.do(Batch{Done: true})
+
+		deliver(1, 1)
+		if err := b.DropIndex(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.step()
+		deliver(2, indexBatch+1)
+		b.do(Batch{Flags: []FlagUpdate{{PlacementRef: ref("INBOX", 1), Flags: mail.FlagSeen}}})
+		b.step()
+		b.step()
+		if s, _ := b.indexState(); s.below == 0 {
+			t.Fatalf("the older messages were looked at: %+v", s)
+		}
+		if p, err := b.SearchProgress(t.Context()); err != nil || p.Behind || p.Indexed != indexBatch+1 {
+			t.Errorf("%+v, %v", p, err)
+		}
+	})
+}
+
 // The text that is searched is the one that is shown: also where a header has bytes without a charset.
 func TestSearchDocIsWhatIsShown(t *testing.T) {
 	t.Parallel()
