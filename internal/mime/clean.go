@@ -185,7 +185,7 @@ func markSignature(lines []line, conclusions bool) bool {
 	}
 	forward := -1 // behind the last mark of a forward; not looked for yet
 	for i := range lines {
-		if l := &lines[i]; !l.drop && (l.text == "-- " || strings.TrimRight(l.text, " \u00a0\t") == "--" || l.norm == "—" || l.norm == "__" && i > 0) {
+		if l := &lines[i]; !l.drop && (l.text == "-- " || strings.TrimRight(l.text, " \u00a0\t") == "--" || (l.norm == "—" || l.norm == "__" && i > 0) && !sentenceBelow(lines, i)) {
 			if forward < 0 {
 				forward = lastForward(lines)
 			}
@@ -335,7 +335,17 @@ func isSentence(s string) bool {
 	if strings.HasSuffix(s, "。") || strings.HasSuffix(s, "！") {
 		return true
 	}
-	return strings.Count(s, " ") >= 3 && (strings.HasSuffix(s, ".") || strings.HasSuffix(s, "!"))
+	return strings.Count(s, " ") >= 3 && strings.IndexByte(".!?", s[len(s)-1]) >= 0
+}
+
+// sentenceBelow tells whether one of the next lines is a sentence. It looks at as many as a signature has.
+func sentenceBelow(lines []line, i int) bool {
+	for j := i + 1; j < min(len(lines), i+12) && !lines[j].drop; j++ {
+		if isSentence(lines[j].norm) {
+			return true
+		}
+	}
+	return false
 }
 
 func isPostscript(s string) bool {

@@ -108,6 +108,8 @@ func TestCleanTextKeeps(t *testing.T) {
 		{"thanks first", "x", "Hi Ann,\n\nThanks!\n\nI'll come on Monday at 10.\n\nBob\n", "Hi Ann,\n\nThanks!\n\nI'll come on Monday at 10.\n\nBob"},
 		{"thanks first, German", "x", "Hallo,\n\nvielen Dank!\n\nIch komme am Montag um zehn.\n", "Hallo,\n\nvielen Dank!\n\nIch komme am Montag um zehn."},
 		{"thanks first and last", "x", "Hi Ann,\nThanks!\nI'll come on Monday at 10.\nThanks\nBob Miller\nExample Corp.\n", "Hi Ann,\nThanks!\nI'll come on Monday at 10."},
+		{"a dash between", "x", "The first part of it.\n\n—\n\nAnd the second part of it.\n", "The first part of it.\n\n—\n\nAnd the second part of it."},
+		{"a dash above a name", "x", "The first part of it.\n\n—\nBob\n", "The first part of it."},
 		{"postscript", "x", "It is ready.\n\nBest regards\nBob\n\nP.S. The key is under the mat.\n", "It is ready.\n\nP.S. The key is under the mat."},
 		{"wrote within", "x", "On page 12 he wrote: nothing.\nStrange.\n", "On page 12 he wrote: nothing.\nStrange."},
 		{"list of facts", "x", "To: the lighthouse\nFrom: the harbour\nIt is far.\n", "To: the lighthouse\nFrom: the harbour\nIt is far."},
