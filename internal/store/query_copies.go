@@ -47,3 +47,21 @@ func (m *Mailbox) Copies(ctx context.Context, folder mail.FolderID, v mail.UIDVa
 	})
 	return list, err
 }
+
+// Looks are what a copy that has moved has in common with where it was.
+type Looks struct{ Size, InternalDate int64 } // Unix seconds
+
+// Vanished returns the looks of all copies that have vanished and were not swept so far.
+func (m *Mailbox) Vanished(ctx context.Context) (map[Looks]bool, error) {
+	out := map[Looks]bool{}
+	err := m.db.read(ctx, func(t *tx) error {
+		return each(ctx, t, "SELECT size, internaldate FROM placements WHERE {a}vanished_at IS NOT NULL AND base = 0", nil, func(r *sql.Rows) error {
+			var l Looks
+			err := r.Scan(&l.Size, &l.InternalDate)
+			l.InternalDate = time.UnixMilli(l.InternalDate).Unix()
+			out[l] = true
+			return err
+		})
+	})
+	return out, err
+}

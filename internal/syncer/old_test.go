@@ -110,7 +110,7 @@ func oldStory(t *testing.T, k persona.Knobs, dates bool) {
 	r.look(true)
 	wants("m10", "m9")
 	for _, l := range r.p.Log() {
-		if strings.Contains(l, "INTERNALDATE") && strings.Contains(l, " C: ") && (strings.Contains(l, "FETCH 1:9 ") || strings.Contains(l, "10:11 (UID INTERNALDATE)")) {
+		if strings.Contains(l, "INTERNALDATE") && strings.Contains(l, " C: ") && (strings.Contains(l, "FETCH 1:9 ") || strings.Contains(l, "10:11 (UID INTERNALDATE RFC822.SIZE)")) {
 			asked--
 		}
 	}

@@ -20,6 +20,9 @@ func (a *account) changeDraft(ctx context.Context, s *session, op *mail.Operatio
 	if err != nil {
 		return err
 	}
+	if op.Kind == mail.OpDraftSave && !a.policy().Wants(drafts) { // since it was asked for
+		return mail.E(mail.Refused, "", "the account's settings leave out the folder of drafts: the draft would be gone as soon as it was saved", nil)
+	}
 	into := drafts // where a version is put; where it lies then is another folder where folders are labels
 	if drafts, err = a.home(ctx, drafts); err != nil {
 		return err
@@ -60,6 +63,9 @@ func (a *account) changeDraft(ctx context.Context, s *session, op *mail.Operatio
 		f, err := a.mbox.Folder(ctx, id)
 		if err != nil {
 			return err
+		}
+		if !a.policy().Wants(f) {
+			continue
 		}
 		if _, err := a.syncFolder(ctx, s, f, false); err != nil {
 			return err

@@ -200,6 +200,9 @@ func (a *account) caughtUp(ctx context.Context) error {
 // end is taken up by the next, which does not compare again what was found equal.
 func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	began := a.e.o.Now()
+	if err := a.followLate(ctx); err != nil {
+		return err
+	}
 	looks, err := a.listFolders(ctx, s)
 	if err != nil {
 		return err

@@ -56,14 +56,19 @@ type leftOut struct {
 	first       time.Time   // zero: nothing is left out
 	dated       imap.UIDSet // those whose date the server has told
 	old         imap.UIDSet // those of them that are left out
+	// late are those of old that came when all headers were here, as they look: what moved here may vanish elsewhere only later.
+	late map[uint32]store.Looks
 }
+
+// mostLate bounds leftOut.late.
+const mostLate = 5000
 
 // left returns what is known to be left out of a folder as it is stored now.
 func (a *account) left(f mail.Folder) *leftOut {
 	first := a.policy().FirstDay(a.acct.CreatedAt)
 	l := a.hidden[f.ID]
 	if l == nil || l.uidValidity != f.UIDValidity || !l.first.Equal(first) {
-		l = &leftOut{uidValidity: f.UIDValidity, first: first}
+		l = &leftOut{uidValidity: f.UIDValidity, first: first, late: map[uint32]store.Looks{}}
 		a.hidden[f.ID] = l
 	}
 	return l
@@ -86,28 +91,75 @@ func (l *leftOut) there(uids imap.UIDSet, local []mail.Placement) {
 
 // within returns those of the messages of the open folder that the policy does not leave out. INTERNALDATE decides, of which each
 // message is asked once: many servers are wrong about searches by date. A message of which
-// it tells no date is within.
+// it tells no date is within, and so is one that looks like one that has vanished: what is here stays, wherever it is moved.
 func (a *account) within(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet) (imap.UIDSet, error) {
 	l := a.left(f)
 	if l.first.IsZero() {
 		return uids, nil
 	}
 	if ask := uids.Without(l.dated); !ask.Empty() {
-		err := s.Fetch(ctx, ask, imap.FetchOptions{InternalDate: true}, func(r *imap.Row) error {
+		counts, err := a.mbox.Counts(ctx)
+		if err != nil {
+			return uids, &ownError{err}
+		}
+		arrived := f.HeadersDone && mail.UID(ask.Ranges()[0].Start) >= f.UIDNext
+		var dated imap.UIDSet
+		old := map[uint32]store.Looks{}
+		err = s.Fetch(ctx, ask, imap.FetchOptions{InternalDate: true, Size: arrived || counts.Vanished > 0}, func(r *imap.Row) error {
 			if !r.HasInternalDate || !ask.Contains(r.UID) {
 				return nil
 			}
-			l.dated.Add(r.UID)
+			dated.Add(r.UID)
 			if r.InternalDate.Before(l.first) {
-				l.old.Add(r.UID)
+				old[r.UID] = store.Looks{Size: r.Size, InternalDate: r.InternalDate.Unix()}
 			}
 			return nil
 		})
+		if len(old) > 0 {
+			vanished, err := a.mbox.Vanished(ctx)
+			if err != nil {
+				return uids, &ownError{err}
+			}
+			for uid, looks := range old {
+				if vanished[looks] {
+					continue
+				}
+				l.old.Add(uid)
+				if arrived && len(l.late) < mostLate {
+					l.late[uid] = looks
+				}
+			}
+		}
+		l.dated.AddSet(dated)
 		if err != nil && (ask.Len() > 1 || s.Err() != nil || imap.ClassOf(err) == imap.TransientAccount) {
 			return uids, err
 		}
 	}
 	return uids.Without(l.old), nil
+}
+
+// followLate takes those messages back in that were left out as old before it showed that they were moved from where they were here.
+func (a *account) followLate(ctx context.Context) error {
+	var vanished map[store.Looks]bool
+	for _, l := range a.hidden {
+		for uid, looks := range l.late {
+			if !l.old.Contains(uid) {
+				delete(l.late, uid)
+				continue
+			}
+			if vanished == nil {
+				var err error
+				if vanished, err = a.mbox.Vanished(ctx); err != nil {
+					return err
+				}
+			}
+			if vanished[looks] {
+				l.old = l.old.Without(imap.UIDs(uid))
+				delete(l.late, uid)
+			}
+		}
+	}
+	return nil
 }
 
 // takeOut takes the messages of a folder out of the copy: the policy does not want it any more, or it is none any more.
