@@ -260,6 +260,18 @@ func (a *account) asideLately(f mail.Folder) bool {
 	return false
 }
 
+// asideSince tells whether messages of a folder are set aside, and have been at most since then.
+func (a *account) asideSince(f mail.Folder, at time.Time) bool {
+	a.units.mu.Lock()
+	defer a.units.mu.Unlock()
+	for p, u := range a.units.kept {
+		if p.folder == f.ID && p.uidvalidity != 0 && u.Reason != "" && !u.Since.Before(at) {
+			return true
+		}
+	}
+	return false
+}
+
 // setUnitAside writes that a message, or a folder, is tried again only later.
 func (a *account) setUnitAside(ctx context.Context, p place, reason string, harmless bool) error {
 	now := a.e.o.Now()

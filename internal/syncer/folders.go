@@ -343,6 +343,11 @@ func sameFolder(x, y mail.Folder) bool {
 // which the server says now that they do not exist. One of which it says no more than no must be away for a day.
 func (a *account) believeFolderLoss(ctx context.Context, s *session, gone []mail.FolderID, stored []mail.Folder) ([]mail.FolderID, error) {
 	for id := range a.losses {
+		of := id[strings.LastIndexByte(string(id), ' ')+1:]
+		if of != "" && !slices.ContainsFunc(stored, func(f mail.Folder) bool { return f.ID == of }) { // there is nothing left that could be missing
+			delete(a.losses, id)
+			continue
+		}
 		if !strings.HasPrefix(string(id), lostFolder) {
 			continue
 		}

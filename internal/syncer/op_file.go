@@ -111,7 +111,11 @@ func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mai
 		return false, err
 	}
 	if home.HeadersDone && a.policy().Wants(f) {
-		if _, err := a.syncFolder(ctx, s, f, false); err != nil {
+		r, err := a.syncFolder(ctx, s, f, false)
+		if err == nil && (r.skipped || a.asideSince(home, send.CreatedAt)) {
+			err = mail.E(mail.Unavailable, "", "the folder of sent messages cannot be read now", nil)
+		}
+		if err != nil {
 			return false, err
 		}
 	}

@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,5 +141,79 @@ func TestINBOXIsListedTwice(t *testing.T) {
 	r.begin()
 	if d := r.differs(); len(d) > 0 {
 		t.Errorf("Verify finds %q", d)
+	}
+}
+
+// TestASendIsLookedForWhereNothingCanBeRead: that is no reason to say that it is not there.
+func TestASendIsLookedForWhereNothingCanBeRead(t *testing.T) {
+	t.Parallel()
+	for name, refused := range map[string][]string{"reading": {"UID SEARCH", "UID FETCH"}, "opening, earlier": {"EXAMINE"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{})
+			r.fill("Sent", 1, 3)
+			r.begin()
+			op, err := r.a.mbox.AddOperation(t.Context(), mail.Operation{Kind: mail.OpLook, Send: r.queue(letter(4), "m4@example.com")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.p.Received("Sent", r.p.Deliver("Sent", letter(4)), r.now())
+			r.p.Turn(func(k *persona.Knobs) {
+				k.Answer = func(c persona.Command) string {
+					if c.Folder == "Sent" && slices.Contains(refused, c.Name) {
+						return "NO [SERVERBUG] internal error"
+					}
+					return ""
+				}
+				k.Found = func(persona.Command, uint32, bool) bool { return false }
+			})
+			if refused[0] == "EXAMINE" {
+				r.look(false)
+				r.p.Turn(func(k *persona.Knobs) { k.Answer = nil })
+			}
+			if op = r.serve(op); op.State != mail.OpPending {
+				t.Errorf("%s: %s", op.State, op.Reason)
+			}
+			r.login()
+			r.p.Turn(func(k *persona.Knobs) { k.Answer = nil })
+			r.wait(2 * time.Hour)
+			if op = r.serve(op); op.State != mail.OpDone {
+				t.Errorf("%s: %s", op.State, op.Reason)
+			}
+		})
+	}
+}
+
+// TestADeletedFolderOfWhichMuchWasMissing leaves no doubt behind.
+func TestADeletedFolderOfWhichMuchWasMissing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.p.Create("Work")
+	r.fill("Work", 1, 60)
+	r.begin()
+	for uid := range uint32(30) {
+		r.p.Expunge("Work", uid+1)
+	}
+	r.look(false)
+	r.p.Delete("Work")
+	for range 6 {
+		r.wait(10 * time.Minute)
+		r.login()
+		r.look(false)
+	}
+	if any, _ := r.a.doubts(); any || len(r.state()) > 0 {
+		t.Errorf("%v, %d messages", r.a.losses, len(r.state()))
+	}
+}
+
+// TestUIDVALIDITYZero is as good as none, for Verify too.
+func TestUIDVALIDITYZero(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{UIDValidity: func(persona.Command, uint32) string { return "0" }})
+	r.fill("INBOX", 1, 3)
+	r.begin()
+	r.look(false)
+	if d := r.differs(); len(d) > 0 || len(r.state()) != 3 {
+		t.Errorf("Verify finds %q, here are %v", d, r.state())
 	}
 }

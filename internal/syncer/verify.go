@@ -169,7 +169,7 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 		v.differ(f.Name, 0, "the server does not open the folder: %v", err)
 		return nil
 	}
-	if sel.HasUIDValidity && mail.UIDValidity(sel.UIDValidity) != f.UIDValidity {
+	if sel.UIDValidity != 0 && mail.UIDValidity(sel.UIDValidity) != f.UIDValidity {
 		v.differ(f.Name, 0, "UIDVALIDITY is %d at the server and %d here", sel.UIDValidity, f.UIDValidity)
 		return nil
 	}
