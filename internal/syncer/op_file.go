@@ -87,8 +87,9 @@ func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mai
 	if _, err := s.examine(ctx, f); err != nil {
 		return false, err
 	}
+	unknown := true // whether it is there
 	if !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
-		for _, criteria := range []string{
+		for i, criteria := range []string{
 			`HEADER MESSAGE-ID "<` + id + `>"`,
 			// Exchange gives what is submitted another Message-ID and keeps ours there, as other clients report. Bounded, as servers
 			// have no index of it.
@@ -104,6 +105,9 @@ func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mai
 			if err != nil && s.Err() != nil {
 				return false, err
 			}
+			if i == 0 {
+				unknown = err != nil
+			}
 		}
 	}
 	home, err := a.home(ctx, f)
@@ -112,12 +116,13 @@ func (a *account) holds(ctx context.Context, s *session, f mail.Folder, send mai
 	}
 	if home.HeadersDone && a.policy().Wants(f) {
 		r, err := a.syncFolder(ctx, s, f, false)
-		if err == nil && (r.skipped || a.asideSince(home, send.CreatedAt)) {
-			err = mail.E(mail.Unavailable, "", "the folder of sent messages cannot be read now", nil)
-		}
 		if err != nil {
 			return false, err
 		}
+		unknown = r.skipped || a.asideSince(home, send.CreatedAt)
+	}
+	if unknown {
+		return false, mail.E(mail.Unavailable, "", "the folder of sent messages cannot be read now", nil)
 	}
 	return a.mbox.HasHeaderID(ctx, f.ID, id, since)
 }

@@ -184,6 +184,36 @@ func TestASendIsLookedForWhereNothingCanBeRead(t *testing.T) {
 	}
 }
 
+// TestASendIsLookedForWhereNothingCanBeSearched: in a folder that is left out here.
+func TestASendIsLookedForWhereNothingCanBeSearched(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.fill("Sent", 1, 3)
+	r.want(&mail.SyncPolicy{Without: []string{"Sent"}})
+	r.begin()
+	op, err := r.a.mbox.AddOperation(t.Context(), mail.Operation{Kind: mail.OpLook, Send: r.queue(letter(4), "m4@example.com")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.p.Received("Sent", r.p.Deliver("Sent", letter(4)), r.now())
+	r.p.Turn(func(k *persona.Knobs) {
+		k.Answer = func(c persona.Command) string {
+			if c.Name == "UID SEARCH" {
+				return "NO [SERVERBUG] internal error"
+			}
+			return ""
+		}
+	})
+	if op = r.serve(op); op.State != mail.OpPending {
+		t.Errorf("%s: %s", op.State, op.Reason)
+	}
+	r.p.Turn(func(k *persona.Knobs) { k.Answer = nil })
+	r.wait(2 * time.Hour)
+	if op = r.serve(op); op.State != mail.OpDone {
+		t.Errorf("%s: %s", op.State, op.Reason)
+	}
+}
+
 // TestADeletedFolderOfWhichMuchWasMissing leaves no doubt behind.
 func TestADeletedFolderOfWhichMuchWasMissing(t *testing.T) {
 	t.Parallel()
