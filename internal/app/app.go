@@ -62,16 +62,16 @@ var Version = "dev"
 // OpenStore opens the store that the configuration names, with its master key. keyFile names a file that a new key was
 // written to, if so.
 func OpenStore(ctx context.Context, c Config, log *slog.Logger, readOnly bool) (s *store.Store, keyFile string, err error) {
-	return openStore(ctx, c, log, readOnly, nil)
+	return openStore(ctx, c, log, readOnly, nil, nil)
 }
 
-func openStore(ctx context.Context, c Config, log *slog.Logger, readOnly bool, indexPanics func()) (s *store.Store, keyFile string, err error) {
+func openStore(ctx context.Context, c Config, log *slog.Logger, readOnly bool, indexPanics func(), lost func(error)) (s *store.Store, keyFile string, err error) {
 	keys, keyFile, err := masterKey(c, readOnly)
 	if err != nil {
 		return nil, "", err
 	}
 	s, err = store.Open(ctx, store.Options{
-		Dir: c.Data, DatabaseURL: c.DatabaseURL, BlobURL: c.BlobURL, Keys: keys, ReadOnly: readOnly, Log: log, Panic: indexPanics,
+		Dir: c.Data, DatabaseURL: c.DatabaseURL, BlobURL: c.BlobURL, Keys: keys, ReadOnly: readOnly, Log: log, Panic: indexPanics, Lost: lost,
 	})
 	return s, keyFile, err
 }
@@ -117,7 +117,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a = &App{log: log, failed: make(chan error, 2)}
+	a = &App{log: log, failed: make(chan error, 3)}
 	made := a // a return with an error clears a
 	defer func() {
 		if err != nil {
@@ -125,7 +125,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (a *App, err error) {
 		}
 	}()
 	m := newMetrics(a)
-	if a.store, a.NewMasterKey, err = openStore(ctx, c, log, false, m.indexPanics.Inc); err != nil {
+	if a.store, a.NewMasterKey, err = openStore(ctx, c, log, false, m.indexPanics.Inc, func(err error) { made.failed <- err }); err != nil {
 		return nil, err
 	}
 	if a.NewAPIKey, err = bootstrapKey(ctx, a.store, c.APIKey); err != nil {
@@ -183,7 +183,7 @@ func (a *App) Start(ctx context.Context) error {
 	return nil
 }
 
-// Failed delivers the error of a part that ended although nobody stopped it.
+// Failed delivers the error of a part that ended although nobody stopped it, and of a store that another server has taken.
 func (a *App) Failed() <-chan error { return a.failed }
 
 // Stop ends everything in reverse order: no new requests, requests under way to their end or until ctx is done, the

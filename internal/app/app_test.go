@@ -10,6 +10,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/test/realsrv"
 )
 
 func config(t *testing.T) Config {
@@ -85,5 +90,51 @@ func TestStopEndsStreams(t *testing.T) {
 	}
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		t.Errorf("the stream was cut: %v", err)
+	}
+}
+
+// TestAnotherServerTakesTheDatabase: a server whose lock another one has taken says so and wants to end.
+func TestAnotherServerTakesTheDatabase(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	c := config(t)
+	c.DatabaseURL = realsrv.StartPostgres(t).URL(t)
+	a, err := New(ctx, c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Stop(context.Background())
+	if err := a.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	connect := func() *pgx.Conn {
+		conn, err := pgx.Connect(ctx, c.DatabaseURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close(context.Background()) })
+		return conn
+	}
+	other, admin := connect(), connect()
+	taken := make(chan error, 1)
+	go func() {
+		_, err := other.Exec(ctx, "SELECT pg_advisory_lock(hashtextextended('posthorn:' || current_schema(), 0))")
+		taken <- err
+	}()
+	for ended := 0; ended == 0; { // when the other one waits, the lock is its next
+		if err := admin.QueryRow(ctx, "SELECT count(pg_terminate_backend(b)) FROM unnest(pg_blocking_pids($1::int)) b", other.PgConn().PID()).Scan(&ended); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-taken; err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-a.Failed():
+		if !mail.IsKind(err, mail.Conflict) || !strings.Contains(err.Error(), "another Posthorn server has taken this database") {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the server goes on")
 	}
 }

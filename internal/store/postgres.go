@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -34,7 +33,7 @@ type pgPool struct {
 	wait     time.Duration // for a connection
 	silence  atomic.Int64  // a time.Duration; 0: without end, while tables are made and migrated
 	readOnly bool
-	lock     *sql.Conn // holds the advisory lock
+	lock     *pgLock // nil: for reading only
 	closed   atomic.Bool
 }
 
@@ -51,9 +50,19 @@ func (p *pgPool) acquire(ctx context.Context, write bool) (*dbConn, func(bool), 
 	}
 	waiting, cancel := context.WithTimeoutCause(ctx, p.wait, errNoConnection)
 	defer cancel()
+	if write {
+		if err := p.lock.await(waiting); err != nil {
+			return nil, nil, err
+		}
+	}
 	sc, err := p.db.Conn(waiting)
 	if err != nil && context.Cause(waiting) == errNoConnection {
 		err = errNoConnection
+	}
+	if err == nil && write { // it may have been lost meanwhile
+		if err = p.lock.await(waiting); err != nil {
+			sc.Close()
+		}
 	}
 	if p.closed.Load() {
 		if err == nil {
@@ -88,7 +97,7 @@ func (p *pgPool) close() error {
 	p.closed.Store(true)
 	var errs []error
 	if p.lock != nil {
-		errs = append(errs, p.lock.Close())
+		errs = append(errs, p.lock.close())
 	}
 	return errors.Join(append(errs, p.db.Close())...)
 }
@@ -111,56 +120,42 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		}
 		return pgSocket{c, s.pg}, nil
 	}
-	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+	session := stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
 		if cfg.RuntimeParams["lock_timeout"] != "" {
 			return nil
 		}
 		_, err := c.Exec(ctx, "SET lock_timeout="+strconv.FormatInt(pgLockWait.Milliseconds(), 10)) // a pooler refuses it as a parameter
 		return err
-	}))
-	db.SetMaxOpenConns(maxPGConns)
-	db.SetMaxIdleConns(maxPGConns)
+	})
+	db := stdlib.OpenDB(*cfg, session)
+	db.SetMaxOpenConns(maxPGConns - 1) // and the lock's
+	db.SetMaxIdleConns(maxPGConns - 1)
 	db.SetConnMaxIdleTime(idleFileAfter)
 	s.pg.db = db
-	c, err := db.Conn(ctx)
-	if err != nil {
-		return storeError(err)
-	}
-	s.pg.lock = c
-	if !s.o.ReadOnly {
-		if err := lockPostgres(ctx, c); err != nil {
+	if s.o.ReadOnly {
+		c, err := db.Conn(ctx)
+		if err != nil {
+			return storeError(err)
+		}
+		defer c.Close()
+		if err := postgresSchema().preparePostgres(ctx, c, true); err != nil {
+			return storeError(err)
+		}
+	} else {
+		s.pg.lock = newPGLock(stdlib.OpenDB(*cfg, session), s.o)
+		if err := s.pg.lock.take(ctx); err != nil {
 			return err
 		}
-	}
-	if err := postgresSchema().preparePostgres(ctx, c, s.o.ReadOnly); err != nil {
-		return storeError(err)
+		if err := postgresSchema().preparePostgres(ctx, s.pg.lock.conn, false); err != nil {
+			return storeError(err)
+		}
+		if err := s.pg.lock.watch(ctx); err != nil {
+			return err
+		}
 	}
 	s.pg.silence.Store(int64(pgSilence))
 	s.control = &controlDB{src: s.pg, texts: s.texts}
 	return s.openPostgresRing(ctx)
-}
-
-// lockWait is how long a starting server waits for its predecessor's connection to be noticed as dead.
-const lockWait = "2s"
-
-// lockPostgres takes the lock that one server has on the schema; it is held as long as the connection lives.
-func lockPostgres(ctx context.Context, c *sql.Conn) error {
-	var before string
-	if err := c.QueryRowContext(ctx, "SHOW lock_timeout").Scan(&before); err != nil {
-		return storeError(err)
-	}
-	if _, err := c.ExecContext(ctx, "SET lock_timeout='"+lockWait+"'"); err != nil {
-		return storeError(err)
-	}
-	_, err := c.ExecContext(ctx, "SELECT pg_advisory_lock(hashtextextended('posthorn:' || current_schema(), 0))")
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) && pe.Code == "55P03" { // lock_not_available
-		return mail.E(mail.Conflict, "open the store", "another Posthorn server has this database open", nil)
-	}
-	if err == nil {
-		_, err = c.ExecContext(ctx, "SET lock_timeout='"+before+"'")
-	}
-	return storeError(err)
 }
 
 // openPostgresRing checks that the master key is the one of this database. The control key it finds is not used: here

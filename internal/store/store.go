@@ -27,6 +27,12 @@ type Options struct {
 	Log         *slog.Logger
 	Now         func() time.Time
 	Panic       func() // the parser panicked at a message that is taken into the search index
+
+	// Lost is called once when another server has taken the database of this one, which can then read and no longer write
+	// (Fenced): it has to end. Lost must return at once and may not close the store.
+	Lost func(error)
+
+	tuneLock func(*pgLock) // for tests
 }
 
 // Store is everything kept: the control store and one mailbox per account. Safe for concurrent use.
