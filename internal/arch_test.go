@@ -1,4 +1,3 @@
-// Package internal holds the packages under it to their layers.
 package internal
 
 import (

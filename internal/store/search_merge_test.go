@@ -138,7 +138,7 @@ func TestAPageAsksFewSegments(t *testing.T) {
 	})
 }
 
-// TestThreadsAskSegments: a segment is asked while the messages of threads are read; on PostgreSQL that is one connection.
+// TestThreadsAskSegments: older segments are asked in a search for threads too; on PostgreSQL by the connection that reads the messages.
 func TestThreadsAskSegments(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {
 		b := newBox(t, p)

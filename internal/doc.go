@@ -1,0 +1,2 @@
+// Package internal holds the packages under it to their layers: its test says which may import which.
+package internal
