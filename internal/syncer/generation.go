@@ -157,8 +157,8 @@ func (a *account) sameGeneration(ctx context.Context, s *session, f mail.Folder,
 	if accepted, ok := s.accepted[f.ID]; ok && accepted == uint32(v) {
 		return true, nil
 	}
-	same, other, err := a.recognised(ctx, s, f, imap.Range(1, imap.Star), sel)
-	if err != nil || other > 0 || same == 0 && f.Total > 0 && sel.Exists > 0 {
+	same, err := a.means(ctx, s, f, sel)
+	if err != nil || !same {
 		return false, err
 	}
 	if s.accepted == nil {
@@ -166,6 +166,12 @@ func (a *account) sameGeneration(ctx context.Context, s *session, f mail.Folder,
 	}
 	s.accepted[f.ID] = uint32(v)
 	return true, nil
+}
+
+// means tells, by the messages alone, whether the UIDs of the open folder mean what they do in the stored rows.
+func (a *account) means(ctx context.Context, s *session, f mail.Folder, sel *imap.Selected) (bool, error) {
+	same, other, err := a.recognised(ctx, s, f, imap.Range(1, imap.Star), sel)
+	return err == nil && other == 0 && (same > 0 || f.Total == 0 || sel.Exists == 0), err
 }
 
 const (

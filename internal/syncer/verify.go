@@ -45,7 +45,7 @@ type Verified struct {
 }
 
 // Verify compares all that is stored of an account with its mailbox at the server, in a session that only reads: folders,
-// UIDVALIDITY, UIDs, flags, sizes and dates, and with Bytes the messages themselves. Where it finds a difference it looks
+// UIDVALIDITY where it means something, UIDs, flags, sizes and dates, and with Bytes the messages themselves. Where it finds a difference it looks
 // again after Wait, and reports what both looks have seen, since the mailbox may be changing and a server be catching up.
 // It writes nothing, so that its store may be one that is open for reading only.
 func (e *Engine) Verify(ctx context.Context, id mail.AccountID, o VerifyOptions) (Verified, error) {
@@ -58,6 +58,7 @@ func (e *Engine) Verify(ctx context.Context, id mail.AccountID, o VerifyOptions)
 	if a.mbox, err = e.o.Store.Mailbox(ctx, id); err != nil {
 		return Verified{}, err
 	}
+	a.key = a.mbox.IDKey()
 	memory, err := a.mbox.Memory(ctx)
 	if err != nil {
 		return Verified{}, err
@@ -169,9 +170,8 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 		v.differ(f.Name, 0, "the server does not open the folder: %v", err)
 		return nil
 	}
-	if sel.UIDValidity != 0 && mail.UIDValidity(sel.UIDValidity) != f.UIDValidity {
-		v.differ(f.Name, 0, "UIDVALIDITY is %d at the server and %d here", sel.UIDValidity, f.UIDValidity)
-		return nil
+	if same, err := v.generation(ctx, f, sel); err != nil || !same {
+		return err
 	}
 	copies, err := v.a.mbox.Copies(ctx, f.ID, f.UIDValidity)
 	if err != nil {
@@ -231,6 +231,24 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 		return v.bytes(ctx, f, held, copies)
 	}
 	return nil
+}
+
+// generation tells whether the UIDs of the open folder are those of the stored messages. Under another UIDVALIDITY, or none, it is
+// the messages that tell. A UIDVALIDITY that is another again at the next look, so that the two do not tell the same, is no
+// difference: it means nothing (Amazon WorkMail), although nobody may have noticed within the last hour.
+func (v *verifier) generation(ctx context.Context, f mail.Folder, sel *imap.Selected) (bool, error) {
+	is := mail.UIDValidity(sel.UIDValidity)
+	if is == f.UIDValidity {
+		return true, nil
+	}
+	if is != 0 && !v.a.flaps(f.ID) {
+		v.differ(f.Name, 0, "UIDVALIDITY is %d at the server and %d here", is, f.UIDValidity)
+	}
+	same, err := v.a.means(ctx, v.s, f, sel)
+	if err == nil && !same {
+		v.differ(f.Name, 0, "its UIDs name other messages at the server than here")
+	}
+	return same, err
 }
 
 // labels returns the labels of the stored copies of a folder, nil if it has none.

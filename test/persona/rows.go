@@ -124,7 +124,7 @@ func Rows() []Row {
 		{"R10", "folders below a prefix", "syncer.TestFoldersBelowAPrefix", ""},
 		{"R11", "passwords for programs", "imap.TestQuirks auth.TestConnectRefusals", ""},
 		{"R12", "LIST with RETURN lists nothing", "imap.TestQuirks syncer.TestListsThatLeaveOut", ""},
-		{"R13", "UIDVALIDITY is another in every session", "syncer.TestFlappingUIDValidity syncer.TestFlappingIsRemembered", ""},
+		{"R13", "UIDVALIDITY is another in every session", "syncer.TestFlappingUIDValidity syncer.TestFlappingIsRemembered syncer.TestVerifyWhereUIDValidityMeansNothing", ""},
 		{"R14", "no UIDVALIDITY of empty folders", "imap.TestQuirks syncer.TestNoUIDValidity", ""},
 		{"R15", "SEARCH ALL is refused", "imap.TestQuirks", ""},
 		{"R16", "so many connections from one address", "imap.TestQuirks syncer.TestGovernorKeepsEveryLimit", ""},
