@@ -68,8 +68,9 @@ type account struct {
 	hidden    map[mail.FolderID]*leftOut // messages that the policy leaves out
 	ladder    *ladder
 
-	labels  labelling // as the last list of folders made it
-	garbled bool      // the last list of folders had a line that cannot be read
+	labels   labelling       // as the last list of folders made it
+	garbled  bool            // the last list of folders had a line that cannot be read
+	unlisted []mail.FolderID // folders that the last list of folders did not have, and that are not believed to be gone
 
 	labelTotals  map[mail.FolderID]int        // messages that the server counts in each label
 	labelNumbers map[mail.FolderID]uint32     // UIDVALIDITY of each label, as it was last

@@ -92,6 +92,55 @@ func TestMovedIntoAFolderThatCannotBeOpened(t *testing.T) {
 	}
 }
 
+// TestMovedIntoAFolderThatIsNotListed: what may lie in a folder that a list leaves out for a while is not taken for deleted.
+func TestMovedIntoAFolderThatIsNotListed(t *testing.T) {
+	t.Parallel()
+	for name, say := range map[string]func(persona.Command, string) string{
+		"left out": func(_ persona.Command, line string) string {
+			if strings.HasPrefix(line, "* LIST") && strings.Contains(line, `"Work"`) || strings.HasPrefix(line, `* STATUS "Work"`) {
+				return ""
+			}
+			return line
+		},
+		"unreadable": func(_ persona.Command, line string) string {
+			if strings.HasPrefix(line, "* LIST") && strings.Contains(line, `"Work"`) {
+				return `* LIST (\HasNoChildren "/ Work`
+			}
+			return line
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{})
+			r.p.Create("Work")
+			r.fill("INBOX", 1, 5)
+			r.begin()
+			r.p.Turn(func(k *persona.Knobs) { k.Say = say })
+			r.p.Move("INBOX", 2, "Work")
+			for range 5 {
+				r.wait(5 * time.Minute)
+				r.login()
+				r.look(false)
+			}
+			for _, c := range r.changes() {
+				if strings.HasPrefix(c, "message") {
+					t.Error(c)
+				}
+			}
+			r.p.Turn(func(k *persona.Knobs) { k.Say = nil })
+			r.wait(5 * time.Minute)
+			r.login()
+			r.look(false)
+			r.agrees()
+			for _, c := range r.changes() {
+				if strings.Contains(c, "deleted") || strings.Contains(c, "created") {
+					t.Error(c)
+				}
+			}
+		})
+	}
+}
+
 // TestRemovedWhileItIsMoved: a message that is to be removed for good is just being moved by another program, which takes it away before
 // it adds it elsewhere. It is removed there; and if it turns up nowhere, it counts as removed when it counts as deleted.
 func TestRemovedWhileItIsMoved(t *testing.T) {

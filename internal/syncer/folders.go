@@ -104,6 +104,7 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 		status[listed[i].Raw] = listed[i].Status
 	}
 	var out []look
+	a.unlisted = nil
 	a.labelTotals, a.newLabels = map[mail.FolderID]int{}, map[mail.FolderID]bool{}
 	for _, f := range stored {
 		st, there := status[f.RawName]
@@ -120,6 +121,9 @@ func (a *account) listFolders(ctx context.Context, s *session) ([]look, error) {
 		if f.ID == a.labels.all && !there { // it is there as long as the contrary is not believed
 			_, lost := a.losses[lostFolder+f.ID]
 			there = !lost
+		}
+		if !there && a.policy().Wants(f) {
+			a.unlisted = append(a.unlisted, f.ID)
 		}
 		if there && openable(f) {
 			if !a.policy().Wants(f) {

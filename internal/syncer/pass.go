@@ -217,6 +217,9 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 	}
 	proven, lost, oldest, sweepable := true, 0, began, began
 	lastSeen := func(f mail.FolderID) time.Time { return later(a.proofs.of(f), began.Add(-longestUnread)) }
+	for _, f := range a.unlisted { // what has vanished elsewhere may lie there
+		sweepable = earlier(sweepable, lastSeen(f))
+	}
 	for _, l := range looks {
 		audited := a.proofs.audited(l.ID)
 		full := full && (audited.Before(a.auditing) || audited.After(began))
@@ -336,7 +339,7 @@ func (a *account) sweep(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// longestUnread is how long a folder that cannot be opened, or a message that is set aside, keeps what has vanished elsewhere from being
+// longestUnread is how long a folder that is not listed or cannot be opened, or a message that is set aside, keeps what has vanished elsewhere from being
 // taken for deleted.
 const longestUnread = 24 * time.Hour
 
