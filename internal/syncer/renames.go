@@ -27,6 +27,10 @@ func (a *account) renames(ctx context.Context, s *session, listed []imap.Mailbox
 	if err := a.renamedLabels(ctx, s, listed, stored, out); err != nil {
 		return nil, err
 	}
+	here := make(map[string]mail.Folder, len(stored))
+	for _, f := range stored {
+		here[folderKey(f.RawName)] = f
+	}
 	for _, m := range listed {
 		if len(lost) == 0 {
 			break
@@ -39,6 +43,10 @@ func (a *account) renames(ctx context.Context, s *session, listed []imap.Mailbox
 				continue
 			}
 			same, err := a.sameFolder(ctx, s, m, f)
+			if own := here[folderKey(m.Raw)]; err == nil && same && own.UIDValidity == f.UIDValidity { // some servers give one number to many folders
+				same, err = a.sameFolder(ctx, s, m, own)
+				same = !same
+			}
 			if err != nil {
 				return nil, fmt.Errorf("look for %q under another name: %w", f.Name, err)
 			}

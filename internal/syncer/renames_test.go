@@ -90,6 +90,30 @@ func TestRenamesWithoutMailboxID(t *testing.T) {
 	}
 }
 
+// TestEmptyFoldersAlike: several empty folders have the same UIDVALIDITY and UIDNEXT, as those that a server makes at once do. One is
+// deleted; the others are themselves, and not that one.
+func TestEmptyFoldersAlike(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{Caps: persona.Without(persona.All, "OBJECTID")})
+	for _, f := range []string{"One", "Two", "Three"} {
+		r.p.Create(f)
+		r.p.Renew(f, 77, 0)
+	}
+	r.begin()
+	before := r.folderIDs()
+	r.p.Delete("One")
+	for range 4 {
+		r.login()
+		r.look(false)
+		r.wait(5 * time.Minute)
+	}
+	r.wants("folder.deleted")
+	delete(before, "One")
+	if after := r.folderIDs(); !maps.Equal(before, after) {
+		t.Errorf("folders were %v and are %v", before, after)
+	}
+}
+
 // TestListsThatLeaveOut checks that a folder which a list leaves out is kept, unless another session a minute later is told the
 // same and that it does not exist.
 func TestListsThatLeaveOut(t *testing.T) {
