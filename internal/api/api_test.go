@@ -327,7 +327,7 @@ func (m *mailbox) deliver(ls ...letter) []mail.MessageID {
 			if err != nil {
 				m.t.Fatal(err)
 			}
-			c := store.Content{Digest: sha256.Sum256(raw), Raw: refs[0], Display: refs[1], DisplayHTML: html, Size: int64(len(raw)), Snippet: mime.Snippet(parsed.Text, parsed.HTML)}
+			c := store.Content{Digest: sha256.Sum256(raw), Raw: refs[0], Display: refs[1], DisplayHTML: html, Size: int64(len(raw)), Snippet: parsed.Snippet()}
 			for _, p := range parsed.Attachments {
 				c.Listed = c.Listed || !p.Inline
 				c.Attachments = append(c.Attachments, mail.Part{ID: p.ID, ContentType: p.ContentType, Charset: p.Charset, Filename: p.Name, ContentID: p.ContentID, Disposition: p.Disposition, Size: p.Size, Inline: p.Inline})

@@ -37,16 +37,13 @@ func (a *API) getDetails(c *call) error {
 }
 
 func detailsOf(m *mime.Message) v3.MessageDetails {
-	d := v3.MessageDetails{ParseState: "complete", Problems: append([]string{}, m.Problems...), Text: m.TextAll, Security: string(m.Security), Automatic: m.Automatic(),
+	d := v3.MessageDetails{ParseState: "complete", Problems: append([]string{}, m.Problems...), Text: m.PlainText(), Security: string(m.Security), Automatic: m.Automatic(),
 		Auto: m.Auto, Precedence: m.Precedence, Calendars: []v3.Calendar{}}
 	if m.Partial {
 		d.ParseState = "partial"
 	}
-	if d.Text == "" {
-		d.Text = mime.HTMLToText(m.HTMLAll)
-	}
-	if m.HTMLAll != "" {
-		d.HTML = mime.Sanitize(m.HTMLAll, mime.SanitizeOptions{})
+	if body, html := mime.DisplayBody(m); html {
+		d.HTML = mime.Sanitize(body, mime.SanitizeOptions{})
 	}
 	if l := m.List; l.ID != "" || len(l.Post)+len(l.Unsubscribe) > 0 {
 		d.List = &v3.MailingList{ID: l.ID, Name: l.Name, Post: l.Post, Help: l.Help, Subscribe: l.Subscribe, Unsubscribe: l.Unsubscribe, Owner: l.Owner, Archive: l.Archive, OneClick: l.OneClick}

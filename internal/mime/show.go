@@ -1,10 +1,13 @@
 package mime
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/html"
 )
 
 const (
@@ -154,35 +157,102 @@ func invisible(r rune) bool {
 }
 
 // DisplayBody returns what a reader should see: the HTML if there is one, else the plain text. Several texts are joined
-// in their order; a plain text that HTML is the alternative of is left out, any other is turned into HTML.
+// in their order; a plain text that HTML is the alternative of is left out, any other is turned into HTML. HTML in which there is
+// nothing to see counts for nothing beside a plain text.
 func DisplayBody(m *Message) (body string, html bool) {
-	if strings.TrimSpace(m.HTML) == "" && strings.TrimSpace(m.HTMLAll) == "" {
-		if m.TextAll != "" {
-			return m.TextAll, false
-		}
-		return m.Text, false
-	}
-	if len(m.shown) == 0 {
+	if len(m.shown) == 0 && strings.TrimSpace(m.HTML) != "" {
 		return m.HTML, true
 	}
-	alts, with := map[int]bool{}, map[branch]bool{} // alternatives that have HTML, and where
-	for _, s := range m.shown {
+	var parts []string
+	texts := chosen(m.visible(), true)
+	if !slices.ContainsFunc(texts, func(s shown) bool { return s.html }) {
+		return cmp.Or(m.TextAll, m.Text), false
+	}
+	for _, s := range texts {
+		if !s.html {
+			s.text = TextToHTML(s.text)
+		}
+		parts = append(parts, s.text)
+	}
+	return strings.Join(parts, "\n"), true
+}
+
+// PlainText returns the same for readers of plain text: the texts in their order, and HTML that has none as an alternative as the
+// text in it.
+func (m *Message) PlainText() string {
+	texts := chosen(m.visible(), false)
+	if !slices.ContainsFunc(texts, func(s shown) bool { return s.html }) {
+		return m.TextAll
+	}
+	parts := make([]string, len(texts))
+	for i, s := range texts {
+		if parts[i] = s.text; s.html {
+			parts[i] = HTMLToText(s.text)
+		}
+	}
+	return strings.Join(parts, "\n")
+}
+
+// Snippet is that of the first text that has one.
+func (m *Message) Snippet() string {
+	for _, s := range chosen(m.shown, false) {
+		plain, html := s.text, ""
 		if s.html {
+			plain, html = "", s.text
+		}
+		if snippet := Snippet(plain, html); snippet != "" {
+			return snippet
+		}
+	}
+	return Snippet(m.Text, m.HTML)
+}
+
+// chosen returns the texts but for those to which there is an alternative that is HTML, or one that is not.
+func chosen(list []shown, html bool) []shown {
+	alts, with := map[int]bool{}, map[branch]bool{} // alternatives that have one, and where
+	for _, s := range list {
+		if s.html == html {
 			for _, b := range s.branches {
 				alts[b.alt], with[b] = true, true
 			}
 		}
 	}
-	var parts []string
-	for _, s := range m.shown {
-		switch {
-		case s.html:
-			parts = append(parts, s.text)
-		case !slices.ContainsFunc(s.branches, func(b branch) bool { return alts[b.alt] && !with[b] }):
-			parts = append(parts, TextToHTML(s.text))
+	return slices.DeleteFunc(slices.Clone(list), func(s shown) bool {
+		return s.html != html && slices.ContainsFunc(s.branches, func(b branch) bool { return alts[b.alt] && !with[b] })
+	})
+}
+
+// visible returns the texts; where there are plain ones, without HTML in which there is nothing to see.
+func (m *Message) visible() []shown {
+	if !slices.ContainsFunc(m.shown, func(s shown) bool { return !s.html }) {
+		return m.shown
+	}
+	return slices.DeleteFunc(slices.Clone(m.shown), func(s shown) bool { return s.html && !showsAnything(s.text) })
+}
+
+// showsAnything tells whether HTML has text or a picture. Most has it soon.
+func showsAnything(s string) bool {
+	z := html.NewTokenizer(strings.NewReader(s))
+	raw := false // within an element whose text is not shown
+	for {
+		switch z.Next() {
+		case html.ErrorToken:
+			return false
+		case html.StartTagToken, html.SelfClosingTagToken:
+			switch name, _ := z.TagName(); string(name) {
+			case "img", "svg", "video", "object", "input", "button":
+				return true
+			case "style", "script", "title":
+				raw = true
+			}
+		case html.EndTagToken:
+			raw = false
+		case html.TextToken:
+			if !raw && strings.ContainsFunc(string(z.Text()), func(r rune) bool { return !isSpacing(r) && r != '\f' && !invisible(r) }) {
+				return true
+			}
 		}
 	}
-	return strings.Join(parts, "\n"), true
 }
 
 // TextToHTML turns plain text into HTML that shows it alike: escaped, with line breaks and runs of spaces kept.

@@ -57,6 +57,9 @@ func TestDisplayBody(t *testing.T) {
 			part("a", "multipart/mixed; boundary=b", part("b", "text/html", "<p>hi")+part("b", "text/plain", "foot")+"--b--") + "--a--", "<p>hi\n<div>foot</div>", true},
 		{"an alternative within one", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") +
 			part("a", "multipart/related; boundary=b", part("b", "multipart/alternative; boundary=c", part("c", "text/plain", "hi")+part("c", "text/html", "<p>hi")+"--c--")+part("b", "image/png", "x")+"--b--") + "--a--", "<p>hi", true},
+		{"HTML that shows nothing", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") +
+			part("a", "text/html", "<html><head><title>T</title><style>p{}</style></head><body><p>&nbsp;</p><!-- x --></body></html>") + "--a--", "hi", false},
+		{"HTML that shows a picture", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") + part("a", "text/html", "<p><img src=x></p>") + "--a--", "<p><img src=x></p>", true},
 		{"blank HTML", "Content-Type: multipart/alternative; boundary=a\n\n" + part("a", "text/plain", "hi") + part("a", "text/html", " \n") + "--a--", "hi", false},
 		{"blank HTML and a footer", "Content-Type: multipart/mixed; boundary=m\n\n" + part("m", "multipart/alternative; boundary=a", part("a", "text/plain", "hi")+part("a", "text/html", "\n")+"--a--") + part("m", "text/html", "<p>foot") + "--m--",
 			"<div>hi</div>\n<p>foot", true},
@@ -96,5 +99,31 @@ func BenchmarkSnippet(b *testing.B) {
 	}
 	for b.Loop() {
 		Snippet(m.Text, m.HTML)
+	}
+}
+
+func TestReadAsText(t *testing.T) {
+	t.Parallel()
+	part := func(b, ctype, body string) string {
+		return "--" + b + "\nContent-Type: " + ctype + "\n\n" + body + "\n"
+	}
+	mixed, alternative := "Content-Type: multipart/mixed; boundary=a\n\n", "Content-Type: multipart/alternative; boundary=a\n\n"
+	for _, c := range []struct{ name, raw, want, snippet string }{
+		{"text", "\n\nhi", "hi", "hi"},
+		{"HTML", "Content-Type: text/html\n\n<p>hi", "hi", "hi"},
+		{"HTML and what a mailing list adds", mixed + part("a", "text/html", "<p>The report") + part("a", "text/plain", "users mailing list") + "--a--", "The report\nusers mailing list", "The report"},
+		{"text, HTML, text", mixed + part("a", "text/plain", "one") + part("a", "text/html", "<p>two") + part("a", "text/plain", "three") + "--a--", "one\ntwo\nthree", "one"},
+		{"alternatives and a footer", mixed + part("a", "multipart/alternative; boundary=b", part("b", "text/plain", "hi")+part("b", "text/html", "<p>HI")+"--b--") + part("a", "text/plain", "foot") + "--a--", "hi\nfoot", "hi"},
+		{"blank plain text", alternative + part("a", "text/plain", " ") + part("a", "text/html", "<p>hi") + "--a--", "hi", "hi"},
+		{"blank, a picture, text", mixed + part("a", "text/plain", "\n") + part("a", "image/png", "x") + part("a", "text/plain", "hi") + "--a--", "hi", "hi"},
+		{"nothing", "\n\n", "", ""},
+	} {
+		m := parse(t, crlf(c.raw))
+		if got := m.PlainText(); strings.TrimSpace(got) != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+		if got := m.Snippet(); got != c.snippet {
+			t.Errorf("%s: snippet %q, want %q", c.name, got, c.snippet)
+		}
 	}
 }

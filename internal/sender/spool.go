@@ -112,7 +112,7 @@ func (s *Sender) summarise(ctx context.Context, mb *store.Mailbox, out *mail.Sen
 	out.Summary = mail.Message{
 		ID: mail.MessageID(key.MessageID(fp)), Thread: thread, Date: m.Date, Sent: m.Date, Subject: m.Subject,
 		From: addresses(m.From), To: addresses(m.To), Cc: addresses(m.Cc), Bcc: addresses(m.Bcc), ReplyTo: addresses(m.ReplyTo), Sender: addresses(m.Sender),
-		HeaderMessageID: m.MessageID, References: m.References, Snippet: mime.Snippet(m.Text, m.HTML), Size: out.Size, Body: mail.BodyHeld,
+		HeaderMessageID: m.MessageID, References: m.References, Snippet: m.Snippet(), Size: out.Size, Body: mail.BodyHeld,
 	}
 	if len(m.InReplyTo) > 0 {
 		out.Summary.HeaderInReplyTo = m.InReplyTo[0]

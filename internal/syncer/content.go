@@ -200,7 +200,7 @@ func (a *account) readMessage(r io.Reader) (c store.Content, body string, err er
 		return c, "", err
 	}
 	body, c.DisplayHTML = mime.DisplayBody(m)
-	c.Snippet = mime.Snippet(m.Text, m.HTML)
+	c.Snippet = m.Snippet()
 	c.Partial = m.Partial
 	if d := m.Delivery; d != nil && d.Failed() && d.Returned != nil {
 		c.Bounced = d.Returned.MessageID
