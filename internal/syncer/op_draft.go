@@ -40,12 +40,17 @@ func (a *account) changeDraft(ctx context.Context, s *session, op *mail.Operatio
 		}
 	}
 	touched := []mail.FolderID{drafts.ID}
-	old := map[mail.FolderID]*imap.UIDSet{}
+	old, astray := map[mail.FolderID]*imap.UIDSet{}, false
 	for _, c := range work.Replaces {
-		if f, err := a.mbox.Folder(ctx, c.Folder); err == nil && f.UIDValidity == c.UIDValidity && !(c.Folder == drafts.ID && c.UID == kept) {
-			put(old, c.Folder, c.UID)
-		} else if err != nil && !mail.IsKind(err, mail.NotFound) {
+		f, err := a.mbox.Folder(ctx, c.Folder)
+		switch {
+		case mail.IsKind(err, mail.NotFound):
+		case err != nil:
 			return err
+		case f.UIDValidity != c.UIDValidity:
+			astray = true
+		case c.Folder != drafts.ID || c.UID != kept:
+			put(old, c.Folder, c.UID)
 		}
 	}
 	for id, uids := range old {
@@ -72,7 +77,14 @@ func (a *account) changeDraft(ctx context.Context, s *session, op *mail.Operatio
 		}
 	}
 	if op.Kind == mail.OpDraftDelete {
-		return a.pass(ctx, s, false)
+		if err := a.pass(ctx, s, false); err != nil || !astray {
+			return err
+		}
+		left, err := a.mbox.PlacementsOf(ctx, work.Old)
+		if err == nil && len(left[work.Old]) > 0 {
+			err = errNotThere // under numbers that nobody has seen
+		}
+		return err
 	}
 	return a.showDraft(ctx, s, drafts, op, kept)
 }
@@ -165,17 +177,21 @@ func (a *account) revisions(ctx context.Context, s *session, among imap.UIDSet, 
 	return found, err
 }
 
-// openFor opens a folder for writing and proves that it is of the generation that we know.
+// openFor opens a folder for writing, and proves that its UIDs are those of the stored rows. A folder that was not looked at so far has none.
 func (a *account) openFor(ctx context.Context, s *session, f mail.Folder) (there bool, err error) {
 	sel, err := s.Select(ctx, f.RawName, imap.SelectOptions{CondStore: s.Caps().Has("CONDSTORE")})
-	if err != nil {
-		var e *imap.Error
-		if s.Err() == nil && errors.As(err, &e) && e.Code == "NONEXISTENT" {
-			return false, nil
-		}
+	var e *imap.Error
+	switch {
+	case s.Err() == nil && errors.As(err, &e) && e.Code == "NONEXISTENT", err == nil && f.UIDValidity == 0:
+		return false, nil
+	case err != nil:
 		return false, err
 	}
-	return mail.UIDValidity(sel.UIDValidity) == f.UIDValidity, nil
+	same, err := a.sameGeneration(ctx, s, f, sel)
+	if err == nil && !same {
+		err = errRenumbered
+	}
+	return err == nil, err
 }
 
 // removeVersions removes copies of a message, as far as they are still there and still that message. must asks that they

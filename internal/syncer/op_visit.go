@@ -25,7 +25,7 @@ func (a *account) visit(ctx context.Context, s *session, f mail.Folder, v *visit
 	if same, err := a.sameGeneration(ctx, s, f, sel); err != nil {
 		return err
 	} else if !same {
-		return mail.E(mail.Unavailable, "operate", "the folder's messages were renumbered; they are being compared anew", nil)
+		return errRenumbered
 	}
 	unmatched, err := a.verify(ctx, s, f, v)
 	if err != nil {
@@ -103,6 +103,9 @@ func (a *account) leave(ctx context.Context, s *session, f mail.Folder, v *visit
 	}
 	return a.discard(ctx, s, f, v.discard, folders)
 }
+
+// errRenumbered is that the UIDs of a folder do not name the messages any more that they name here.
+var errRenumbered = mail.E(mail.Unavailable, "operate", "the folder's messages were renumbered; they are being compared anew", nil)
 
 // errAstray is that the server has no folder of the name that we have for it.
 var errAstray = mail.E(mail.Unavailable, "operate", "a folder was renamed or deleted; the folders are being compared anew", nil)
