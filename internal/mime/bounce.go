@@ -88,11 +88,11 @@ func delayedNotice(subject string) bool {
 
 // splitReturned cuts a report where the returned message begins.
 func splitReturned(s string) (report, copied string) {
-	low := strings.ToLower(s)
+	low := lowerASCII(s)
 	for _, mark := range []string{"--- below this line is a copy of the message", "------ this is a copy of the message", "------ this is a copy of your message",
 		"--- the original message", "----- original message -----", "----- message header follows", "--- undelivered message follows ---", "----- returned message -----",
-		"----- unsent message follows", "original message follows", "--- returned message", "----- the header of the original message"} {
-		if i := strings.Index(low, mark); i >= 0 && len(low) == len(s) {
+		"----- unsent message follows", "original message follows", "--- returned message", "--- the header of the original message"} {
+		if i := strings.Index(low, mark); i >= 0 {
 			rest := s[i:]
 			j := strings.IndexByte(rest, '\n')
 			if j < 0 {
@@ -103,6 +103,17 @@ func splitReturned(s string) (report, copied string) {
 		}
 	}
 	return s, ""
+}
+
+// lowerASCII lowers letters without moving any: what is found in it stands there in s.
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 // saysBounce tells whether a text reads like the report of a mail system.

@@ -1,6 +1,7 @@
 package mime
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -212,16 +213,15 @@ func (n *node) attr(name string) string {
 	return ""
 }
 
+func (n *node) hasAttr(name string) bool {
+	return slices.ContainsFunc(n.attrs, func(a html.Attribute) bool { return a.Key == name })
+}
+
 // hidden tells whether an element is there for machines or as the preview text of a newsletter.
 func (n *node) hidden() bool {
 	style := n.attr("style")
 	if style == "" {
-		for i := range n.attrs {
-			if n.attrs[i].Key == "hidden" {
-				return true
-			}
-		}
-		return false
+		return n.hasAttr("hidden")
 	}
 	if len(style) > 4096 {
 		style = style[:4096]
@@ -231,6 +231,9 @@ func (n *node) hidden() bool {
 		if strings.Contains(style, w) {
 			return true
 		}
+	}
+	if !strings.Contains(style, "display:") && n.hasAttr("hidden") {
+		return true
 	}
 	for d := range strings.SplitSeq(style, ";") {
 		switch strings.TrimSuffix(d, "!important") {

@@ -11,6 +11,8 @@ func TestHiddenEnds(t *testing.T) {
 		`<div><span style="display:none">a<i>x</div>b`:                                  "b",
 		`<p><span style="display:none">a<p>b`:                                           "b",
 		`<p>b<i><span style="display:none">a<p>c`:                                       "b\n\nc",
+		`<div hidden style="color:red">a</div>b`:                                        "b",
+		`<div hidden style="display:block">a</div>b`:                                    "a\nb",
 		`<ul><li hidden>a<li>b</ul>`:                                                    "- b",
 		`<ul><li hidden>a<ul><li>x</ul>y<li>b</ul>`:                                     "- b",
 		`<table><tr><td style="display:none">a<td>b</table>c`:                           "b\nc",

@@ -1,10 +1,13 @@
 package mime
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/net/html"
 )
 
 // Delivery is what a mail system reports on a message that was sent (RFC 3464), or what could be read of a report in
@@ -15,7 +18,7 @@ type Delivery struct {
 	EnvelopeID   string // what the sender gave as ENVID (RFC 3461)
 	Arrival      time.Time
 	Recipients   []DeliveryRecipient
-	Returned     *Message // header of the message, as far as it was returned; nil if it was not
+	Returned     *Message // header of the message, as far as it was returned, or its MessageID alone if the report names it; nil if not
 }
 
 // DeliveryRecipient is what became of the message for one recipient.
@@ -105,6 +108,12 @@ func (l *List) field(t texts, f *Field) {
 	case "archive":
 		to = &l.Archive
 	default:
+		return
+	}
+	if s := strings.TrimSpace(stripComments(unfold(f.Value))); strings.IndexByte(s, '<') < 0 && !strings.ContainsAny(s, " \t") { // no brackets
+		if k := strings.IndexByte(s, ':'); k > 0 && isToken(s[:k]) && len(*to) < maxListURIs {
+			*to = append(*to, t.plain(s))
+		}
 		return
 	}
 	for s := unfold(f.Value); len(*to) < maxListURIs; {
@@ -234,7 +243,7 @@ func (g *gather) attached(w *walker, p *part, a *Attachment) {
 	w.head.begin(0)
 	switch p.ctype {
 	case "message/delivery-status", "message/global-delivery-status":
-		if !g.seen {
+		if !g.seen && (p.parent == "multipart/report" || p.parent == "" || g.isBounce(w.root)) { // else a person passes it on
 			g.status, g.seen = b, true
 		}
 	case "message/disposition-notification", "message/global-disposition-notification":
@@ -261,24 +270,38 @@ func (g *gather) attached(w *walker, p *part, a *Attachment) {
 
 func (g *gather) finish(w *walker) {
 	m := g.m
+	about := "" // the Message-ID of the message that a report is about, if that was not returned
 	switch {
 	case g.seen:
-		m.Delivery = parseDeliveryStatus(g.status)
+		m.Delivery, about = parseDeliveryStatus(g.status)
 	case m.Receipt == nil && g.isBounce(w.root):
 		m.Delivery = parseBounce(m, g.returned != nil)
 	}
-	if g.returned == nil {
-		return
+	if about == "" && len(m.InReplyTo) > 0 {
+		about = m.InReplyTo[0]
 	}
-	r := ParseHeader(g.returned)
-	if len(r.Header) == 0 {
-		return
+	var r *Message
+	if g.returned != nil {
+		if r = ParseHeader(g.returned); len(r.Header) == 0 {
+			r = nil
+		}
 	}
-	if m.Delivery != nil {
-		m.Delivery.Returned = r
+	if d := m.Delivery; d != nil {
+		if r != nil {
+			d.Returned = r
+		}
+		if d.Returned == nil && about != "" {
+			d.Returned = &Message{}
+		}
+		if d.Returned != nil {
+			d.Returned.MessageID = cmp.Or(d.Returned.MessageID, about)
+		}
 	}
 	if m.Receipt != nil {
 		m.Receipt.Returned = r
+		if r == nil || r.MessageID == "" {
+			m.Receipt.OriginalMessageID = cmp.Or(m.Receipt.OriginalMessageID, about)
+		}
 	}
 }
 
@@ -343,9 +366,11 @@ func unxtext(s string) string {
 	}
 }
 
-func parseDeliveryStatus(b []byte) *Delivery {
-	d := &Delivery{Standard: true}
+// parseDeliveryStatus returns also the Message-ID of the message that the report is about, which some name in a field of their own.
+func parseDeliveryStatus(b []byte) (d *Delivery, about string) {
+	d = &Delivery{Standard: true}
 	for i, h := range statusBlocks(b) {
+		about = cmp.Or(about, texts{}.firstID(h.Get("Original-Message-ID")), texts{}.firstID(h.Get("X-Original-Message-ID")))
 		if i == 0 || d.ReportingMTA == "" {
 			d.ReportingMTA = typed(DecodeHeader(h.Get("Reporting-MTA")))
 			d.EnvelopeID = DecodeHeader(h.Get("Original-Envelope-Id"))
@@ -374,7 +399,7 @@ func parseDeliveryStatus(b []byte) *Delivery {
 		r.RetryUntil, _ = parseDate(h.Get("Will-Retry-Until"))
 		d.Recipients = append(d.Recipients, r)
 	}
-	return d
+	return d, about
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
@@ -466,10 +491,10 @@ func parseReceipt(b []byte) *Receipt {
 }
 
 // CIDs returns the Content-IDs that an HTML text refers to (RFC 2392), each once, in their order.
-func CIDs(html string) []string {
+func CIDs(doc string) []string {
 	var out []string
 	seen := map[string]bool{}
-	for s := html; len(out) < 1000; {
+	for s := doc; len(out) < 1000; {
 		i := strings.IndexByte(s, ':')
 		if i < 0 {
 			return out
@@ -483,7 +508,11 @@ func CIDs(html string) []string {
 		if j <= 0 {
 			continue
 		}
-		id := string(unpercent(nil, rest[:j]))
+		id := html.UnescapeString(rest[:j])
+		if k := strings.IndexAny(id, "\"'<>"); k >= 0 { // of url(&quot;cid:x&quot;)
+			id = id[:k]
+		}
+		id = string(unpercent(nil, id))
 		if !seen[id] {
 			seen[id] = true
 			out = append(out, id)

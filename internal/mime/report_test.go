@@ -86,6 +86,9 @@ func TestBounces(t *testing.T) {
 			"ann@example.org", "5.1.1", "192.0.2.1 does not like recipient. Remote host said: 550 5.1.1 No such user Giving up on 192.0.2.1.", "o@x"},
 		{"Exim", "From: Mail Delivery System <Mailer-Daemon@mx>\nX-Failed-Recipients: ann@example.org\nSubject: Mail delivery failed\n\nThis message was created automatically by mail delivery software.\n\n  ann@example.org\n    host mail.example.org [192.0.2.1]: 550 Unrouteable address\n\n------ This is a copy of the message, including all the headers. ------\n\nMessage-ID: <o@x>\nSubject: s\n\nhi\n",
 			"ann@example.org", "5.0.0", "host mail.example.org [192.0.2.1]: 550 Unrouteable address", "o@x"},
+		{"GMX", "From: MAILER-DAEMON@gmx.net\nSubject: Mail delivery failed: returning message to sender\n\nEine oder mehrere E-Mails konnten nicht zugestellt werden. Delivery failed.\n\nann@example.org:\nhost: mx.example.org reason: 550 5.1.1 user unknown\n\n\n--- The header of the original message is following. ---\n\nReceived: from x\nMessage-ID: <o@x>\nSubject: \u0130stanbul\n",
+			"ann@example.org", "5.1.1", "host: mx.example.org reason: 550 5.1.1 user unknown", "o@x"},
+		{"nothing returned, but a parent", "From: MAILER-DAEMON@mx\nIn-Reply-To: <o@x>\nReferences: <o@x>\n\nDelivery failed\n\nann@example.org: 550 5.1.1 unknown\n", "ann@example.org", "5.1.1", "550 5.1.1 unknown", "o@x"},
 		{"header alone", "From: postmaster@x\nX-Failed-Recipients: ann@example.org\n\nIt failed.\n", "ann@example.org", "", "", ""},
 		{"one line", "Return-Path: <>\nFrom: post@x\n\nYour message could not be delivered:\n\nann@example.org: mailbox full (452)\n", "ann@example.org", "4.0.0", "mailbox full (452)", ""},
 		{"a subject of what came back", "From: MAILER-DAEMON@mx\nSubject: Undeliverable: your delayed order\n\nDelivery to the following recipients failed.\n\nann@example.org: 550 5.1.1 unknown\n",
@@ -106,6 +109,45 @@ func TestBounces(t *testing.T) {
 	}
 }
 
+// TestDeliveryOf: what a report is about stands elsewhere too, where the message was not returned.
+func TestDeliveryOf(t *testing.T) {
+	t.Parallel()
+	status := func(fields string) string {
+		return "--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx\n" + fields + "\nFinal-Recipient: rfc822; ann@example.org\nAction: failed\nStatus: 5.1.1\n"
+	}
+	const report = "Content-Type: multipart/report; boundary=b\n\n"
+	for _, c := range []struct{ name, raw, mid string }{
+		{"returned", "In-Reply-To: <p@x>\n" + report + status("X-Original-Message-ID: <q@x>\n") + "--b\nContent-Type: text/rfc822-headers\n\nMessage-ID: <o@x>\n--b--\n", "o@x"},
+		{"returned without it", report + status("X-Original-Message-ID: <o@x>\n") + "--b\nContent-Type: text/rfc822-headers\n\nSubject: s\n--b--\n", "o@x"},
+		{"in the status", "In-Reply-To: <p@x>\n" + report + status("X-Original-Message-ID: <o@x>\n") + "--b--\n", "o@x"},
+		{"in the status, without X-", report + status("Original-Message-ID: <o@x>\n") + "--b--\n", "o@x"},
+		{"its parent", "In-Reply-To: <o@x>\n" + report + status("") + "--b--\n", "o@x"},
+		{"not known", report + status("") + "--b--\n", ""},
+	} {
+		d := parse(t, crlf(c.raw)).Delivery
+		if d == nil || !d.Failed() || (d.Returned == nil) != (c.mid == "") || d.Returned != nil && d.Returned.MessageID != c.mid {
+			t.Errorf("%s: %+v", c.name, d)
+		}
+	}
+	m := parse(t, crlf("In-Reply-To: <o@x>\nContent-Type: multipart/report; report-type=disposition-notification; boundary=b\n\n--b\nContent-Type: message/disposition-notification\n\nFinal-Recipient: rfc822; ann@example.org\nDisposition: automatic-action/MDN-sent-automatically; displayed\n--b--\n"))
+	if m.Receipt == nil || m.Receipt.OriginalMessageID != "o@x" {
+		t.Errorf("receipt: %+v", m.Receipt)
+	}
+}
+
+// TestReportPassedOn: a report that a person passes on with a message is none of the mail system on what the person answers.
+func TestReportPassedOn(t *testing.T) {
+	t.Parallel()
+	const parts = "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nlook at this\n--b\nContent-Type: message/delivery-status; name=details.txt\n\nReporting-MTA: dns; mx\n\nFinal-Recipient: rfc822; ann@example.org\nAction: failed\n" +
+		"--b\nContent-Type: message/rfc822\n\nMessage-ID: <o@x>\n\nhi\n--b--\n"
+	if m := parse(t, crlf("From: Bob <bob@example.org>\nSubject: Fwd: Undelivered\n"+parts)); m.Delivery != nil || m.Automatic() || len(m.Attachments) != 2 {
+		t.Errorf("%+v", m.Delivery)
+	}
+	if m := parse(t, crlf("From: Mailer-Daemon <MAILER-DAEMON@mx>\nSubject: Undelivered\n"+parts)); m.Delivery == nil || m.Delivery.Returned == nil {
+		t.Errorf("of the mail system: %+v", m.Delivery)
+	}
+}
+
 func TestReceipt(t *testing.T) {
 	t.Parallel()
 	m := parse(t, crlf("Content-Type: multipart/report; report-type=disposition-notification; boundary=b\n\n--b\n\nread\n--b\nContent-Type: message/disposition-notification\n\nReporting-UA: Mailer\nFinal-Recipient: rfc822; ann@example.org\nOriginal-Message-ID: <o@x>\nDisposition: manual-action/MDN-sent-manually; Displayed/error\n--b--\n"))
@@ -122,6 +164,9 @@ func TestListFields(t *testing.T) {
 	t.Parallel()
 	m := ParseHeader([]byte(crlf("List-Id: =?utf-8?Q?Caf=C3=A9?= list <Cafe.lists.example.org>\nList-Unsubscribe: <mailto:u@example.org?subject=x>,\n <https://example.org/u\n /1> (comment)\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\nList-Post: NO\nList-Archive: <https://example.org/a>\nPrecedence: List\nAuto-Submitted: no\n")))
 	want := List{ID: "cafe.lists.example.org", Name: "Café list", Unsubscribe: []string{"mailto:u@example.org?subject=x", "https://example.org/u/1"}, Archive: []string{"https://example.org/a"}, OneClick: true}
+	if l := ParseHeader([]byte(crlf("List-Unsubscribe: https://example.org/u?a=1,2\nList-Help: see https://example.org\nList-Owner: mailto:o@example.org (Ann)\n"))).List; len(l.Unsubscribe) != 1 || l.Unsubscribe[0] != "https://example.org/u?a=1,2" || l.Help != nil || len(l.Owner) != 1 || l.Owner[0] != "mailto:o@example.org" {
+		t.Errorf("without brackets: %+v", l)
+	}
 	if !reflect.DeepEqual(m.List, want) || m.Precedence != "list" || m.Auto != "no" || !m.Automatic() {
 		t.Errorf("%+v %q %q", m.List, m.Precedence, m.Auto)
 	}
@@ -158,6 +203,10 @@ func TestInlineByContentID(t *testing.T) {
 	}
 	if p := m.ByContentID("b@x"); p == nil || p.ID != "3" {
 		t.Errorf("%+v", p)
+	}
+	m = parse(t, crlf("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n\n<img src='cid:a&#64;x&amp;y'><img src=\"cid:b&commat;x\">\n--b\nContent-Type: image/png\nContent-ID: <a@x&y> (a picture)\n\n1\n--b\nContent-Type: image/png\nContent-ID: (another) <b@x>\n\n2\n--b\nContent-Type: image/png\nContent-ID: c@x\n\n3\n--b--\n"))
+	if a := m.Attachments; len(a) != 3 || !a[0].Shown || a[0].ContentID != "a@x&y" || !a[1].Shown || a[1].ContentID != "b@x" || a[2].ContentID != "c@x" {
+		t.Errorf("with comments and entities: %+v", a)
 	}
 	if m.ByContentID("") != nil || m.ByContentID("z") != nil {
 		t.Error("found what is not there")

@@ -409,8 +409,17 @@ func (p *part) otherText() bool {
 	return p.parent == "multipart/alternative" && p.disp == "" && p.name == "" && strings.HasPrefix(p.ctype, "text/") && p.ctype != "text/calendar"
 }
 
+// contentID returns what stands in the brackets of a Content-ID, or all of it if there are none.
+func contentID(v string) string {
+	if _, id, ok := strings.Cut(v, "<"); ok {
+		id, _, _ = strings.Cut(id, ">")
+		return strings.Trim(id, " \t")
+	}
+	return strings.Trim(stripComments(v), " \t>")
+}
+
 func (p *part) attachment() Attachment {
-	cid := strings.Trim(p.header.Get("Content-ID"), " \t<>")
+	cid := contentID(p.header.Get("Content-ID"))
 	a := Attachment{
 		ID: p.id, ContentType: p.ctype, Charset: p.charset, Name: p.name, ContentID: cid, Disposition: p.disp,
 		Inline: p.disp == "inline" || p.disp == "" && cid != "" && p.related || p.otherText(),
