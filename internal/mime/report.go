@@ -231,7 +231,7 @@ func (g *gather) isBounce(h Header) bool {
 	if g.bounce == 0 {
 		g.bounce = -1
 		from := strings.ToLower(h.Get("From"))
-		if h.Get("Return-Path") == "<>" || h.Has("X-Failed-Recipients") || strings.Contains(from, "mailer-daemon") || strings.Contains(from, "postmaster") {
+		if h.Get("Return-Path") == "<>" || h.Has("X-Failed-Recipients") || from == "<>" || strings.Contains(from, "mailer-daemon") || strings.Contains(from, "postmaster") {
 			g.bounce = 1
 		}
 	}

@@ -143,8 +143,10 @@ func TestReportPassedOn(t *testing.T) {
 	if m := parse(t, crlf("From: Bob <bob@example.org>\nSubject: Fwd: Undelivered\n"+parts)); m.Delivery != nil || m.Automatic() || len(m.Attachments) != 2 {
 		t.Errorf("%+v", m.Delivery)
 	}
-	if m := parse(t, crlf("From: Mailer-Daemon <MAILER-DAEMON@mx>\nSubject: Undelivered\n"+parts)); m.Delivery == nil || m.Delivery.Returned == nil {
-		t.Errorf("of the mail system: %+v", m.Delivery)
+	for _, from := range []string{"Mailer-Daemon <MAILER-DAEMON@mx>", "<>"} {
+		if m := parse(t, crlf("From: "+from+"\nSubject: Undelivered\n"+parts)); m.Delivery == nil || m.Delivery.Returned == nil {
+			t.Errorf("from %s: %+v", from, m.Delivery)
+		}
 	}
 }
 
