@@ -89,7 +89,7 @@ func delayedNotice(subject string) bool {
 // splitReturned cuts a report where the returned message begins.
 func splitReturned(s string) (report, copied string) {
 	low := lowerASCII(s)
-	for _, mark := range []string{"--- below this line is a copy of the message", "------ this is a copy of the message", "------ this is a copy of your message",
+	for _, mark := range []string{"--- below this line is a copy of the message", "--- this is a copy of the message", "--- this is a copy of your message", "included is a copy of the message header:", "original message headers:",
 		"--- the original message", "----- original message -----", "----- message header follows", "--- undelivered message follows ---", "----- returned message -----",
 		"----- unsent message follows", "original message follows", "--- returned message", "--- the header of the original message"} {
 		if i := strings.Index(low, mark); i >= 0 {

@@ -89,6 +89,8 @@ func TestBounces(t *testing.T) {
 		{"GMX", "From: MAILER-DAEMON@gmx.net\nSubject: Mail delivery failed: returning message to sender\n\nEine oder mehrere E-Mails konnten nicht zugestellt werden. Delivery failed.\n\nann@example.org:\nhost: mx.example.org reason: 550 5.1.1 user unknown\n\n\n--- The header of the original message is following. ---\n\nReceived: from x\nMessage-ID: <o@x>\nSubject: \u0130stanbul\n",
 			"ann@example.org", "5.1.1", "host: mx.example.org reason: 550 5.1.1 user unknown", "o@x"},
 		{"nothing returned, but a parent", "From: MAILER-DAEMON@mx\nIn-Reply-To: <o@x>\nReferences: <o@x>\n\nDelivery failed\n\nann@example.org: 550 5.1.1 unknown\n", "ann@example.org", "5.1.1", "550 5.1.1 unknown", "o@x"},
+		{"Exchange in words", "From: postmaster@x\n\nDelivery has failed to these recipients or groups:\n\nDiagnostic information for administrators:\n\nann@example.org\nRemote Server returned '550 5.1.10 not found'\n\nOriginal message headers:\n\nReceived: from x by y\n (z)\nMessage-ID: <o@x>\nSubject: s\n",
+			"ann@example.org", "5.1.10", "Remote Server returned '550 5.1.10 not found'", "o@x"},
 		{"header alone", "From: postmaster@x\nX-Failed-Recipients: ann@example.org\n\nIt failed.\n", "ann@example.org", "", "", ""},
 		{"one line", "Return-Path: <>\nFrom: post@x\n\nYour message could not be delivered:\n\nann@example.org: mailbox full (452)\n", "ann@example.org", "4.0.0", "mailbox full (452)", ""},
 		{"a subject of what came back", "From: MAILER-DAEMON@mx\nSubject: Undeliverable: your delayed order\n\nDelivery to the following recipients failed.\n\nann@example.org: 550 5.1.1 unknown\n",
