@@ -77,7 +77,7 @@ func New(o Options) *Indexer {
 	x := &Indexer{o: o}
 	x.index = &line{o: o, wg: &x.wg, what: "index", do: func(ctx context.Context, id mail.AccountID, mb *store.Mailbox) (bool, error) {
 		more, err := mb.Index(ctx)
-		if err == nil && !more {
+		if err == nil {
 			x.merge.add(id)
 		}
 		return more, err

@@ -9,33 +9,50 @@ import (
 	"strings"
 )
 
-// mergeWidth is how many segments of about one size become one.
-const mergeWidth = 8
+const (
+	// mergeWidth is how many segments of about one size become one.
+	mergeWidth = 8
+	// mergeBehind is how many there have to be while the index lacks much of what it will have: an initial sync takes folder after
+	// folder, each from its newest message down, and who waits can put those together that are of one time.
+	mergeBehind = 8 * mergeWidth
+)
 
-// chooseMerge returns the segments to make one of: enough of one size, or one of which much is dead. nil: all is well.
-func chooseMerge(segs []segment) []segment {
+// chooseMerge returns the segments to make one of: neighbours in time out of enough of one size, or one of which much is dead. nil: all
+// is well. newest returns the newest row of a segment.
+//
+// A page of the newest mail has to ask every segment that reaches up to there. When neighbours become one, that stays few.
+func chooseMerge(segs []segment, enough int, newest func(*segment) (int64, error)) ([]segment, error) {
 	levels := map[int][]segment{}
 	for _, s := range segs {
 		if s.dead*4 > s.docs {
-			return []segment{s}
+			return []segment{s}, nil
 		}
-		levels[bits.Len64(uint64(s.docs))/3] = append(levels[bits.Len64(uint64(s.docs))/3], s)
+		if s.docs <= maxSegment/mergeWidth {
+			levels[bits.Len64(uint64(s.docs))/3] = append(levels[bits.Len64(uint64(s.docs))/3], s)
+		}
 	}
 	for _, l := range sortedKeys(levels) {
 		list := levels[l]
-		slices.SortFunc(list, func(a, b segment) int { return cmp.Compare(a.docs, b.docs) })
-		total := int64(0)
-		for n := range list {
-			if total += list[n].docs; total > maxSegment || n == 2*mergeWidth {
-				list = list[:n]
-				break
+		if len(list) < enough {
+			continue
+		}
+		rows := map[int64]int64{}
+		for i := range list {
+			row, err := newest(&list[i])
+			if err != nil {
+				return nil, err
 			}
+			rows[list[i].id] = row
 		}
-		if len(list) >= mergeWidth {
-			return list
+		slices.SortFunc(list, func(a, b segment) int { return cmp.Compare(rows[b.id], rows[a.id]) })
+		n, total := 0, int64(0)
+		for n < min(len(list), 2*mergeWidth) && total+list[n].docs <= maxSegment {
+			total += list[n].docs
+			n++
 		}
+		return list[:n], nil
 	}
-	return nil
+	return nil, nil
 }
 
 // Merge makes one segment of several if that is due, and tells whether there may be more to do. It may take seconds; Index and searches go
@@ -116,9 +133,33 @@ func (m *Mailbox) merge(ctx context.Context, merged func()) (more bool, err erro
 // beginMerge returns which segments are to become one, nil for none, and the number of that one.
 func (m *Mailbox) beginMerge(ctx context.Context) (list []segment, unit int64, err error) {
 	x := m.db.search
+	var seq int64
+	var synced bool
+	if err := m.db.read(ctx, func(t *tx) error {
+		return t.row(ctx, "SELECT seq, sync_done FROM state WHERE {a}1=1").Scan(&seq, &synced)
+	}); err != nil {
+		return nil, 0, err
+	}
 	choose := func(t *tx) error {
+		s, err := x.state(ctx, t)
+		if err != nil {
+			return err
+		}
+		enough := mergeWidth
+		if !synced || s.below != 0 || seq-s.cursor > indexBatch {
+			enough = mergeBehind
+		}
 		segs, err := x.segments(ctx, t)
-		list = chooseMerge(segs)
+		if err != nil {
+			return err
+		}
+		list, err = chooseMerge(segs, enough, func(s *segment) (int64, error) {
+			h, err := x.head(ctx, t, s)
+			if err != nil {
+				return 0, err
+			}
+			return h.last(), nil
+		})
 		return err
 	}
 	if err := x.read(ctx, nil, choose); err != nil || list == nil {

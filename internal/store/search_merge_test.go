@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -14,6 +15,7 @@ func TestManySmallSegments(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {
 		b := newBox(t, p)
 		b.folders("INBOX")
+		b.do(Batch{Done: true})
 		n := 150
 		for i := range n {
 			l := letter{id: fmt.Sprint("m", i), subject: fmt.Sprint("number ", i), body: fmt.Sprintf("common word%d %s", i, searchWords[i%len(searchWords)]), day: (i * 7) % 50}
@@ -36,11 +38,119 @@ func TestManySmallSegments(t *testing.T) {
 	})
 }
 
+// TestSegmentsAreOfATime plays a first synchronisation of a million messages, folder after folder, each from its newest message down. While
+// it goes on there are not too many segments; in the end few reach over the same time.
+func TestSegmentsAreOfATime(t *testing.T) {
+	t.Parallel()
+	const days = 1_000_000
+	type span struct{ from, to int64 }
+	spans := map[int64]span{}
+	var segs []segment
+	written, most := int64(0), 0
+	add := func(docs int64, s span) {
+		id := int64(len(spans))
+		segs, spans[id] = append(segs, segment{id: id, docs: docs}), s
+		written += docs
+	}
+	merge := func(enough int) {
+		for {
+			list, err := chooseMerge(segs, enough, func(s *segment) (int64, error) { return spans[s.id].to, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if list == nil {
+				return
+			}
+			docs, all := int64(0), span{days, 0}
+			for _, s := range list {
+				docs += s.docs
+				all = span{min(all.from, spans[s.id].from), max(all.to, spans[s.id].to)}
+				segs = slices.DeleteFunc(segs, func(o segment) bool { return o.id == s.id })
+			}
+			if docs > maxSegment {
+				t.Fatalf("%d segments with %d messages become one", len(list), docs)
+			}
+			add(docs, all)
+		}
+	}
+	for _, share := range []int64{52, 18, 12, 5, 4, 3, 2, 2, 1, 1} {
+		for n, k := 10*share, int64(0); k < n; k++ {
+			add(1000, span{days * (n - k - 1) / n, days * (n - k) / n})
+			merge(mergeBehind)
+			most = max(most, len(segs))
+		}
+	}
+	if most > 2*mergeBehind {
+		t.Errorf("%d segments at a time", most)
+	}
+	merge(mergeWidth)
+	over, newest := int64(0), 0 // how many segments reach over a time, summed up; and over the newest
+	for _, s := range segs {
+		over += spans[s.id].to - spans[s.id].from
+		if spans[s.id].to > days*98/100 {
+			newest++
+		}
+	}
+	if len(segs) > 2*mergeWidth || newest > 2 || over > 5*days || written > 3e6 {
+		t.Errorf("%d segments, %d of the newest, %.1f over a time, each message written %.1f times", len(segs), newest, float64(over)/days, float64(written)/1e6)
+	}
+}
+
+// TestMergeAfterTheFirstSync: segments wait for their neighbours in time while those may still come, but not without end.
+func TestMergeAfterTheFirstSync(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("INBOX")
+		b.index()
+		n := 0
+		add := func(messages int) {
+			for range messages {
+				b.do(Batch{New: []NewMessage{b.held(ref("INBOX", mail.UID(n+1)), letter{id: fmt.Sprint("m", n), subject: fmt.Sprint("common n", n), day: n})}})
+				n++
+				b.step()
+			}
+		}
+		want := func(segments int) {
+			t.Helper()
+			b.index()
+			b.ok()
+			if _, segs := b.indexState(); len(segs) != segments {
+				t.Errorf("%d segments, want %d", len(segs), segments)
+			}
+			list, _, err := b.Messages(t.Context(), MessageQuery{Search: parseQuery(t, "common"), Limit: 1000})
+			if err != nil || len(list) != n {
+				t.Errorf("%d messages (%v), want %d", len(list), err, n)
+			}
+		}
+		add(mergeBehind - 1)
+		want(mergeBehind - 1)
+		add(1)
+		want(mergeBehind - 2*mergeWidth + 1)
+		_, segs := b.indexState()
+		last := len(segs) - 1 // the one just made, of the newest messages
+		if err := b.db.search.read(t.Context(), nil, func(t *tx) error {
+			made, err := b.db.search.head(context.Background(), t, &segs[last])
+			for i := range segs[:last] {
+				h, err2 := b.db.search.head(context.Background(), t, &segs[i])
+				if err = errors.Join(err, err2); err == nil && h.last() > made.rows[0] {
+					err = fmt.Errorf("segment %d is of the same time", i)
+				}
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+		b.do(Batch{Done: true})
+		want(4) // one of the messages of each merge
+	})
+}
+
 // TestMergeBesideTheIndex: what happens to the index while segments are merged is so afterwards.
 func TestMergeBesideTheIndex(t *testing.T) {
 	exercise(t, func(t *testing.T, p *place) {
 		b := newBox(t, p)
 		b.folders("INBOX")
+		b.do(Batch{Done: true})
 		b.index()
 		n := 0
 		add := func(segments int) { // of two messages each
