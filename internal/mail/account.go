@@ -111,7 +111,7 @@ type SyncStatus struct {
 	Done    int64     `json:"done,omitempty"`     // initial sync: messages readable
 	Total   int64     `json:"total,omitempty"`    // initial sync: messages at the server
 
-	SeenAt    time.Time `json:"seen_at,omitzero"`    // last time all folders were looked at
+	SeenAt    time.Time `json:"seen_at,omitzero"`    // last time all folders that can be read were looked at
 	AuditedAt time.Time `json:"audited_at,omitzero"` // last time every UID and every flag of all folders was compared
 	Moved     []int64   `json:"moved,omitempty"`     // bytes moved in each of 24 hours, oldest first, then which the last hour is, in hours of Unix time; empty: not counted
 	Rate      float64   `json:"-"`                   // messages that become readable a second; 0: not known, or nothing is left to be done

@@ -119,6 +119,7 @@ type parking struct {
 	backoff backoff
 	until   time.Time // not tried again before
 	full    bool      // the server says that there are messages
+	seen    time.Time // when it was looked at last before that; zero: never
 }
 
 func newAccount(e *Engine, id mail.AccountID, cancel context.CancelFunc) *account {

@@ -80,7 +80,7 @@ func (a *account) beginRun(ctx context.Context) error {
 	for _, u := range list {
 		a.units.kept[placeOf(u)] = u
 		if u.UIDValidity == 0 && u.Reason != "" {
-			a.parked[u.Folder] = parking{backoff: backoff{failures: u.Attempts}, until: u.NextTry}
+			a.parked[u.Folder] = parking{backoff: backoff{failures: u.Attempts}, until: u.NextTry, seen: u.Since}
 			a.proofs.trouble(u.Folder, u.Reason, u.NextTry)
 		}
 		if placeOf(u).one() && u.Deaths >= maxDeaths {
@@ -480,7 +480,10 @@ func (a *account) cannotOpen(ctx context.Context, s *session, f mail.Folder, cau
 	if s.Err() != nil && a.ended(s) {
 		return cause
 	}
-	p := a.parked[f.ID]
+	p, was := a.parked[f.ID]
+	if !was { // the last pass has looked at it, or knew that it is as it was
+		p.seen = a.status.get().SeenAt
+	}
 	pause := p.backoff.next(mail.Unavailable, 0, 0)
 	p.until = a.e.o.Now().Add(pause)
 	if s.Err() != nil && p.backoff.failures < maxStrikes {
@@ -497,6 +500,9 @@ func (a *account) cannotOpen(ctx context.Context, s *session, f mail.Folder, cau
 	if p.backoff.failures >= maxStrikes {
 		at := place{folder: f.ID}
 		a.units.mu.Lock()
+		if _, aside := a.units.kept[at]; !aside {
+			a.units.kept[at] = store.Unit{Since: p.seen}
+		}
 		err := a.setUnitAside(ctx, at, reason, unreadable(cause))
 		p.until = a.units.kept[at].NextTry
 		a.units.mu.Unlock()
@@ -550,8 +556,24 @@ func (s *session) deadOr(cause error) error {
 	return nil
 }
 
-// opened is called when a folder was opened.
-func (a *account) opened(ctx context.Context, f mail.FolderID) error {
+// opened is called when a folder was looked at and what was found is stored. If for long it could not be, that is told.
+func (a *account) opened(ctx context.Context, f mail.Folder) error {
+	p, was := a.parked[f.ID]
+	if !was {
+		return nil
+	}
+	now := a.e.o.Now()
+	if since := later(p.seen, a.proofs.of(f.ID)); a.synced && !since.IsZero() && now.Sub(since) >= gapAfter {
+		why := fmt.Sprintf("The folder %q could not be read for %s. All that is there now was compared; what came and went in between is not told.", f.Name, now.Sub(since).Round(time.Minute))
+		if err := a.gap(ctx, since, now, why); err != nil {
+			return err
+		}
+	}
+	return a.unpark(ctx, f.ID)
+}
+
+// unpark forgets that a folder could not be opened.
+func (a *account) unpark(ctx context.Context, f mail.FolderID) error {
 	if _, was := a.parked[f]; !was {
 		return nil
 	}

@@ -72,7 +72,7 @@ func (a *account) syncFolderNow(ctx context.Context, s *session, f mail.Folder, 
 		return folderResult{skipped: true}, a.cannotOpen(ctx, s, f, err)
 	}
 	if err == nil && !r.skipped {
-		err = a.opened(ctx, f.ID)
+		err = a.opened(ctx, f)
 	}
 	return r, err
 }

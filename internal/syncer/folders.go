@@ -210,7 +210,7 @@ func (a *account) nameOnly(ctx context.Context, f mail.Folder, refusal error) (b
 	}
 	delete(a.losses, f.ID)
 	delete(a.losses, unlimited+f.ID)
-	return true, a.opened(ctx, f.ID)
+	return true, a.unpark(ctx, f.ID)
 }
 
 // emptied marks, in account.losses, folders of which only the name is left; folder ids never hold a blank.

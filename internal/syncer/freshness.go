@@ -86,7 +86,7 @@ func (e *Engine) Quarantined() (n int64) {
 	return n
 }
 
-// gapAfter is from which time without a look at the mailbox on applications are told of it: the comparison that follows
+// gapAfter is from which time without a look at the mailbox, or at a folder, on applications are told of it: the comparison that follows
 // finds how things are, not what came and went in between.
 const gapAfter = time.Hour
 

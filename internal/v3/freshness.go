@@ -12,7 +12,7 @@ type Freshness struct {
 	Object    string            `json:"object"` // "freshness"
 	GrantID   mail.AccountID    `json:"grant_id"`
 	FreshAt   int64             `json:"fresh_at,omitempty"`   // last time the whole account was proven equal
-	SeenAt    int64             `json:"seen_at,omitempty"`    // last time all folders were looked at
+	SeenAt    int64             `json:"seen_at,omitempty"`    // last time all folders that can be read were looked at
 	AuditedAt int64             `json:"audited_at,omitempty"` // last time every UID and every flag of all folders was compared
 	Folders   []FolderFreshness `json:"folders"`
 }

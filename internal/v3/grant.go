@@ -47,7 +47,7 @@ type Sync struct {
 	Reason   string     `json:"reason,omitempty"`
 	Action   string     `json:"action,omitempty"`
 	FreshAt  int64      `json:"fresh_at,omitempty"` // last time the whole account was proven equal to the server
-	SeenAt   int64      `json:"seen_at,omitempty"`  // last time all folders were looked at
+	SeenAt   int64      `json:"seen_at,omitempty"`  // last time all folders that can be read were looked at
 	Progress *Progress  `json:"progress,omitempty"` // while the initial sync runs
 	Search   *Progress  `json:"search,omitempty"`   // messages in the search index; of one grant only, not in lists
 }
