@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -35,8 +36,16 @@ func main() {
 	parser.FatalIfErrorf(err)
 	if err := ctx.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "posthorn:", err)
-		os.Exit(1)
+		code := exitError{err, 1}
+		errors.As(err, &code)
+		os.Exit(code.code)
 	}
+}
+
+// exitError is an error with the code that the process ends with; of others that is 1.
+type exitError struct {
+	error
+	code int
 }
 
 type versionCmd struct{}

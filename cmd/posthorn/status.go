@@ -64,7 +64,7 @@ func (c *statusCmd) watch(ctx context.Context, o *app.Observer, show func(io.Wri
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	var b *bars
-	if info, err := os.Stdout.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && !c.JSON {
+	if terminal(os.Stdout) && !c.JSON {
 		b = &bars{progress: mpb.New(mpb.WithOutput(os.Stdout), mpb.WithWidth(40)), of: map[mail.AccountID]*bar{}}
 		defer b.progress.Shutdown()
 	}
@@ -110,6 +110,11 @@ func (c *statusCmd) watch(ctx context.Context, o *app.Observer, show func(io.Wri
 			return nil
 		}
 	}
+}
+
+func terminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // bars are those of the mailboxes in their first synchronisation.

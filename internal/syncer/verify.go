@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/provider"
 	"github.com/posthorn/posthorn/internal/store"
 )
 
@@ -18,6 +20,8 @@ import (
 type VerifyOptions struct {
 	Bytes bool          // fetch every message too, and compare its bytes with ours
 	Wait  time.Duration // how long a difference may take to go away: what is happening just now is no fault
+
+	Progress func(folder string, done, of int) // of the first look, if not nil: how many messages were compared, or fetched
 }
 
 // Difference is one way in which the store and the mailbox at the server are not the same.
@@ -25,6 +29,8 @@ type Difference struct {
 	Folder string   // its name; "" for the account
 	UID    mail.UID // 0: the folder itself
 	What   string   // in words
+
+	kind string // by which a later look may find it in other words; "": by all of its words
 }
 
 func (d Difference) String() string {
@@ -45,9 +51,10 @@ type Verified struct {
 }
 
 // Verify compares all that is stored of an account with its mailbox at the server, in a session that only reads: folders,
-// UIDVALIDITY where it means something, UIDs, flags, sizes and dates, and with Bytes the messages themselves. Where it finds a difference it looks
-// again after Wait, and reports what both looks have seen, since the mailbox may be changing and a server be catching up.
-// It writes nothing, so that its store may be one that is open for reading only.
+// UIDVALIDITY where it means something, UIDs, flags, sizes and dates, and with Bytes the messages themselves. Where it finds a
+// difference it looks again after Wait, and reports what both looks have seen, since the mailbox may be changing and a server be
+// catching up. If it fails it reports what it has found so far. It writes nothing, so that its store may be one that is open for
+// reading only.
 func (e *Engine) Verify(ctx context.Context, id mail.AccountID, o VerifyOptions) (Verified, error) {
 	acct, err := e.o.Store.Account(ctx, "", id)
 	if err != nil {
@@ -76,36 +83,110 @@ func (e *Engine) Verify(ctx context.Context, id mail.AccountID, o VerifyOptions)
 	for _, d := range first.Differences {
 		suspects[d.Folder] = true
 	}
+	v.o.Progress = nil
 	again, err := v.look(ctx, suspects)
 	if err != nil {
 		return first, err
 	}
-	first.Differences = slices.DeleteFunc(first.Differences, func(d Difference) bool { return !slices.Contains(again.Differences, d) })
+	before := map[Difference]bool{}
+	for _, d := range first.Differences {
+		before[d.key()] = true
+	}
+	first.Differences = slices.DeleteFunc(again.Differences, func(d Difference) bool { return !before[d.key()] })
 	return first, nil
+}
+
+// key is what a difference has in common with itself at another look.
+func (d Difference) key() Difference {
+	if d.kind != "" {
+		d.What = ""
+	}
+	return d
 }
 
 // verifier makes the looks of one Verify.
 type verifier struct {
-	a   *account
-	o   VerifyOptions
-	s   *session
-	out Verified
+	a        *account
+	o        VerifyOptions
+	s        *session
+	out      Verified
+	done, of int // for Progress
 }
 
+// differ notes a difference. One of a message is the same however it has changed meanwhile; counts of a folder that are others at
+// the next look are those of a mailbox in use.
 func (v *verifier) differ(folder string, uid mail.UID, format string, args ...any) {
-	v.out.Differences = append(v.out.Differences, Difference{Folder: folder, UID: uid, What: fmt.Sprintf(format, args...)})
+	d := Difference{Folder: folder, UID: uid, What: fmt.Sprintf(format, args...)}
+	if uid != 0 {
+		d.kind = format
+	}
+	v.out.Differences = append(v.out.Differences, d)
 }
 
-// look compares the folders named, all with nil, in a session of its own.
+// refused notes that a server has refused something, whatever words it may have for that.
+func (v *verifier) refused(folder, what string, err error) {
+	v.out.Differences = append(v.out.Differences, Difference{Folder: folder, What: fmt.Sprintf("%s: %v", what, err), kind: what})
+}
+
+func (v *verifier) progress(folder string) {
+	if v.done = min(v.done+1, v.of); v.o.Progress != nil {
+		v.o.Progress(folder, v.done, v.of)
+	}
+}
+
+// open begins a session.
+func (v *verifier) open(ctx context.Context) (err error) {
+	var known *mail.Error
+	if v.s, err = v.a.open(ctx); err == nil || ctx.Err() != nil || errors.As(err, &known) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", provider.Classify(err, v.a.acct).Msg, err)
+}
+
+// worthALogin is how many messages, or how long, make a session worth its login.
+const worthALogin, worthALoginFor = 10, 10 * time.Second
+
+// inSessions does something with a folder, again in other sessions where one ends meanwhile: some providers end them after half a
+// minute. It gives up when maxStrikes in a row were not worth their login. A folder that the server does not let be read stops no other.
+func (v *verifier) inSessions(ctx context.Context, f mail.Folder, do func() error) error {
+	for strikes := 0; ; {
+		done := v.done
+		err := do()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case v.s.Err() == nil && unreadable(err):
+			v.refused(f.Name, "the server does not let the folder be read", err)
+			return nil
+		case v.done-done >= worthALogin || v.a.e.o.Now().Sub(v.s.opened) >= worthALoginFor && v.done > done:
+			strikes = 0
+		default:
+			strikes++
+		}
+		if v.s.Err() == nil || strikes >= maxStrikes {
+			return fmt.Errorf("compare %q: %w", f.Name, err)
+		}
+		v.s.close()
+		if err := v.open(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// look compares the folders named, all with nil, in a session of its own, and in others where it ends.
 func (v *verifier) look(ctx context.Context, only map[string]bool) (Verified, error) {
 	v.out = Verified{}
-	s, err := v.a.open(ctx)
-	if err != nil {
+	if err := v.open(ctx); err != nil {
 		return v.out, err
 	}
-	defer s.close()
-	v.s = s
-	listed, err := s.List(ctx, imap.ListOptions{Pattern: "*"})
+	defer func() {
+		if v.s != nil {
+			v.s.close()
+		}
+	}()
+	listed, err := v.s.List(ctx, imap.ListOptions{Pattern: "*"})
 	if err != nil {
 		return v.out, fmt.Errorf("list the folders: %w", err)
 	}
@@ -113,11 +194,18 @@ func (v *verifier) look(ctx context.Context, only map[string]bool) (Verified, er
 	if err != nil {
 		return v.out, err
 	}
-	v.a.recallLabels(s, stored)
+	v.a.recallLabels(v.s, stored)
 	seen := map[string]bool{}
 	here := make(map[string]mail.Folder, len(stored))
+	v.done, v.of = 0, 0
 	for _, f := range stored {
 		here[folderKey(f.RawName)] = f
+		if openable(f) && !v.a.labels.isLabel(f.ID) && v.a.policy().Wants(f) {
+			v.of += f.Total
+		}
+	}
+	if v.o.Bytes {
+		v.of *= 2
 	}
 	for _, m := range listed {
 		if m.Err != nil {
@@ -140,12 +228,12 @@ func (v *verifier) look(ctx context.Context, only map[string]bool) (Verified, er
 			}
 		case only != nil && !only[f.Name]:
 		case f.Selectable && v.a.labels.isLabel(f.ID):
-			if err := v.label(ctx, f); err != nil {
-				return v.out, fmt.Errorf("compare %q: %w", f.Name, err)
+			if err := v.inSessions(ctx, f, func() error { return v.label(ctx, f) }); err != nil {
+				return v.out, err
 			}
 		case openable(f):
 			if err := v.folder(ctx, f); err != nil {
-				return v.out, fmt.Errorf("compare %q: %w", f.Name, err)
+				return v.out, err
 			}
 		}
 	}
@@ -159,30 +247,43 @@ func (v *verifier) look(ctx context.Context, only map[string]bool) (Verified, er
 
 // folder compares one folder.
 func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
+	before, done := v.out, v.done
+	var copies []store.Copy
+	var held imap.UIDSet
+	err := v.inSessions(ctx, f, func() (err error) {
+		v.out, v.done = before, done
+		copies, held, err = v.rows(ctx, f)
+		return err
+	})
+	if err != nil || !v.o.Bytes {
+		return err
+	}
+	return v.inSessions(ctx, f, func() error { return v.bytes(ctx, f, &held, copies) })
+}
+
+// rows compares all of a folder but the bytes of its messages, and returns what is stored of it and which of that has bytes.
+func (v *verifier) rows(ctx context.Context, f mail.Folder) (copies []store.Copy, held imap.UIDSet, err error) {
 	sel, err := v.s.examine(ctx, f)
 	if err != nil {
 		if v.s.Err() != nil {
-			return err
+			return nil, held, err
 		}
 		if nonexistent(err) && f.Total == 0 { // only its name is there, for those below it
-			return nil
+			return nil, held, nil
 		}
-		v.differ(f.Name, 0, "the server does not open the folder: %v", err)
-		return nil
+		v.refused(f.Name, "the server does not open the folder", err)
+		return nil, held, nil
 	}
 	if same, err := v.generation(ctx, f, sel); err != nil || !same {
-		return err
+		return nil, held, err
 	}
-	copies, err := v.a.mbox.Copies(ctx, f.ID, f.UIDValidity)
-	if err != nil {
-		return err
+	if copies, err = v.a.mbox.Copies(ctx, f.ID, f.UIDValidity); err != nil {
+		return nil, held, err
 	}
-	v.out.Folders++
-	v.out.Messages += len(copies)
 	first := v.a.policy().FirstDay(v.a.acct.CreatedAt)
 	labels, err := v.labels(ctx, f)
 	if err != nil {
-		return err
+		return nil, held, err
 	}
 	var there imap.UIDSet
 	if !sel.HasExists || sel.Exists > 0 {
@@ -192,6 +293,7 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 			}
 			there.Add(r.UID)
 			if c, ok := copyOf(copies, mail.UID(r.UID)); ok {
+				v.progress(f.Name)
 				v.copy(f.Name, c, r)
 				if l := v.a.labelsOf(r, f.ID); l.Known && !slices.Equal(l.Folders, labels[c.UID]) {
 					v.differ(f.Name, c.UID, "labels are %q at the server and %q here", v.labelNames(l.Folders), v.labelNames(labels[c.UID]))
@@ -202,13 +304,12 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 			return nil
 		})
 		if err != nil {
-			return err
+			return nil, held, err
 		}
 	}
 	if n := there.Len(); sel.HasExists && n != int(sel.Exists) {
 		v.differ(f.Name, 0, "the server counts %d messages and lists %d", sel.Exists, n)
 	}
-	var held imap.UIDSet
 	view, _ := v.a.viewOf(f)
 	if view.Out > 0 {
 		v.differ(f.Name, 0, "the server seems to show the newest %d messages only; %d older ones are here", view.Most, view.Out)
@@ -227,10 +328,9 @@ func (v *verifier) folder(ctx context.Context, f mail.Folder) error {
 			held.Add(uint32(c.UID))
 		}
 	}
-	if v.o.Bytes && !held.Empty() {
-		return v.bytes(ctx, f, held, copies)
-	}
-	return nil
+	v.out.Folders++
+	v.out.Messages += len(copies)
+	return copies, held, nil
 }
 
 // generation tells whether the UIDs of the open folder are those of the stored messages. Under another UIDVALIDITY, or none, it is
@@ -279,7 +379,7 @@ func (v *verifier) label(ctx context.Context, f mail.Folder) error {
 		if v.s.Err() != nil {
 			return err
 		}
-		v.differ(f.Name, 0, "the server does not tell its status: %v", err)
+		v.refused(f.Name, "the server does not tell its status", err)
 		return nil
 	}
 	v.out.Folders++
@@ -315,10 +415,30 @@ func flagWords(f mail.Flags, keywords []string) []string {
 // hashing is a body on its way from the server.
 type hashing struct{ hash.Hash }
 
-// bytes fetches messages whole and compares them with the stored bytes.
-func (v *verifier) bytes(ctx context.Context, f mail.Folder, uids imap.UIDSet, copies []store.Copy) error {
+// bytes fetches messages whole and compares them with the stored bytes. What is done it takes out of left.
+func (v *verifier) bytes(ctx context.Context, f mail.Folder, left *imap.UIDSet, copies []store.Copy) error {
+	if left.Empty() {
+		return nil
+	}
+	if v.s.selected != f.RawName { // the session is another one
+		sel, err := v.s.examine(ctx, f)
+		same := err == nil && mail.UIDValidity(sel.UIDValidity) == f.UIDValidity
+		if err == nil && !same {
+			same, err = v.a.means(ctx, v.s, f, sel)
+		}
+		switch {
+		case err != nil && (v.s.Err() != nil || ctx.Err() != nil):
+			return err
+		case err != nil:
+			v.refused(f.Name, "the server does not open the folder again", err)
+			return nil
+		case !same:
+			v.differ(f.Name, 0, "its messages were numbered anew while their bytes were compared")
+			return nil
+		}
+	}
 	var seen imap.UIDSet
-	err := v.s.Fetch(ctx, uids, imap.FetchOptions{Body: true, Sink: func(imap.Literal) (io.Writer, error) { return hashing{sha256.New()}, nil }}, func(r *imap.Row) error {
+	err := v.s.Fetch(ctx, *left, imap.FetchOptions{Body: true, Sink: func(imap.Literal) (io.Writer, error) { return hashing{sha256.New()}, nil }}, func(r *imap.Row) error {
 		c, ok := copyOf(copies, mail.UID(r.UID))
 		sum, whole := r.Body.W.(hashing)
 		if !ok || !r.Body.Has || !whole || seen.Contains(r.UID) {
@@ -326,6 +446,7 @@ func (v *verifier) bytes(ctx context.Context, f mail.Folder, uids imap.UIDSet, c
 		}
 		seen.Add(r.UID)
 		v.out.Bytes += r.Body.Size
+		v.progress(f.Name)
 		ours, err := v.stored(ctx, c)
 		switch theirs := fmt.Sprintf("%x", sum.Sum(nil)); {
 		case err != nil:
@@ -335,15 +456,27 @@ func (v *verifier) bytes(ctx context.Context, f mail.Folder, uids imap.UIDSet, c
 		}
 		return ctx.Err()
 	})
-	if v.s.Err() != nil || ctx.Err() != nil {
+	*left = left.Without(seen)
+	switch {
+	case v.s.Err() != nil || ctx.Err() != nil:
 		return err
-	}
-	for uid := range uids.All {
-		if !seen.Contains(uid) {
+	case left.Empty():
+	case err != nil:
+		v.refused(f.Name, "the server does not send the bytes of "+inWords(*left), err)
+	default:
+		for uid := range left.All {
 			v.differ(f.Name, mail.UID(uid), "the server does not send its bytes")
 		}
 	}
 	return nil
+}
+
+// inWords names the UIDs of a set, if they are not too many.
+func inWords(uids imap.UIDSet) string {
+	if text := uids.String(); len(text) < 200 {
+		return "UID " + text
+	}
+	return fmt.Sprintf("%d messages", uids.Len())
 }
 
 // stored returns the SHA-256, in hex, of the bytes of a copy as they are stored.

@@ -167,10 +167,15 @@ func (s *Server) Check(ctx context.Context) (string, error) {
 // Verify runs `posthorn verify` for an account, on the data of the server, which may be running or not, and returns what it
 // printed.
 func (s *Server) Verify(ctx context.Context, account string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, s.Path, append([]string{"verify", account}, args...)...)
-	cmd.Env = s.cmd.Env
-	out, err := cmd.CombinedOutput()
+	out, err := s.Command(ctx, append([]string{"verify", account}, args...)...).CombinedOutput()
 	return string(out), err
+}
+
+// Command is the program on the data of the server, which may be running or not.
+func (s *Server) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.Path, args...)
+	cmd.Env = s.cmd.Env
+	return cmd
 }
 
 // Status runs `posthorn status` on the data of the server, which may be running or not, and returns what it printed.

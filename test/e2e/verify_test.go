@@ -46,7 +46,7 @@ func TestVerify(t *testing.T) {
 		}
 		d.Append(t, "mira@example.com", "INBOX", []byte("Subject: news\r\n\r\nx\r\n"), nil, time.Time{})
 		out, err = s.Verify(within(t, time.Minute), g.ID, "--wait=1ms")
-		if err == nil || !strings.Contains(out, `"INBOX" UID `) || !strings.Contains(out, "at the server and not here") || !strings.Contains(out, "1 differences") {
+		if err == nil || !strings.Contains(out, `"INBOX" UID `) || !strings.Contains(out, "at the server and not here") || !strings.Contains(out, "1 difference ") {
 			t.Errorf("after a message came: %v\n%s", err, out)
 		}
 		if out, err := s.Verify(within(t, time.Minute), "nobody@example.com"); err == nil || !strings.Contains(out, "there is no account") {
