@@ -92,11 +92,11 @@ func alias(name string) encoding.Encoding {
 	case "cp950", "ms950", "windows-950", "big-5", "big5hkscs", "big5-hkscs", "big5-eten", "x-big5", "chinesebig5", "big5-2003":
 		return traditionalchinese.Big5
 	case "utf-16":
-		return unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
+		return utf16BE
 	case "utf-16be", "ucs-2", "iso-10646-ucs-2", "unicode", "ucs-2be":
-		return unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
+		return utf16BE
 	case "utf-16le", "ucs-2le", "unicodelittle":
-		return unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
+		return utf16LE
 	case "utf-32", "utf-32be", "ucs-4", "iso-10646-ucs-4":
 		return utf32.UTF32(utf32.BigEndian, utf32.UseBOM)
 	case "utf-32le":
@@ -120,6 +120,32 @@ func lookup(name string) encoding.Encoding {
 		return nil
 	}
 	return e
+}
+
+var (
+	utf16BE = unicode.UTF16(unicode.BigEndian, unicode.UseBOM)
+	utf16LE = unicode.UTF16(unicode.LittleEndian, unicode.UseBOM)
+)
+
+// utf16Order returns the byte order of UTF-16 as where its zero bytes are tells, for what that is declared of is often wrong or
+// nothing; nil if e is not UTF-16, or they tell nothing.
+func utf16Order(e encoding.Encoding, b []byte) encoding.Encoding {
+	if e != utf16BE && e != utf16LE || len(b) < 2 || b[0] >= 0xfe && b[1] >= 0xfe {
+		return nil
+	}
+	var zeros [2]int
+	for i, c := range b {
+		if c == 0 {
+			zeros[i&1]++
+		}
+	}
+	switch {
+	case zeros[0] > zeros[1]:
+		return utf16BE
+	case zeros[1] > zeros[0]:
+		return utf16LE
+	}
+	return nil
 }
 
 // metaCharset returns what HTML says of its charset itself; "" if nothing usable stands near its beginning.
@@ -208,6 +234,11 @@ func (t texts) toUTF8(b []byte, charset string) (s string, fixed bool) {
 		return decodeUpperHalf(b, half), false
 	}
 	e := lookup(name)
+	if !t.noDetect {
+		if u := utf16Order(e, b); u != nil {
+			e = u
+		}
+	}
 	if t.noDetect && (name == "iso-8859-1" || name == "latin1" || name == "l1") {
 		e = charmap.ISO8859_1 // to the letter; everybody else means Windows-1252
 	}

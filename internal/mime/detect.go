@@ -2,6 +2,7 @@ package mime
 
 import (
 	"bytes"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
@@ -27,6 +28,12 @@ func (t texts) repair(b []byte, declaredUTF8 bool) string {
 			return validUTF8(out)
 		}
 	}
+	if len(b)%2 == 0 && (bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff"))) {
+		if out, err := utf16LE.NewDecoder().Bytes(b); err == nil && !bytes.Contains(out, []byte("\ufffd")) {
+			return validUTF8(out)
+		}
+	}
+	b = joinSurrogates(b)
 	if utf8.Valid(b) {
 		return string(b)
 	}
@@ -46,6 +53,24 @@ func (t texts) repair(b []byte, declaredUTF8 bool) string {
 		}
 	}
 	return decodeCharmap(b, charmap.Windows1252)
+}
+
+// joinSurrogates makes one character of each pair of surrogates that programs which think in UTF-16 write as if they were two.
+func joinSurrogates(b []byte) []byte {
+	if !bytes.Contains(b, []byte{0xed}) {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if i+6 <= len(b) && b[i] == 0xed && b[i+3] == 0xed && b[i+1]&0xf0 == 0xa0 && b[i+4]&0xf0 == 0xb0 && b[i+2]&0xc0 == 0x80 && b[i+5]&0xc0 == 0x80 {
+			half := func(b []byte) rune { return 0xd000 | rune(b[1]&0x3f)<<6 | rune(b[2]&0x3f) }
+			out = utf8.AppendRune(out, utf16.DecodeRune(half(b[i:]), half(b[i+3:])))
+			i += 5
+			continue
+		}
+		out = append(out, b[i])
+	}
+	return out
 }
 
 // utf8Score counts multi-byte sequences and invalid bytes.

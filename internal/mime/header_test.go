@@ -152,6 +152,8 @@ func TestParams(t *testing.T) {
 		{"RFC 2231 4.1", "x/y; title*0*=us-ascii'en'This%20is%20even%20more%20; title*1*=%2A%2A%2Afun%2A%2A%2A%20; title*2=\"isn't it!\"", "x/y", "title", "This is even more ***fun*** isn't it!"},
 		{"continuations in disorder", "x/y; n*1=b; n*0=a", "x/y", "n", "ab"},
 		{"character cut between continuations", "x/y; n*0*=utf-8''%C3; n*1*=%A9", "x/y", "n", "é"},
+		{"bytes beside an extended piece", "x/y; n*0*=iso-8859-1''%E4; n*1=\"ö.pdf\"", "x/y", "n", "äö.pdf"},
+		{"extended behind bytes", "x/y; n*0=\"\xf6\"; n*1*=%C3%A4", "x/y", "n", "öä"},
 		{"extended form wins", "x/y; n=plain; n*=utf-8''%C3%A9", "x/y", "n", "é"},
 		{"no charset in extended form", "x/y; n*=%41%42", "x/y", "n", "AB"},
 		{"parentheses within a name", "x/y; name=report (1).pdf; z=1", "x/y", "name", "report (1).pdf"},

@@ -215,7 +215,11 @@ func (t texts) join2231(ps params) params {
 			}
 		}
 		var raw []byte
-		charset, anyEncoded := "", false
+		value, charset := "", ""
+		decode := func() {
+			s, _ := t.toUTF8(raw, charset)
+			value, raw = value+s, raw[:0]
+		}
 		first := true
 		for _, p := range ordered {
 			if p == nil {
@@ -223,7 +227,6 @@ func (t texts) join2231(ps params) params {
 			}
 			v := p.value
 			if p.encoded {
-				anyEncoded = true
 				if first {
 					if a := strings.IndexByte(v, '\''); a >= 0 {
 						if b := strings.IndexByte(v[a+1:], '\''); b >= 0 {
@@ -233,14 +236,16 @@ func (t texts) join2231(ps params) params {
 				}
 				raw = unpercent(raw, v)
 			} else {
-				raw = append(raw, v...)
+				if !isASCII([]byte(v)) { // bytes that do not belong there are in no charset that others name
+					decode()
+					value += t.plain(v)
+				} else {
+					raw = append(raw, v...)
+				}
 			}
 			first = false
 		}
-		value := string(raw)
-		if anyEncoded {
-			value, _ = t.toUTF8(raw, charset)
-		}
+		decode()
 		replaced := false
 		for i := range out {
 			if out[i].name == base { // RFC 6266 4.3: the extended form is preferred

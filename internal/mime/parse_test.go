@@ -184,6 +184,11 @@ inner
 	{"HTML that says its charset itself", "Content-Type: text/html\n\n<html><META content='text/html; charset=ISO-8859-2' http-equiv=Content-Type><p>Za\xbf\xf3\xb3\xe6", `text="" html="<html><META content='text/html; charset=ISO-8859-2' http-equiv=Content-Type><p>Zażółć"`},
 	{"HTML that says a wrong charset", "Content-Type: text/html; charset=utf-8\n\n<meta charset=\"windows-1256\"><p>é", `text="" html="<meta charset=\"windows-1256\"><p>é"`},
 	{"iso-2022-kr", "Content-Type: text/plain; charset=iso-2022-kr\n\n\x1b$)C\x0e>H3g\x0f!", `text="안녕!" html=""`},
+	{"utf-16 without BOM", "Content-Type: text/plain; charset=utf-16\nContent-Transfer-Encoding: base64\n\nSADkAGwAbABvACAAVwD2AHIAbABkAA==", `text="Hällo Wörld" html=""`},
+	{"utf-16 without BOM, big-endian", "Content-Type: text/plain; charset=utf-16\nContent-Transfer-Encoding: base64\n\nAEgA5ABsAGwAbwAgAFcA9gByAGwAZA==", `text="Hällo Wörld" html=""`},
+	{"utf-16 the wrong way round", "Content-Type: text/plain; charset=utf-16be\nContent-Transfer-Encoding: base64\n\nSADkAGwAbABvACAAVwD2AHIAbABkAA==", `text="Hällo Wörld" html=""`},
+	{"utf-16 that says utf-8", "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n//5IAOQAbABsAG8A", `text="Hällo" html=""`},
+	{"surrogates in utf-8", "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n7aC97biAIGdyw7xu", `text="😀 grün" html=""`},
 	{"utf-16 with BOM", "Content-Type: text/plain; charset=utf-16\nContent-Transfer-Encoding: base64\n\n//5oAGkA", `text="hi" html=""`},
 	{"BOM", "Content-Type: text/plain; charset=utf-8\n\n\xef\xbb\xbfhi", `text="hi" html=""`},
 }
