@@ -14,6 +14,13 @@ func HTMLToText(html string) string {
 	return w.result()
 }
 
+// HTMLToWords is HTMLToText for those who look for words: the addresses of links stand below the text, and not between its words.
+func HTMLToWords(html string) string {
+	w := textWriter{links: true, alt: true, below: true}
+	w.node(parseHTML(html))
+	return strings.Join(append([]string{w.result(), ""}, w.refs...), "\n")
+}
+
 // HTMLToMarkdown returns the same as Markdown (CommonMark, with tables).
 func HTMLToMarkdown(html string) string {
 	w := textWriter{md: true, links: true, images: true, alt: true}
@@ -28,6 +35,9 @@ type textWriter struct {
 	images bool // show images as ![alt](src)
 	alt    bool // show the text of images
 	plain  bool // tables as lines only
+	below  bool // addresses go to refs
+
+	refs []string
 
 	out    strings.Builder
 	prefix []string // before every line: "> ", or the indent of a list item
@@ -427,6 +437,10 @@ func (w *textWriter) link(n *node) {
 	w.kids(n)
 	shown := strings.TrimSpace(w.out.String()[min(from, w.out.Len()):])
 	if w.md || sameLink(shown, href) || shown == "" {
+		return
+	}
+	if w.below {
+		w.refs = append(w.refs, href)
 		return
 	}
 	gap, space := w.gap, w.space

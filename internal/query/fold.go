@@ -147,8 +147,11 @@ func isAccent(r rune) bool {
 	return false
 }
 
-// letters are those that have an accent in all but the decomposition.
+// letters are those that have an accent in all but the decomposition, and those that are one in two forms.
 func letters(r rune) string {
+	if r >= 0x660 && r <= 0x6f9 && unicode.Is(unicode.Nd, r) { // digits of Arabic and Persian
+		return string('0' + r&0xf)
+	}
 	switch r {
 	case 'ß':
 		return "ss"
@@ -168,6 +171,12 @@ func letters(r rune) string {
 		return "th"
 	case 'ħ':
 		return "h"
+	case 'ی', 'ى': // Persian and final forms, which keyboards and programs write for each other
+		return "ي"
+	case 'ک':
+		return "ك"
+	case 0x2bb, 0x2bc: // an apostrophe that counts as a letter
+		return "'"
 	}
 	return ""
 }

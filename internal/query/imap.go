@@ -23,6 +23,7 @@ const (
 	argOne // another key
 	argTwo
 	argRecent
+	argUnknown // of extensions: what it asks for is not kept
 )
 
 func imapKey(name string) (argument, bool) {
@@ -47,6 +48,8 @@ func imapKey(name string) (argument, bool) {
 		return argTwo, true
 	case "NEW", "OLD", "RECENT":
 		return argRecent, true
+	case "EMAILID", "MODSEQ", "SAVEDATESUPPORTED", "SAVEDBEFORE", "SAVEDON", "SAVEDSINCE", "THREADID", "X-GM-LABELS", "X-GM-MSGID", "X-GM-RAW", "X-GM-THRID":
+		return argUnknown, true
 	}
 	return 0, false
 }
@@ -212,6 +215,8 @@ func (r *imapReader) key() (*node, error) {
 		}
 		y, err := r.key()
 		return or([]*node{x, y}), err
+	case argUnknown:
+		return nil, r.fail(at, "what %s asks for is not kept here", name)
 	case argRecent:
 		return nil, r.fail(at, `\Recent belongs to one connection to the mail server and is not kept; SINCE or UID may help`)
 	}

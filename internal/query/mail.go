@@ -23,10 +23,14 @@ func parseMail(s string, now time.Time) (*node, error) {
 	return r.list(0)
 }
 
-// plainBlanks makes those blanks of a query plain that other keyboards write, outside of quotes: a folder may have one in its name.
+// plainBlanks makes those blanks of a query plain that other keyboards write, outside of quotes: a folder may have one in its name. The
+// quotes that phones make of plain ones become plain again, if all have a partner and none is plain.
 func plainBlanks(s string) string {
 	if isASCII(s) {
 		return s
+	}
+	if n := strings.Count(s, "“") + strings.Count(s, "”") + strings.Count(s, "„"); n%2 == 0 && strings.IndexByte(s, '"') < 0 {
+		s = strings.NewReplacer("“", `"`, "”", `"`, "„", `"`).Replace(s)
 	}
 	quoted, escaped := false, false
 	return strings.Map(func(c rune) rune {
@@ -184,7 +188,7 @@ func isOperator(name string) bool {
 		return true
 	}
 	switch name {
-	case "has", "is", "in", "folder", "keyword", "tag", "before", "until", "older", "after", "since", "newer", "on", "date", "older_than", "newer_than", "larger", "smaller", "size",
+	case "has", "is", "in", "folder", "label", "keyword", "tag", "before", "until", "older", "after", "since", "newer", "on", "date", "older_than", "newer_than", "larger", "smaller", "size",
 		"rfc822msgid", "message-id", "list":
 		return true
 	}
@@ -251,7 +255,7 @@ func (r *mailReader) operator(name string, at int) (*node, error) {
 	}
 	lower := strings.ToLower(s)
 	switch name {
-	case "in", "folder":
+	case "in", "folder", "label":
 		if lower == "anywhere" || lower == "all" {
 			return &node{op: opAll}, nil
 		}

@@ -62,10 +62,13 @@ func TestMeaning(t *testing.T) {
 		strings.Repeat(`OR FROM "nobody" `, 60) + `FROM "dave"`, strings.Repeat("OR ", 60) + "SEEN" + strings.Repeat(" DRAFT", 60),
 		// Numbers are words before words.
 		"12, Straße", "12:nothing OR 2026, plan", "12, -invoice",
+		// What phones make of quotes.
+		`subject:“quarterly report”`, `“quarterly report”`, `from:„Elodie Grün“ „quarterly report“`, `5“ OR report`, `label:f1`,
 		// Blanks of other scripts.
 		"report　harbour", "from:dave　旅行", "(report　OR\u00a0invoice)　harbour", "-invoice\u00a0report", "from:(dave　élodie)",
 	}
 	no := []string{
+		`subject:“report quarterly”`, `label:f3`,
 		"report　invoice", `in:"f1　"`, `in:"\"　f1"`,
 		"repor", "eport", "invoice", "arbour", "from:ada", "subject:harbour", `"report quarterly"`, `"harbour is"`, "紙手", "旅手", "is:unread", "in:f3", "-has:attachment", "larger:20000", "smaller:20000", "before:2026-02-10", "after:2026-02-11", "on:2025",
 		"older_than:1y", "newer_than:1m", "report -harbour", "keyword:$junk", "mx.test", "rsa", "to:(ada nobody)", "subject:repor OR invoice", "ebt*",
@@ -87,7 +90,7 @@ func TestErrorsPoint(t *testing.T) {
 	t.Parallel()
 	for s, at := range map[string]int{
 		"": 1, "   ": 1, "a OR": 5, "OR a": 4, "(a": 1, "a)": 2, "from:": 6, "é from:": 8, `"abc`: 1, "larger:x": 8, "before:soon": 8, "is:funny": 4, "has:wings": 5, "older_than:1x": 12, "*": 1, "subject:*": 9, "a NOT": 6,
-		"SUBJECT": 8, `SUBJECT "x" FOO`: 13, `SINCE 2026-01-01`: 7, `LARGER x`: 8, `UID x`: 5, `UID 0`: 5, `(SEEN`: 6, `SEEN)`: 5, `OR SEEN`: 8, `1:5`: 1, `SUBJECT {3}`: 9, `NEW`: 1, `CHARSET KOI8-R SEEN`: 9, "a \x00": 3, "\xff": 1,
+		"SUBJECT": 8, `SUBJECT "x" FOO`: 13, `SINCE 2026-01-01`: 7, `LARGER x`: 8, `UID x`: 5, `UID 0`: 5, `(SEEN`: 6, `SEEN)`: 5, `OR SEEN`: 8, `1:5`: 1, `SUBJECT {3}`: 9, `NEW`: 1, `MODSEQ 5`: 1, `SEEN SAVEDSINCE 1-Jan-2026`: 6, `NOT EMAILID x`: 5, `label:`: 7, `CHARSET KOI8-R SEEN`: 9, "a \x00": 3, "\xff": 1,
 		strings.Repeat("(", 30) + "a": 21, strings.Repeat("NOT ", 30) + "SEEN": 80, "10,000 SEEN": 1, strings.Repeat("OR (", 30): 81, strings.Repeat("OR SEEN ", 101) + "SEEN": 804, "é　from:": 8, "12, from:": 10, strings.Repeat("a ", 101): 201, strings.Repeat("x", 2049): 2049,
 	} {
 		_, err := Parse(s, testNow)
@@ -108,7 +111,7 @@ func TestErrorsPoint(t *testing.T) {
 func TestLanguage(t *testing.T) {
 	t.Parallel()
 	for s, imap := range map[string]bool{
-		`SUBJECT "x"`: true, `subject "x"`: true, "subject x": false, "to do": false, "TO do": true, "on time": false, "all": false, "(SEEN)": true, "FROM:x": false, "not seen": false, "NOT SEEN": true, "NOT seen": false, "old letters": false,
+		"modseq 5": false, `SUBJECT "x"`: true, `subject "x"`: true, "subject x": false, "to do": false, "TO do": true, "on time": false, "all": false, "(SEEN)": true, "FROM:x": false, "not seen": false, "NOT SEEN": true, "NOT seen": false, "old letters": false,
 	} {
 		q, err := Parse(s, testNow)
 		if err != nil {
@@ -254,6 +257,21 @@ func TestUnseen(t *testing.T) {
 		q, err := Parse(asked, testNow)
 		if err != nil || !q.Match(&d) || !q.Candidates().has(termsOf(&d)) {
 			t.Errorf("%+q is not found by %+q (%v)", text, asked, err)
+		}
+	}
+}
+
+// TestOneLetterInTwoForms: letters and digits that keyboards of neighbours have in forms of their own are one.
+func TestOneLetterInTwoForms(t *testing.T) {
+	t.Parallel()
+	for _, pair := range [][2]string{{"علی", "علي"}, {"کتاب", "كتاب"}, {"على", "علي"}, {"پیام ۱۴۰۳", "پیام 1403"}, {"فاتورة ٢٠٢٦", "فاتورة 2026"}, {"п\u02bcять", "п'ять"}, {"п’ять", "п\u02bcять"}} {
+		for i, text := range pair {
+			d := Doc{}
+			d.Text[Body] = Fold(text)
+			q, err := Parse(pair[1-i], testNow)
+			if err != nil || !q.Match(&d) || !q.Candidates().has(termsOf(&d)) {
+				t.Errorf("%q is not found by %q (%v)", text, pair[1-i], err)
+			}
 		}
 	}
 }

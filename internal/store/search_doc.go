@@ -95,7 +95,7 @@ func (b *docText) header(m *mime.Message) {
 func (b *docText) body(m *mime.Message, raw io.ReadSeeker, depth int) error {
 	b.add(query.Body, m.TextAll, maxSearchText)
 	if m.HTMLAll != "" {
-		b.add(query.Body, mime.HTMLToText(m.HTMLAll), maxSearchText)
+		b.add(query.Body, mime.HTMLToWords(m.HTMLAll), maxSearchText)
 	}
 	read := 0
 	for _, a := range m.Attachments {

@@ -15,7 +15,7 @@ import (
 )
 
 // searchVersion is of the terms and blocks that this program makes; indexes of another one are made again.
-const searchVersion = 5
+const searchVersion = 6
 
 // Block numbers within a unit: the head of a segment, its terms from 1 on, and texts.
 const (

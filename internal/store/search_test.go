@@ -739,6 +739,18 @@ func TestIndexFilledByChanges(t *testing.T) {
 }
 
 // The text that is searched is the one that is shown: also where a header has bytes without a charset.
+// TestSearchDocLinks: the address of a link does not come between the words around it, and is found too.
+func TestSearchDocLinks(t *testing.T) {
+	t.Parallel()
+	text, _, err := docOf(strings.NewReader("Content-Type: text/html\r\n\r\n<p>see the <a href='https://example.org/r?id=7'>annual report</a> for details</p>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.TrimSpace(text[query.Body]), "see the annual report for details\n\nhttps://example.org/r?id=7"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestSearchDocIsWhatIsShown(t *testing.T) {
 	t.Parallel()
 	raw := "Subject: [wm] \xe7ekili\xfeini ka\xe7\xfdrmay\xfdn\r\nFrom: ann@example.com\r\nContent-Type: text/plain; charset=iso-8859-9\r\n\r\nx\r\n"
