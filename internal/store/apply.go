@@ -185,10 +185,10 @@ func (a *applier) apply(b Batch, state *mail.SyncStatus) (Result, error) {
 	if err := a.loadFolders(b); err != nil {
 		return Result{}, err
 	}
-	if err := a.upsertFolders(b.Folders); err != nil {
+	if err := a.upsertFolders(b.Folders, b.OutOfView); err != nil {
 		return Result{}, err
 	}
-	if err := a.renewFolders(b.Renewed); err != nil {
+	if err := a.renewFolders(b.Renewed, b.OutOfView); err != nil {
 		return Result{}, err
 	}
 	if err := a.removeFolders(b.GoneFolders); err != nil {

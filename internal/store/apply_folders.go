@@ -139,7 +139,7 @@ func (a *applier) nameOf(num int64) mail.FolderID {
 	return a.names[num]
 }
 
-func (a *applier) upsertFolders(list []mail.Folder) error {
+func (a *applier) upsertFolders(list []mail.Folder, out []mail.FolderID) error {
 	for _, f := range list {
 		f.Name, f.Delimiter, f.Role = clean(f.Name), clean(f.Delimiter), mail.Role(clean(string(f.Role)))
 		f.Parent, f.Attrs = mail.FolderID(clean(string(f.Parent))), cleanList(f.Attrs)
@@ -159,7 +159,7 @@ func (a *applier) upsertFolders(list []mail.Folder) error {
 		}
 		if f.UIDValidity != 0 && f.UIDValidity != row.UIDValidity {
 			if row.UIDValidity != 0 {
-				if err := a.vanishAll(row); err != nil {
+				if err := a.endGeneration(row, f.UIDValidity, slices.Contains(out, f.ID)); err != nil {
 					return err
 				}
 				kind = mail.FolderReset
@@ -199,41 +199,68 @@ func (row *folderRow) differs(f mail.Folder) bool {
 		row.Parent != f.Parent || row.Selectable != f.Selectable || !slices.Equal(row.Attrs, f.Attrs)
 }
 
-// renewFolders begins another generation of UIDs under the same UIDVALIDITY. The placements that vanish get out of the way:
-// they go to a number under which the folder has none.
-func (a *applier) renewFolders(list []mail.FolderID) error {
+// renewFolders begins another generation of UIDs under the same UIDVALIDITY.
+func (a *applier) renewFolders(list, out []mail.FolderID) error {
 	for _, id := range list {
 		row := a.folders[id]
 		if row == nil || row.gone || !row.stored {
 			continue
 		}
-		if err := a.vanishAll(row); err != nil {
-			return err
-		}
-		var used []mail.UIDValidity
-		err := each(a.ctx, a.t, "SELECT DISTINCT uidvalidity FROM placements WHERE {a}folder_id = ?", []any{row.num}, func(r *sql.Rows) error {
-			var v mail.UIDValidity
-			err := r.Scan(&v)
-			used = append(used, v)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		free := row.UIDValidity - 1
-		for free == 0 || free == row.UIDValidity || slices.Contains(used, free) {
-			free--
-		}
-		if _, err := a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}folder_id = ? AND uidvalidity = ? AND base = 0", int64(free), row.num, int64(row.UIDValidity)); err != nil {
-			return err
-		}
-		if _, err := a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}base = ? AND base <> 0 AND uidvalidity = ?", int64(free), row.num, int64(row.UIDValidity)); err != nil {
+		if err := a.endGeneration(row, row.UIDValidity, slices.Contains(out, id)); err != nil {
 			return err
 		}
 		row.UIDNext, row.HighestModSeq, row.HeadersDone, row.BackfillBelow, row.dirty = 0, 0, false, 0, true
 		a.tellFolder(row, mail.FolderReset)
 	}
 	return nil
+}
+
+// endGeneration lets the placements of a folder vanish, or be out of view, and makes way for a generation of UIDs under v: what is stored
+// under that number goes to another, under which the folder has none.
+func (a *applier) endGeneration(row *folderRow, v mail.UIDValidity, out bool) error {
+	if !row.stored {
+		return nil
+	}
+	leave := a.vanishAll
+	if out {
+		leave = a.leaveView
+	}
+	if err := leave(row); err != nil {
+		return err
+	}
+	var used []mail.UIDValidity
+	err := each(a.ctx, a.t, "SELECT DISTINCT uidvalidity FROM placements WHERE {a}folder_id = ?", []any{row.num}, func(r *sql.Rows) error {
+		var v mail.UIDValidity
+		err := r.Scan(&v)
+		used = append(used, v)
+		return err
+	})
+	if err != nil || !slices.Contains(used, v) {
+		return err
+	}
+	free := v - 1
+	for free == 0 || free == v || slices.Contains(used, free) {
+		free--
+	}
+	if _, err := a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}folder_id = ? AND uidvalidity = ? AND base = 0", int64(free), row.num, int64(v)); err != nil {
+		return err
+	}
+	_, err = a.t.exec(a.ctx, "UPDATE placements SET uidvalidity = ? WHERE {a}base = ? AND base <> 0 AND uidvalidity = ?", int64(free), row.num, int64(v))
+	return err
+}
+
+// leaveView marks all placements of a folder as out of view, in one statement, as vanishAll. It makes nothing of the folder's counts.
+func (a *applier) leaveView(row *folderRow) error {
+	var unheld int64
+	if err := a.t.row(a.ctx, "SELECT COUNT(*) FROM placements WHERE {a}folder_id = ? AND held = 0 AND vanished_at IS NULL AND base = 0", row.num).Scan(&unheld); err != nil {
+		return err
+	}
+	if _, err := a.t.exec(a.ctx, "UPDATE placements SET vanished_at = ? WHERE {a}folder_id = ? AND vanished_at IS NULL AND base = 0", outOfView, row.num); err != nil {
+		return err
+	}
+	a.st.unheld -= unheld
+	_, err := a.t.exec(a.ctx, "UPDATE placements SET vanished_at = ? WHERE {a}base = ? AND base <> 0 AND vanished_at IS NULL", outOfView, row.num)
+	return err
 }
 
 // removeFolders marks folders as gone at the server. Their rows stay, because the log and vanished placements name them.
@@ -278,7 +305,7 @@ func (a *applier) vanishAll(row *folderRow) error {
 	if err := a.t.row(a.ctx, "SELECT COUNT(*) FROM placements WHERE {a}folder_id = ? AND held = 0 AND vanished_at IS NULL", row.num).Scan(&unheld); err != nil {
 		return err
 	}
-	const set = "UPDATE placements SET vanished_at = ? WHERE {a}folder_id = ? AND vanished_at IS NULL AND base "
+	const set = "UPDATE placements SET vanished_at = ? WHERE {a}folder_id = ? AND (vanished_at IS NULL OR vanished_at < 0) AND base "
 	n, err := a.t.exec(a.ctx, set+"= 0", a.now.UnixMicro(), row.num)
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ type Labels struct {
 // it knows by itself.
 type labelRow struct {
 	folder     int64
-	vanishedAt int64 // µs; 0 is at the server
+	vanishedAt int64 // µs; 0 is at the server; or outOfView, as its copy
 	removed    bool
 
 	stored bool
@@ -33,7 +33,7 @@ type labelState struct {
 }
 
 func (l labelState) counts() placementCounts {
-	if l.vanishedAt != 0 {
+	if l.vanishedAt > 0 {
 		return placementCounts{vanished: 1}
 	}
 	return placementCounts{live: 1, unread: bit(l.flags&mail.FlagSeen == 0)}
@@ -84,9 +84,9 @@ func (a *applier) writeLabels() error {
 			gone := l.removed || p.removed
 			s := labelState{message: p.msg.row, flags: p.flags, vanishedAt: l.vanishedAt}
 			switch {
-			case p.vanishedAt != 0 && s.vanishedAt == 0:
+			case p.vanishedAt != 0 && s.vanishedAt <= 0:
 				s.vanishedAt = p.vanishedAt
-			case p.vanishedAt == 0 && s.vanishedAt != 0 && p.was.vanished != 0: // the copy is there after all
+			case p.vanishedAt == 0 && s.vanishedAt != 0 && p.was.vanished+p.was.out != 0: // the copy is there after all
 				s.vanishedAt = 0
 			}
 			if !gone {
@@ -146,7 +146,7 @@ func (a *applier) unlabel(list []mail.FolderID) error {
 func (a *applier) vanishLabels(base int64) error {
 	type part struct{ folder, total, unread int64 }
 	var parts []part
-	err := each(a.ctx, a.t, "SELECT folder_id, COUNT(*), SUM(CASE WHEN flags & 1 = 0 THEN 1 ELSE 0 END) FROM placements WHERE {a}base = ? AND base <> 0 AND vanished_at IS NULL GROUP BY folder_id",
+	err := each(a.ctx, a.t, "SELECT folder_id, COUNT(*), SUM(CASE WHEN flags & 1 = 0 THEN 1 ELSE 0 END) FROM placements WHERE {a}base = ? AND base <> 0 AND (vanished_at IS NULL OR vanished_at < 0) GROUP BY folder_id",
 		[]any{base}, func(r *sql.Rows) error {
 			var p part
 			err := r.Scan(&p.folder, &p.total, &p.unread)
@@ -166,6 +166,6 @@ func (a *applier) vanishLabels(base int64) error {
 		f.dirty = true
 		a.st.vanished += p.total
 	}
-	_, err = a.t.exec(a.ctx, "UPDATE placements SET vanished_at = ? WHERE {a}base = ? AND base <> 0 AND vanished_at IS NULL", a.now.UnixMicro(), base)
+	_, err = a.t.exec(a.ctx, "UPDATE placements SET vanished_at = ? WHERE {a}base = ? AND base <> 0 AND (vanished_at IS NULL OR vanished_at < 0)", a.now.UnixMicro(), base)
 	return err
 }

@@ -243,7 +243,7 @@ func (a *applier) addNew(list []NewMessage) error {
 			a.fill(m, p, c)
 			continue
 		}
-		m, held := a.sourceOf(moved[vanishedCopy{n.FP, n.Size, p.internaldate}], from)
+		m, held := a.sourceOf(p.folder, moved[vanishedCopy{n.FP, n.Size, p.internaldate}], from)
 		if m == nil {
 			public := a.plain(n.FP)
 			if m = a.byPublic[public]; m == nil {
@@ -262,10 +262,13 @@ func (a *applier) sameMessage(m *messageRow, n *NewMessage) bool {
 	return m.fp == n.FP && (n.Content == nil || m.digest == nil || bytes.Equal(m.digest, n.Content.Digest[:]))
 }
 
-// sourceOf returns the one message that all these vanished placements belong to, nil if there is not exactly one, and
-// whether the bytes of any were those of the message.
-func (a *applier) sourceOf(list []*placementRow, from map[*placementRow]*messageRow) (m *messageRow, held bool) {
+// sourceOf returns the one message that all these placements belong to, which have vanished or were out of view in the folder, nil if
+// there is not exactly one, and whether the bytes of any were those of the message.
+func (a *applier) sourceOf(folder int64, list []*placementRow, from map[*placementRow]*messageRow) (m *messageRow, held bool) {
 	for _, p := range list {
+		if p.vanishedAt == outOfView && p.folder != folder {
+			continue
+		}
 		if m != nil && m != from[p] {
 			return nil, false
 		}
@@ -391,7 +394,7 @@ func (a *applier) revise(m *messageRow, p *placementRow, digest [32]byte) error 
 	var older []*placementRow
 	for _, q := range m.placements {
 		switch {
-		case q == p || q.vanishedAt != 0 || !q.held:
+		case q == p || q.vanishedAt > 0 || !q.held:
 		case p.newer(q):
 			older = append(older, q)
 		default:

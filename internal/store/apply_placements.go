@@ -27,7 +27,7 @@ type placementRow struct {
 	held         bool
 	size         int64
 	internaldate int64 // ms
-	vanishedAt   int64 // µs; 0 is at the server
+	vanishedAt   int64 // µs; 0 is at the server; or outOfView
 	trouble      string
 	nextTry      int64 // ms
 
@@ -39,13 +39,19 @@ type placementRow struct {
 	was     placementCounts // as stored
 }
 
+// outOfView stands, where it is told when a placement vanished, for one of an earlier generation of UIDs that was not found again so far and
+// is not known to be gone: it is in the folder as last seen, and has no UID by which the server could be asked for it.
+const outOfView = -1
+
 // placementCounts is what a placement adds to the counts of its folder and the account.
-type placementCounts struct{ live, unread, unheld, vanished int64 }
+type placementCounts struct{ live, unread, unheld, vanished, out int64 }
 
 func (p *placementRow) counts() placementCounts {
 	switch {
 	case p.removed:
 		return placementCounts{}
+	case p.vanishedAt == outOfView:
+		return placementCounts{live: 1, unread: bit(p.flags&mail.FlagSeen == 0), out: 1}
 	case p.vanishedAt != 0:
 		return placementCounts{vanished: 1}
 	}
@@ -265,7 +271,7 @@ func (a *applier) loadMessages(by string, list any) error {
 // vanish marks placements as gone since a time in microseconds.
 func (a *applier) vanish(list []PlacementRef, at int64) {
 	for _, ref := range list {
-		if p := a.find(ref); p != nil && !p.removed && p.vanishedAt == 0 {
+		if p := a.find(ref); p != nil && !p.removed && p.vanishedAt <= 0 {
 			p.vanishedAt, p.dirty = at, true
 		}
 	}
@@ -313,7 +319,8 @@ func (a *applier) quarantine(list []Trouble) {
 	}
 }
 
-// place makes p a placement of m. If it is at the server, it takes the place of the message's vanished ones.
+// place makes p a placement of m. If it is at the server, it takes the place of the message's vanished ones, and of one that was out of
+// view in that folder.
 func (a *applier) place(m *messageRow, p *placementRow) {
 	if p.vanishedAt == 0 {
 		a.replaceVanished(m, p)
@@ -323,18 +330,30 @@ func (a *applier) place(m *messageRow, p *placementRow) {
 }
 
 func (a *applier) replaceVanished(m *messageRow, p *placementRow) {
+	var shown *placementRow // of those that were out of view: it looks the same if any does
 	for _, old := range m.placements {
-		if old != p && old.vanishedAt != 0 {
+		switch {
+		case old == p:
+		case old.vanishedAt == outOfView:
+			if old.folder == p.folder && (shown == nil || old.looks() == p.looks() && shown.looks() != p.looks()) {
+				shown = old
+			}
+		case old.vanishedAt != 0:
 			a.remove(old)
 			continue
 		}
 		for _, l := range old.labels {
-			if l.vanishedAt != 0 && l.folder == p.folder {
+			if l.vanishedAt > 0 && l.folder == p.folder {
 				l.removed, old.dirty = true, true
 			}
 		}
 	}
+	if shown != nil {
+		a.remove(shown)
+	}
 }
+
+func (p *placementRow) looks() [2]int64 { return [2]int64{p.size, p.internaldate} }
 
 // remove takes a placement away from its message for good.
 func (a *applier) remove(p *placementRow) {
@@ -380,7 +399,7 @@ func (a *applier) writePlacements() error {
 		case p.removed && p.stored:
 			removed = append(removed, key)
 		case p.removed:
-		case p.stored && p.of == p.msg.row && was.vanished == 0 && is.vanished == 0: // that is, two indexes need not be written
+		case p.stored && p.of == p.msg.row && was.vanished+was.out == 0 && is.vanished+is.out == 0: // that is, two indexes need not be written
 			stays = append(stays, append(p.values()[2:], key...))
 		case p.stored:
 			moves = append(moves, append(p.values(), key...))

@@ -442,7 +442,7 @@ func (c *checker) checkPlacements(rows map[int64]*checkedMessage, low, high int6
 		switch {
 		case p.was.live != 0 && f.gone:
 			return c.bad("%s: its folder is gone, but it has not vanished", name)
-		case p.was.live != 0 && p.uidvalidity != f.UIDValidity:
+		case p.was.live != 0 && (p.uidvalidity == f.UIDValidity) == (p.was.out != 0):
 			return c.bad("%s: its folder has UIDVALIDITY %d", name, f.UIDValidity)
 		case p.uid == 0 || p.uidvalidity == 0:
 			return c.bad("%s: UID and UIDVALIDITY are never 0", name)

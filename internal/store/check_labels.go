@@ -30,7 +30,7 @@ func (c *checker) checkLabels(m *checkedMessage, bad func(string, ...any)) {
 		switch {
 		case is.live != 0 && f.gone:
 			bad("%s: its folder is gone, but it has not vanished", name)
-		case is.live != 0 && p.vanishedAt != 0:
+		case is.live != 0 && p.was.live == 0:
 			bad("%s: the placement has vanished and it has not", name)
 		case l.was.flags != p.flags:
 			bad("%s: flags are not those of the placement", name)

@@ -47,11 +47,14 @@ type Batch struct {
 	// Folders are created or brought up to date by ID. Name, role, attributes and the like come from here; UIDNext,
 	// HighestModSeq, HeadersDone and BackfillBelow move by Cursors only, Total and Unread are the store's. UIDValidity 0
 	// keeps what is stored. Another UIDValidity than the stored one (from non-0) marks all placements of the folder
-	// vanished, sets its cursors back to nothing, and is told as folder.reset.
+	// vanished (see OutOfView), sets its cursors back to nothing, and is told as folder.reset.
 	Folders []mail.Folder
 	// Renewed folders are other ones than they were, though name and UIDVALIDITY are the same: as for another UIDVALIDITY, all
 	// placements vanish, the cursors go back to nothing, and folder.reset is told. Unknown ones are ignored.
-	Renewed     []mail.FolderID
+	Renewed []mail.FolderID
+	// OutOfView are those of them whose placements do not vanish with their generation: until it is found again under another UID, or
+	// named as vanished, each stays in the folder as it was, and counts. Only OutOfView names them: the server cannot be asked for them.
+	OutOfView   []mail.FolderID
 	GoneFolders []mail.FolderID // their placements vanish; folder.deleted. Unknown ones are ignored
 	Unlabelled  []mail.FolderID // the labels of all copies in these vanish, the copies stay
 

@@ -130,6 +130,21 @@ func (m *Mailbox) NewestPlacements(ctx context.Context, folder mail.FolderID, v 
 	return list, err
 }
 
+// OutOfView returns what is stored of earlier generations of a folder's UIDs and has not vanished, see Batch.
+func (m *Mailbox) OutOfView(ctx context.Context, folder mail.FolderID) ([]PlacementRef, error) {
+	var list []PlacementRef
+	err := m.db.read(ctx, func(t *tx) error {
+		return each(ctx, t, `SELECT uidvalidity, uid FROM placements WHERE {a}vanished_at < 0
+			AND folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND base = 0`, []any{clean(string(folder))}, func(r *sql.Rows) error {
+			p := PlacementRef{Folder: folder}
+			err := r.Scan(&p.UIDValidity, &p.UID)
+			list = append(list, p)
+			return err
+		})
+	})
+	return list, err
+}
+
 // PlacementsOf returns where messages lie at the server, without what has vanished: what a write has to name.
 func (m *Mailbox) PlacementsOf(ctx context.Context, ids ...mail.MessageID) (map[mail.MessageID][]mail.Placement, error) {
 	out := map[mail.MessageID][]mail.Placement{}

@@ -30,7 +30,7 @@ func (m *Mailbox) Sweep(ctx context.Context, term mail.Term, before time.Time) (
 				return err
 			}
 			var rows []int64
-			err = each(ctx, t, "SELECT message_id FROM placements WHERE {a}vanished_at < ? ORDER BY vanished_at LIMIT ?",
+			err = each(ctx, t, "SELECT message_id FROM placements WHERE {a}vanished_at > 0 AND vanished_at < ? ORDER BY vanished_at LIMIT ?",
 				[]any{before.UnixMicro(), sweepBatch}, func(r *sql.Rows) error {
 					var id int64
 					err := r.Scan(&id)
@@ -45,12 +45,12 @@ func (m *Mailbox) Sweep(ctx context.Context, term mail.Term, before time.Time) (
 				return err
 			}
 			for _, p := range a.plOrder {
-				if p.vanishedAt != 0 && p.vanishedAt < before.UnixMicro() {
+				if p.vanishedAt > 0 && p.vanishedAt < before.UnixMicro() {
 					a.remove(p)
 					continue
 				}
 				for _, l := range p.labels { // of folders that are gone
-					if l.vanishedAt != 0 && l.vanishedAt < before.UnixMicro() {
+					if l.vanishedAt > 0 && l.vanishedAt < before.UnixMicro() {
 						l.removed, p.dirty = true, true
 					}
 				}

@@ -62,9 +62,9 @@
 // Absence is never evidence. A message that is no longer in a folder is first marked vanished; if the same message
 // turns up in another folder, it has moved. Only when Options.Grace has passed, and a complete pass over all folders that
 // began after the marking has found it nowhere, is it removed (store.Mailbox.Sweep); what an application had removed does not
-// wait. Losing more than max(20, 5 %) of a folder, or a folder, or as much by a new UIDVALIDITY, must be seen again in another
-// session, a minute later, before it is believed. What leaves the view of a folder that shows its newest messages only is no
-// removal (view.go).
+// wait. Losing more than max(20, 5 %) of a folder, or a folder, must be seen again in another session, a minute later, before it is
+// believed. What leaves the view of a folder that shows its newest messages only is no removal (view.go). Under a new UIDVALIDITY what
+// a folder had is looked for anew; what a complete look does not find is missing as any other message is.
 //
 // # What is wanted
 //

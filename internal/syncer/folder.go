@@ -123,7 +123,11 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 			next = max(next, mail.UID(list[n-1])+1)
 		}
 		c.UIDNext, c.BackfillBelow = max(next, 1), max(next, 1)
-		if f.Total == 0 { // else it does not tell what has changed on rows from a backfill that ended before its cursor was stored
+		stored, err := a.mbox.NewestPlacements(ctx, f.ID, f.UIDValidity, 1)
+		if err != nil {
+			return err
+		}
+		if len(stored) == 0 { // else it does not tell what has changed on rows from a backfill that ended before its cursor was stored
 			c.HighestModSeq = mail.ModSeq(sel.HighestModSeq)
 		}
 		f.UIDNext, f.BackfillBelow, f.HighestModSeq = c.UIDNext, c.BackfillBelow, c.HighestModSeq

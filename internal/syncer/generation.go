@@ -18,12 +18,6 @@ const (
 	flapTime    = time.Hour
 )
 
-// resetting is a folder whose generation has changed: what was in it is looked for anew.
-type resetting struct {
-	At    time.Time `json:"at"`
-	Total int       `json:"total"` // messages before
-}
-
 // flaps tells whether the UIDVALIDITY of a folder changes so often that it means nothing: Amazon WorkMail shows another one in
 // every session. What the messages are then decides whether their UIDs mean what they did.
 func (a *account) flaps(f mail.FolderID) bool {
@@ -64,7 +58,8 @@ func (a *account) flapsAnywhere() bool {
 }
 
 // generation makes sure that the stored rows of a folder that has just been opened are of the generation that its UIDs are of,
-// and returns the folder as it is then. Where they are not, all of its messages are marked as vanished and will be found again.
+// and returns the folder as it is then. Where they are not, all of its messages are out of view until
+// they are found again, or the complete look that follows shows that they are gone.
 func (a *account) generation(ctx context.Context, s *session, f mail.Folder, sel *imap.Selected) (mail.Folder, error) {
 	v := mail.UIDValidity(sel.UIDValidity)
 	if f.UIDValidity == 0 {
@@ -102,11 +97,8 @@ func (a *account) numberedAnew(s *session, f mail.Folder, sel *imap.Selected) bo
 
 // renumbered begins a new generation of a folder.
 func (a *account) renumbered(ctx context.Context, f mail.Folder, v mail.UIDValidity) (mail.Folder, error) {
-	if f.UIDValidity != 0 {
-		a.ladder.kept.Resets[f.ID] = resetting{a.e.o.Now(), f.Total}
-	}
 	f.UIDValidity = v
-	if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Folders: []mail.Folder{f}}); err != nil {
+	if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Folders: []mail.Folder{f}, OutOfView: []mail.FolderID{f.ID}}); err != nil {
 		return f, fmt.Errorf("store the new UIDVALIDITY: %w", err)
 	}
 	return a.mbox.Folder(ctx, f.ID)
@@ -114,13 +106,15 @@ func (a *account) renumbered(ctx context.Context, f mail.Folder, v mail.UIDValid
 
 // renewed is renumbered where UIDVALIDITY stays what it is.
 func (a *account) renewed(ctx context.Context, f mail.Folder) (mail.Folder, error) {
-	a.ladder.kept.Resets[f.ID] = resetting{a.e.o.Now(), f.Total}
 	delete(a.hidden, f.ID)
-	delete(a.ladder.kept.Views, f.ID)
+	if v, limited := a.viewOf(f); limited {
+		v.Below = 0
+		a.ladder.kept.Views[f.ID] = v
+	}
 	if a.lister != nil {
 		a.lister.selected = "" // what it has open may be the old one, and nothing would tell
 	}
-	if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Renewed: []mail.FolderID{f.ID}}); err != nil {
+	if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Renewed: []mail.FolderID{f.ID}, OutOfView: []mail.FolderID{f.ID}}); err != nil {
 		return f, fmt.Errorf("store that the folder is another: %w", err)
 	}
 	return a.mbox.Folder(ctx, f.ID)
@@ -239,28 +233,3 @@ func (a *account) recognised(ctx context.Context, s *session, f mail.Folder, uid
 	}
 	return same, other, nil
 }
-
-// holdBack returns until when what has vanished may be swept: not what vanished with the old generation of a folder whose new
-// one shows much less, before another session has seen the same.
-func (a *account) holdBack(ctx context.Context, before time.Time) (time.Time, error) {
-	for id, r := range a.ladder.kept.Resets {
-		f, err := a.mbox.Folder(ctx, id)
-		if err != nil && !mail.IsKind(err, mail.NotFound) {
-			return before, err
-		}
-		what := lostByReset + id
-		switch lost := r.Total - f.Total; {
-		case err != nil || !suspicious(lost, r.Total):
-			delete(a.losses, what)
-			delete(a.ladder.kept.Resets, id)
-		case a.believe(what):
-			delete(a.ladder.kept.Resets, id)
-		case r.At.Before(before):
-			before = r.At
-		}
-	}
-	return before, nil
-}
-
-// lostByReset marks the losses that came with a new generation; folder ids never hold a blank.
-const lostByReset = "reset "

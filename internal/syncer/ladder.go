@@ -199,7 +199,11 @@ func (l *folderLook) compare(ctx context.Context) (folderResult, error) {
 			return folderResult{}, err
 		}
 		left.there(remote.UIDs, local)
-		st.Vanished = l.goneOf(remote.UIDs, st.Vanished)
+		earlier, err := a.mbox.OutOfView(ctx, f.ID)
+		if err != nil {
+			return folderResult{}, err
+		}
+		st.Vanished = l.goneOf(remote.UIDs, st.Vanished, earlier)
 	case l.agreed:
 		left.old = left.old.Without(l.gone)
 	}
@@ -241,6 +245,8 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 	var moved []store.PlacementRef
 	for _, v := range st.Vanished {
 		switch {
+		case v.UIDValidity != f.UIDValidity:
+			changes.Vanished = append(changes.Vanished, v)
 		case leaving.removed.Contains(uint32(v.UID)):
 			changes.Removed = append(changes.Removed, v)
 		case leaving.moved.Contains(uint32(v.UID)):
@@ -256,7 +262,9 @@ func (l *folderLook) apply(ctx context.Context, st steps, modseq, proven bool) (
 		l := a.losses[f.ID]
 		l.uids = imap.UIDSet{}
 		for _, v := range changes.Vanished {
-			l.uids.Add(uint32(v.UID))
+			if v.UIDValidity == f.UIDValidity {
+				l.uids.Add(uint32(v.UID))
+			}
 		}
 		a.losses[f.ID] = l
 		changes.Vanished, result.proven = nil, false

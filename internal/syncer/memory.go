@@ -20,7 +20,6 @@ type kept struct {
 	Flips    map[mail.FolderID][]time.Time `json:"flips,omitempty"`      // when UIDVALIDITY was another
 	Overlap  map[mail.FolderID]mail.ModSeq `json:"overlap,omitempty"`    // from where to ask once more
 	Views    map[mail.FolderID]view        `json:"views,omitempty"`      // folders that do not show all of their messages
-	Resets   map[mail.FolderID]resetting   `json:"resets,omitempty"`     // folders whose generation has just changed
 	Policy   *mail.SyncPolicy              `json:"policy,omitempty"`     // when the mailbox was last as it should be; nil: it left nothing out
 	Logins   []time.Time                   `json:"logins,omitempty"`     // the last that came to nothing, as of the last failure
 }
@@ -53,12 +52,6 @@ func (l *ladder) recall(b []byte, now time.Time) {
 	for f, at := range l.kept.Flips {
 		l.kept.Flips[f] = slices.DeleteFunc(at, func(t time.Time) bool { return t.After(now) })
 	}
-	for f, r := range l.kept.Resets {
-		if r.At.After(now) {
-			r.At = now
-			l.kept.Resets[f] = r
-		}
-	}
 }
 
 func (k *kept) make() {
@@ -70,8 +63,5 @@ func (k *kept) make() {
 	}
 	if k.Views == nil {
 		k.Views = map[mail.FolderID]view{}
-	}
-	if k.Resets == nil {
-		k.Resets = map[mail.FolderID]resetting{}
 	}
 }

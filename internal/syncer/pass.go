@@ -326,12 +326,8 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 // removed minutes before it is added.
 func (a *account) sweep(ctx context.Context, before time.Time) error {
 	before = earlier(before, a.e.o.Now().Add(-a.e.o.Grace))
-	before, err := a.holdBack(ctx, before)
-	if err != nil {
-		return err
-	}
 	a.e.point("before sweep")
-	_, err = a.mbox.Sweep(ctx, a.term, before)
+	_, err := a.mbox.Sweep(ctx, a.term, before)
 	a.e.point("after sweep")
 	if err != nil {
 		return fmt.Errorf("remove what is gone: %w", err)

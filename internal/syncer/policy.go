@@ -105,7 +105,7 @@ func (a *account) within(ctx context.Context, s *session, f mail.Folder, uids im
 		arrived := f.HeadersDone && mail.UID(ask.Ranges()[0].Start) >= f.UIDNext
 		var dated imap.UIDSet
 		old := map[uint32]store.Looks{}
-		err = s.Fetch(ctx, ask, imap.FetchOptions{InternalDate: true, Size: arrived || counts.Vanished > 0}, func(r *imap.Row) error {
+		err = s.Fetch(ctx, ask, imap.FetchOptions{InternalDate: true, Size: arrived || f.Total > 0 || counts.Vanished > 0}, func(r *imap.Row) error {
 			if !r.HasInternalDate || !ask.Contains(r.UID) {
 				return nil
 			}
@@ -168,20 +168,21 @@ func (a *account) takeOut(ctx context.Context, f mail.Folder) error {
 		return nil
 	}
 	delete(a.ladder.kept.Views, f.ID)
-	list, err := a.mbox.Placements(ctx, f.ID, f.UIDValidity)
+	list, err := a.mbox.OutOfView(ctx, f.ID)
 	if err != nil {
 		return err
 	}
-	for len(list) > 0 {
-		n := min(len(list), headerChunk)
-		b := store.Batch{Origin: mail.OriginLive}
-		for _, p := range list[:n] {
-			b.Vanished = append(b.Vanished, store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: p.UID})
-		}
-		if err := a.apply(ctx, b); err != nil {
+	shown, err := a.mbox.Placements(ctx, f.ID, f.UIDValidity)
+	if err != nil {
+		return err
+	}
+	for _, p := range shown {
+		list = append(list, store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: p.UID})
+	}
+	for part := range slices.Chunk(list, headerChunk) {
+		if err := a.apply(ctx, store.Batch{Origin: mail.OriginLive, Vanished: part}); err != nil {
 			return fmt.Errorf("take out %q: %w", f.Name, err)
 		}
-		list = list[n:]
 	}
 	return nil
 }

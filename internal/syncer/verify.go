@@ -311,8 +311,15 @@ func (v *verifier) rows(ctx context.Context, f mail.Folder) (copies []store.Copy
 		v.differ(f.Name, 0, "the server counts %d messages and lists %d", sel.Exists, n)
 	}
 	view, _ := v.a.viewOf(f)
-	if view.Out > 0 {
+	earlier, err := v.a.mbox.OutOfView(ctx, f.ID)
+	if err != nil {
+		return nil, held, err
+	}
+	switch {
+	case view.Out > 0:
 		v.differ(f.Name, 0, "the server seems to show the newest %d messages only; %d older ones are here", view.Most, view.Out)
+	case len(earlier) > 0:
+		v.differ(f.Name, 0, "%d messages are here that the server did not show any more when it numbered the folder anew", len(earlier))
 	}
 	for _, c := range copies {
 		switch {

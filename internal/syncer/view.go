@@ -21,8 +21,8 @@ import (
 type view struct {
 	UIDValidity mail.UIDValidity `json:"uidvalidity"`
 	Most        int              `json:"most"`  // messages that were shown when it was last full
-	Below       mail.UID         `json:"below"` // stored messages below it are out of view
-	Out         int              `json:"out"`   // so many are
+	Below       mail.UID         `json:"below"` // stored messages below it are out of view; 0: the generation was not looked at yet
+	Out         int              `json:"out"`   // so many are, with those of earlier generations
 }
 
 // roundView is what limits are a multiple of: Gmail's are 1,000, 2,000, 5,000 and 10,000.
@@ -34,8 +34,8 @@ func round(shown int) bool { return shown > 0 && shown%roundView == 0 }
 func (a *account) viewOf(f mail.Folder) (v view, ok bool) {
 	v, ok = a.ladder.kept.Views[f.ID]
 	if ok && v.UIDValidity != f.UIDValidity {
-		delete(a.ladder.kept.Views, f.ID)
-		return view{}, false
+		v.UIDValidity, v.Below = f.UIDValidity, 0
+		a.ladder.kept.Views[f.ID] = v
 	}
 	return v, ok
 }
@@ -57,8 +57,9 @@ func (l *folderLook) mayBeOut(gone int) bool {
 	return gone > 0 && round(int(l.sel.Exists))
 }
 
-// goneOf returns those of the missing messages that are not merely out of view, after a complete look.
-func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []store.PlacementRef {
+// goneOf returns those of the missing messages that are not merely out of view, after a complete look. Those of earlier generations are all
+// older than what is shown.
+func (l *folderLook) goneOf(there imap.UIDSet, missing, earlier []store.PlacementRef) []store.PlacementRef {
 	a, f := l.a, l.folder
 	v, limited := a.viewOf(f)
 	leaving := a.leavingFrom(f)
@@ -66,12 +67,18 @@ func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []s
 	if list := there.Ranges(); len(list) > 0 {
 		lowest = mail.UID(list[0].Start)
 	}
+	anew := limited && v.Below == 0
 	var out, low, gone []store.PlacementRef
+	if limited {
+		out = earlier
+	} else {
+		low = earlier
+	}
 	for _, m := range missing {
 		switch {
 		case m.UID >= lowest:
 			gone = append(gone, m)
-		case limited && m.UID < v.Below:
+		case limited && (anew || m.UID < v.Below):
 			out = append(out, m)
 		case leaving.moved.Contains(uint32(m.UID)) || leaving.removed.Contains(uint32(m.UID)):
 			gone = append(gone, m)
@@ -80,7 +87,7 @@ func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []s
 		}
 	}
 	switch {
-	case len(low) > 0 && (round(shown) || limited && shown == v.Most):
+	case (len(low) > 0 || anew) && (round(shown) || limited && shown == v.Most):
 		if !limited {
 			a.log.Warn("the oldest messages of a folder left its view; they are kept", "op", "guard", "folder", f.ID, "shown", shown, "out", len(low))
 		}
@@ -88,10 +95,10 @@ func (l *folderLook) goneOf(there imap.UIDSet, missing []store.PlacementRef) []s
 		out = append(out, low...)
 		delete(a.losses, unlimited+f.ID)
 	case !limited:
-		return missing
+		return append(missing, earlier...)
 	default:
 		gone = append(gone, low...)
-		if lowest < v.Below { // older ones are back
+		if lowest < v.Below || anew && len(out) < v.Out { // older ones are back
 			v.Below, v.Most = lowest, max(v.Most, shown)
 		}
 		if shown == v.Most {
@@ -120,7 +127,7 @@ func (a *account) limited(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for _, f := range byRank(folders) {
-		if v, ok := a.viewOf(f); ok {
+		if v, ok := a.viewOf(f); ok && v.Out > 0 {
 			return fmt.Sprintf("The server seems to show the newest %d messages of %q only. Older ones are kept here as they were last seen; what happens to them is not shown.", v.Most, f.Name), nil
 		}
 	}

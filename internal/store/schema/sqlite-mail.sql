@@ -114,7 +114,7 @@ CREATE TABLE placements(
   held INTEGER NOT NULL,                -- the bytes of this copy are known to be those of the message
   size INTEGER NOT NULL,                -- RFC822.SIZE
   internaldate INTEGER NOT NULL,
-  vanished_at INTEGER,                  -- microseconds, as a pass may begin in the millisecond of what vanished before it; gone at the server, still part of the message until swept
+  vanished_at INTEGER,                  -- microseconds, as a pass may begin in the millisecond of what vanished before it; gone at the server, still part of the message until swept; -1: out of view
   trouble TEXT,                         -- why the bytes could not be fetched
   next_try INTEGER,
   PRIMARY KEY(folder_id, uidvalidity, uid, base)

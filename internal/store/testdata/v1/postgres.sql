@@ -322,7 +322,7 @@ CREATE TABLE placements(
   held bigint NOT NULL,                 -- the bytes of this copy are known to be those of the message
   size bigint NOT NULL,                 -- RFC822.SIZE
   internaldate bigint NOT NULL,
-  vanished_at bigint,                   -- microseconds, as a pass may begin in the millisecond of what vanished before it; gone at the server, still part of the message until swept
+  vanished_at bigint,                   -- microseconds, as a pass may begin in the millisecond of what vanished before it; gone at the server, still part of the message until swept; -1: out of view
   trouble text,                         -- why the bytes could not be fetched
   next_try bigint,
   PRIMARY KEY(account_id, folder_id, uidvalidity, uid, base)
