@@ -41,6 +41,28 @@ func TestDecodeHeader(t *testing.T) {
 	}
 }
 
+// TestQuestionMarkInWord: some do not encode it, so that a word seems to end before an escape. What threads hang on stays as it was.
+func TestQuestionMarkInWord(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"=?UTF-8?Q?Really?=20yes=3F?=":     "Really? yes?",
+		"=?UTF-8?Q?Caf=C3=A9?=C3=A9?= x":   "Café?é x",
+		"=?UTF-8?Q?a?=20b":                 "a20b",
+		"=?UTF-8?Q?a?=Ab =?UTF-8?Q?c?=":    "aAb c",
+		"=?UTF-8?Q?a?=20=?UTF-8?Q?c?=":     "a20c",
+		"=?UTF-8?Q?a?= =?UTF-8?Q?b?=20c?=": "ab? c",
+		"=?UTF-8?B?YQ==?=20 =?UTF-8?Q?b?=": "a20 b",
+		"=?UTF-8?Q?a?=\t=20 =?UTF-8?Q?b?=": "a\t=20 b",
+	} {
+		if got := DecodeHeader(in); got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+	if m := ParseHeader([]byte("Subject: =?UTF-8?Q?Really?=20yes?=\r\n")); m.Subject != "Really? yes" || m.threadSubject() != "Really20yes?=" {
+		t.Errorf("%q, for threads %q", m.Subject, m.threadSubject())
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, in, want string }{

@@ -55,6 +55,21 @@ func parseWord(s string) (w word, ok bool) {
 	return w, true
 }
 
+// goOn makes a Q-encoded word longer that seems to end before an escape, as one does in which a question mark was not encoded:
+// "=?utf-8?Q?Really?=20yes?=". s is where it begins.
+func (w *word) goOn(s string) {
+	for w.end+2 <= len(s) && unhex(s[w.end]) < 16 && unhex(s[w.end+1]) < 16 {
+		i := w.end
+		for i < len(s) && s[i] > ' ' && !strings.HasPrefix(s[i:], "=?") && !strings.HasPrefix(s[i:], "?=") {
+			i++
+		}
+		if !strings.HasPrefix(s[i:], "?=") {
+			return
+		}
+		w.text, w.end = s[w.end-2-len(w.text):i], i+2
+	}
+}
+
 func (t texts) decodeWords(s string) string {
 	if !strings.Contains(s, "=?") {
 		return t.plain(s)
@@ -87,6 +102,9 @@ func (t texts) decodeWords(s string) string {
 			out.WriteString(t.plain(s[:i+2]))
 			s, last = s[i+2:], last-i-2
 			continue
+		}
+		if w.enc == 'q' && !t.noDetect {
+			w.goOn(s[i:])
 		}
 		gap := s[:i]
 		cs := charsetName(w.charset)
