@@ -151,6 +151,17 @@ func TestWindow(t *testing.T) {
 	if got := r.changes(); !slices.Equal(got, []string{"message.deleted m7"}) {
 		t.Errorf("changes %q", got)
 	}
+	r.p.Expunge("INBOX", 800) // in the window, and one turns up below it: the counts agree
+	r.p.DeliverAt("INBOX", 7, letter(3000))
+	r.fill("INBOX", 2001, 2001)
+	r.look(false)
+	r.wait(3 * time.Minute)
+	r.look(false)
+	got := r.changes()
+	slices.Sort(got)
+	if want := []string{"message.created m2001 in INBOX", "message.created m3000 in INBOX", "message.deleted m800"}; !slices.Equal(got, want) {
+		t.Errorf("changes %q, want %q", got, want)
+	}
 }
 
 // TestTheProfileForbidsQResync: where a provider is known to get QRESYNC wrong (iCloud) it is never enabled, whatever is offered.
