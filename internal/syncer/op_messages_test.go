@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"crypto/sha256"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -527,4 +528,47 @@ func TestSentIsLeftOut(t *testing.T) {
 			t.Error(c)
 		}
 	}
+}
+
+// TestManyLeaveAtOurRequest: however many messages leave a folder at once, it is no suspicious loss when an application asked for it,
+// and no other session has to see it again.
+func TestManyLeaveAtOurRequest(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.fill("INBOX", 1, 40)
+	r.begin()
+	all := slices.Collect(maps.Values(r.ids()))
+	for _, kind := range []mail.OpKind{mail.OpTrash, mail.OpPurge} {
+		if op := r.ask(mail.Operation{Kind: kind, Messages: all}); op.State != mail.OpDone {
+			t.Error(kind, op.State, op.Reason)
+		}
+		if doubt, _ := r.a.doubts(); doubt {
+			t.Error(kind, "leaves a doubt")
+		}
+	}
+	r.agrees()
+}
+
+// TestAnExpungeThatWasNone: the server says OK to the removal of a message and keeps it. That it was to be removed is no reason to take
+// it for deleted when another program moves it afterwards, and it is not to be seen anywhere for a while.
+func TestAnExpungeThatWasNone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.p.Deliver("Trash", letter(1))
+	r.begin()
+	r.p.Turn(func(k *persona.Knobs) { k.Answer = persona.Always("OK done", "UID EXPUNGE") })
+	if op := r.ask(mail.Operation{Kind: mail.OpPurge, Messages: []mail.MessageID{r.ids()["m1"]}}); op.State != mail.OpPending {
+		t.Fatal(op.State)
+	}
+	r.p.Expunge("Trash", 1)
+	r.look(false)
+	r.wait(time.Minute)
+	r.p.Deliver("INBOX", letter(1))
+	r.look(false)
+	for _, c := range r.changes() {
+		if strings.HasPrefix(c, "message.") && !strings.HasPrefix(c, "message.updated") {
+			t.Error(c)
+		}
+	}
+	r.agrees()
 }
