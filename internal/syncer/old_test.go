@@ -120,6 +120,13 @@ func oldStory(t *testing.T, k persona.Knobs, dates bool) {
 	if s := r.a.status.get(); s.FreshAt.IsZero() {
 		t.Error("never proven")
 	}
+	inbox, err := r.a.mbox.Folder(t.Context(), r.folderIDs()["INBOX"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now, err := r.a.syncFolder(t.Context(), r.s, inbox, true); err != nil || now.found { // else the server would seem to be silent about news
+		t.Errorf("what is left out is found each time: %+v %v", now, err)
+	}
 	before := maps.Clone(r.state())
 	r.restart(false)
 	r.a.acct.Settings.Sync = &mail.SyncPolicy{Days: 60}
