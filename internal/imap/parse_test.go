@@ -189,6 +189,14 @@ func TestClassify(t *testing.T) {
 		{"NOOP", "BYE", "", "Disconnected for inactivity.", Network, 0},
 		{"NOOP", "BYE", "", "Session expired, please login again", TransientAccount, 0},
 		{"DIAL", "BYE", "", "not now", TransientAccount, 0},
+		{"FETCH", "NO", "", "Suggested Backoff Time: 3000", TransientAccount, 3 * time.Second},
+		{"FETCH", "NO", "", "Try again in 2 hours", TransientAccount, 2 * time.Hour},
+		{"FETCH", "NO", "", "Slow down: retry after 90.", TransientAccount, 90 * time.Second},
+		{"FETCH", "NO", "", "Retry after 0, suggested backoff time: soon", TransientAccount, 0},
+		{"APPEND", "NO", "LIMIT", "Message is too large", Permanent, 0},
+		{"APPEND", "NO", "LIMIT", "Rate limit", TransientAccount, 0},
+		{"APPEND", "NO", "OVERQUOTA", "Account exceeded bandwidth", TransientAccount, 0},
+		{"APPEND", "NO", "OVERQUOTA", "Quota exceeded", Permanent, 0},
 	} {
 		e := statusError(tc.cmd, tc.status, tc.code, tc.text)
 		if e.Class != tc.want || e.BackOff != tc.wait {

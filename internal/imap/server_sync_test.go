@@ -177,6 +177,13 @@ func inflatesFromServer(t *testing.T, d server) {
 	s := login(t, d.IMAP, "bomb", nil)
 	big := message(1) + strings.Repeat(strings.Repeat("a", 998)+"\r\n", 5_000)
 	must[Appended](t)(s.Append(ctx, "INBOX", text(big)))
+	fair := login(t, d.IMAP, "bomb", nil)
+	fair.o.Limits.Inflate = 7_000_000
+	check(t, fair.Compress(ctx))
+	must[*Selected](t)(fair.Select(ctx, "INBOX", SelectOptions{}))
+	for range 3 { // each command has the whole limit
+		check(t, fair.Fetch(ctx, UIDs(1), FetchOptions{Body: true}, func(*Row) error { return nil }))
+	}
 	s.o.Limits.Inflate = 100_000
 	check(t, s.Compress(ctx))
 	must[*Selected](t)(s.Select(ctx, "INBOX", SelectOptions{}))

@@ -232,9 +232,13 @@ func TestIdleLiveness(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)
 	})
 	s := open(t, Options{Addr: addr, Idle: 100 * time.Millisecond, IdleRenew: 10 * time.Millisecond})
+	began := time.Now()
 	err := s.Idle(context.Background())
 	if ClassOf(err) != Network || s.Err() == nil {
 		t.Errorf("%v, dead: %v", err, s.Err())
+	}
+	if took := time.Since(began); took > 5*time.Second { // on a slow machine
+		t.Errorf("that took %v", took)
 	}
 	close(rounds)
 	var got strings.Builder

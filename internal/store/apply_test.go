@@ -319,12 +319,12 @@ func TestUIDValidityChange(t *testing.T) {
 		for i := range 20 {
 			batch.New = append(batch.New, b.held(ref("INBOX", mail.UID(i+1)), letter{id: string(rune('a' + i)), day: i, body: "x"}, mail.Flags(i%2)))
 		}
-		batch.Cursors = []Cursor{{Folder: fid("INBOX"), UIDValidity: 1, UIDNext: 21, HeadersDone: true, BackfillBelow: 1}}
+		batch.Cursors = []Cursor{{Folder: fid("INBOX"), UIDValidity: 1, UIDNext: 21, HighestModSeq: 9, HeadersDone: true, BackfillBelow: 1}}
 		was := b.do(batch).IDs
 		from := b.seq()
 		b.do(Batch{Folders: []mail.Folder{folder("INBOX", 2)}})
 		b.wantLog(from, "folder.reset fINBOX")
-		if f := b.folder("INBOX"); f.Total != 0 || f.Unread != 0 || f.UIDNext != 0 || f.HeadersDone || f.BackfillBelow != 0 || f.UIDValidity != 2 {
+		if f := b.folder("INBOX"); f.Total != 0 || f.Unread != 0 || f.UIDNext != 0 || f.HighestModSeq != 0 || f.HeadersDone || f.BackfillBelow != 0 || f.UIDValidity != 2 {
 			t.Errorf("after the reset: %+v", f)
 		}
 		_, err := b.Apply(t.Context(), Batch{Term: b.term, Cursors: batch.Cursors})
@@ -546,6 +546,9 @@ func TestBytesForAnotherMessage(t *testing.T) {
 		b.do(Batch{Bodies: []Body{late}})
 		if raw, err := b.RawBlob(t.Context(), id); err != nil || raw.ID != 0 {
 			t.Errorf("it has bytes: %+v, %v", raw, err)
+		}
+		if _, err := b.OpenBlob(t.Context(), late.Raw.ID); !mail.IsKind(err, mail.NotFound) {
+			t.Errorf("the bytes that are of no use are still there: %v", err)
 		}
 		body := b.body(at, now)
 		body.Message = id

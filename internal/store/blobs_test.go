@@ -218,8 +218,11 @@ func TestCollectGarbage(t *testing.T) {
 			t.Fatalf("collected %d young blobs, %v", n, err)
 		}
 		pass(2 * time.Hour)
-		young, err := m.PutBlobs(ctx, []BlobData{{BlobRaw, []byte("young")}})
+		young, err := m.PutBlobs(ctx, []BlobData{{BlobRaw, []byte("young")}, {BlobRaw, []byte("a draft that the server has not taken yet")}})
 		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.AddOperation(ctx, mail.Operation{Kind: mail.OpDraftSave, Blob: young[1].ID, Size: young[1].Size, Draft: &mail.DraftWork{}}); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := m.CollectGarbage(ctx); err != nil || n != 2 {
@@ -239,6 +242,9 @@ func TestCollectGarbage(t *testing.T) {
 		pass(25 * time.Hour)
 		if n, err := m.CollectGarbage(ctx); err != nil || n != 2 {
 			t.Fatalf("collected %d blobs, want the young and the unfinished one: %v", n, err)
+		}
+		if _, err := m.OpenBlob(ctx, young[1].ID); err != nil {
+			t.Errorf("what an operation is to save was collected: %v", err)
 		}
 		dead.Abort()
 	})

@@ -86,7 +86,14 @@ func TestLostObjects(t *testing.T) {
 			t.Errorf("other bytes were taken: %v", err)
 		}
 		for i, l := range letters {
+			old, err := b.RawBlob(ctx, ids[i])
+			if err != nil {
+				t.Fatal(err)
+			}
 			b.do(Batch{Restored: []Body{b.body(ref("INBOX", mail.UID(i+1)), l)}})
+			if _, err := b.OpenBlob(ctx, old.ID); !mail.IsKind(err, mail.NotFound) {
+				t.Errorf("%s: what was damaged is still stored: %v", l.body, err)
+			}
 		}
 		if shown, err = b.Display(ctx, ids...); err != nil || !slices.EqualFunc(ids, letters, func(id mail.MessageID, l letter) bool { return shown[id].Body == l.body }) {
 			t.Errorf("restored: %v, %v", shown, err)
