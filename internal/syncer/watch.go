@@ -116,7 +116,14 @@ func (a *account) keepWatch(ctx context.Context) {
 
 // listen idles on INBOX, with NOTIFY about all folders where the server offers it, and signals news until the connection ends.
 func (a *account) listen(ctx context.Context) error {
-	s, err := a.tryOpen(ctx, a.hears(func() string { return "INBOX" }))
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	hear := a.hears(func() string { return "INBOX" })
+	s, err := a.tryOpen(ctx, func(u imap.Unilateral) {
+		if hear(u); u.Kind == imap.KindStatus && u.Code == "NOTIFICATIONOVERFLOW" {
+			end() // from here on it tells nothing (RFC 5465 5.8); the next watch does
+		}
+	})
 	if err != nil || s == nil {
 		return err
 	}

@@ -184,3 +184,29 @@ func TestTheWatchEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestNotifyOverflow: the server has too much to tell and tells nothing any more, on a connection that goes on. It is asked anew.
+func TestNotifyOverflow(t *testing.T) {
+	t.Parallel()
+	var once sync.Once
+	p := persona.Start(t, persona.Knobs{
+		Caps: persona.All + " NOTIFY",
+		Answer: func(c persona.Command) string {
+			if c.Name == "NOTIFY" {
+				return "OK done"
+			}
+			return ""
+		},
+		Say: func(c persona.Command, line string) string {
+			if c.Name == "IDLE" && strings.HasPrefix(line, "+") {
+				once.Do(func() { line += "\r\n* OK [NOTIFICATIONOVERFLOW] too much" })
+			}
+			return line
+		},
+	})
+	b := setupPersona(t, p, nil)
+	b.live()
+	b.until("NOTIFY to be asked for again", func() bool { return p.Count("NOTIFY") == 2 })
+	p.Deliver("INBOX", message(1))
+	b.equal()
+}
