@@ -92,7 +92,16 @@ func (a *account) beginRun(ctx context.Context) error {
 	if died {
 		a.log.Warn("the last run did not end but died; what is begun is written down", "op", "begin", "units", len(list))
 	}
-	return nil
+	return a.countAside(ctx)
+}
+
+// countAside notes how much is set aside, for those who ask.
+func (a *account) countAside(ctx context.Context) error {
+	n, err := a.mbox.CountTroubles(ctx)
+	if err == nil {
+		a.aside.Store(n)
+	}
+	return err
 }
 
 // survived is called when all is done that could be done: whatever was under way when the process died is not to blame.
@@ -290,7 +299,6 @@ func (a *account) setUnitAside(ctx context.Context, p place, reason string, harm
 	if u.Attempts > 1 {
 		delete(a.units.last, p)
 	}
-	a.aside.Add(1)
 	a.log.Warn("set aside", "op", "aside", "folder", p.folder, "uid", p.first, "reason", reason, "next_try", u.NextTry)
 	if p.uidvalidity == 0 {
 		a.proofs.trouble(p.folder, reason, u.NextTry)
@@ -321,7 +329,6 @@ func (a *account) unblame(ctx context.Context, p place) error {
 	}
 	delete(a.units.kept, p)
 	delete(a.units.last, p)
-	a.aside.Add(-1)
 	return nil
 }
 
@@ -423,7 +430,7 @@ func (a *account) storeGroup(ctx context.Context, s *session, f mail.Folder, lis
 	case isOwn(err) || ctx.Err() != nil || imap.ClassOf(err) == imap.Canceled || imap.ClassOf(err) == imap.Unclassified:
 		return err // ours, not the server's
 	case s.Err() != nil:
-		if a.ended(s) {
+		if a.ended(s) || slowed(err) {
 			return err
 		}
 		return a.struck(ctx, p, err)
@@ -520,8 +527,7 @@ func (a *account) cannotOpen(ctx context.Context, s *session, f mail.Folder, cau
 // balks tells whether a refusal that speaks of a while may be about one folder only: the first of its session. If the account is to be
 // left alone, the next folder is refused too.
 func (s *session) balks(f mail.Folder, cause error) bool {
-	var e *imap.Error
-	if s.Err() != nil || f.Role == mail.RoleInbox || !errors.As(cause, &e) || e.BackOff > 0 || e.Code == "THROTTLED" || e.Code == "LIMIT" {
+	if s.Err() != nil || f.Role == mail.RoleInbox || slowed(cause) {
 		return false
 	}
 	if s.balked == "" {

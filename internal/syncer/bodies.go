@@ -411,7 +411,7 @@ func (a *account) shows(ctx context.Context, s *session, uid uint32, wanted mail
 
 // strike notes at which message a connection died, and sets that message aside when it was so often.
 func (a *account) strike(ctx context.Context, s *session, u unit, got imap.UIDSet, cause error) error {
-	if ctx.Err() != nil || imap.ClassOf(cause) == imap.Canceled || a.ended(s) {
+	if ctx.Err() != nil || imap.ClassOf(cause) == imap.Canceled || a.ended(s) || slowed(cause) {
 		return cause
 	}
 	for uid := range u.uids.All {

@@ -24,6 +24,14 @@ func unreadable(err error) bool {
 	return errors.As(err, &e) && !isOwn(err) && (e.Status == "NO" || e.Status == "BAD") && (e.Cmd == "FETCH" || e.Cmd == "SEARCH") && e.Class != imap.TransientAccount
 }
 
+// slowed tells whether a server says that the account has used too much, on which it may end the connection: whatever was being
+// sent then is not to blame. Words that others say of one bad message, too, do not count.
+func slowed(err error) bool {
+	var e *imap.Error
+	return errors.As(err, &e) && e.Class == imap.TransientAccount &&
+		(e.BackOff > 0 || e.Code == "THROTTLED" || e.Code == "LIMIT" || strings.Contains(strings.ToLower(e.Text), "session expired")) // Gmail's limit of downloads
+}
+
 // exists tells whether the server says that it has such a folder.
 func exists(err error) bool {
 	var e *imap.Error
