@@ -291,15 +291,13 @@ func (a *account) pass(ctx context.Context, s *session, full bool) error {
 		if err := a.forgetUnits(ctx); err != nil {
 			return err
 		}
-		aside, err := a.mbox.CountTroubles(ctx)
-		if err != nil {
-			return err
-		}
-		a.aside.Store(aside)
-		a.lastAudit = a.auditing
+		a.lastAudit = a.auditing.Round(0) // by the time of day: while a machine sleeps no other clock runs
 		a.status.audited(a.auditing)
 		a.auditing = time.Time{}
 		a.saved = time.Time{} // so that a restart knows
+	}
+	if err := a.countAside(ctx); err != nil {
+		return err
 	}
 	if err := a.seen(ctx, began); err != nil {
 		return err

@@ -111,7 +111,7 @@ func (st *status) fresh(at time.Time) {
 func (st *status) seen(at time.Time) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.s.SeenAt = at
+	st.s.SeenAt = at.Round(0) // as lastAudit
 }
 
 func (st *status) audited(at time.Time) {
