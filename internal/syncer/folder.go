@@ -163,6 +163,9 @@ func (a *account) backfill(ctx context.Context, s *session, f *mail.Folder, sel 
 		if err := a.interject(ctx); err != nil {
 			return err
 		}
+		if err := a.stopOverBudget(); err != nil {
+			return err
+		}
 	}
 	if !c.HeadersDone { // nothing was left to fetch
 		c.HeadersDone = true
