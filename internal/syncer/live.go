@@ -30,7 +30,7 @@ func (a *account) idle(ctx context.Context, s *session, poll time.Duration) erro
 	if !a.opsNext.IsZero() {
 		poll = max(min(poll, a.opsNext.Sub(a.e.o.Now())), 0)
 	}
-	timer := time.NewTimer(poll)
+	timer, due := time.NewTimer(poll), a.e.o.Now().Add(poll)
 	defer timer.Stop()
 	for {
 		a.closeLister()
@@ -51,6 +51,10 @@ func (a *account) idle(ctx context.Context, s *session, poll time.Duration) erro
 		case operationsWait:
 			if err := a.serveOperations(ctx, s); err != nil {
 				return err
+			}
+			if !a.opsNext.IsZero() && a.opsNext.Before(due) { // one is to be tried again sooner
+				due = a.opsNext
+				timer.Reset(max(due.Sub(a.e.o.Now()), 0))
 			}
 		case newsCame:
 			if err := a.slowDown(); err != nil {

@@ -404,3 +404,16 @@ func TestFile(t *testing.T) {
 		})
 	}
 }
+
+// TestAnOperationIsTriedAgainSoon: the server could not do it at first. It is tried again when that is due, however far the next poll is.
+func TestAnOperationIsTriedAgainSoon(t *testing.T) {
+	t.Parallel()
+	p := persona.Start(t, persona.Knobs{Answer: persona.First(1, "NO [UNAVAILABLE] not now", "UID STORE")})
+	p.Deliver("INBOX", message(1))
+	b := setupPersona(t, p, slowPolls)
+	b.live()
+	id := b.messageAt("INBOX", 1)
+	p.Await("IDLE", func() bool { return p.Count("IDLE") >= 2 })
+	b.do(mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{id}, Set: mail.FlagFlagged})
+	b.equal()
+}
