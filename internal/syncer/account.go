@@ -54,6 +54,7 @@ type account struct {
 	backoff backoff
 	saved   time.Time // when the status was last written although the state was the same
 	unsaid  bool      // the state could not be written to the log
+	wished  bool      // somebody wants it to be synchronised now: logins of before do not count
 
 	session   int       // counts sessions, so that a loss can be confirmed in another one
 	synced    bool      // the initial sync was completed once
@@ -215,7 +216,9 @@ func (a *account) takeUp(ctx context.Context) error {
 			return fmt.Errorf("read what is known of the server: %w", err)
 		}
 		a.ladder.recall(memory, a.e.o.Now())
-		a.ledger.recall(a.ladder.kept.Logins, a.e.o.Now())
+		if !a.wished {
+			a.ledger.recall(a.ladder.kept.Logins, a.e.o.Now())
+		}
 		if err := a.beginRun(ctx); err != nil {
 			a.term = 0
 			return err
@@ -229,7 +232,8 @@ func (a *account) round(ctx context.Context) error {
 	if err := a.takeUp(ctx); err != nil {
 		return err
 	}
-	if a.ledger.rest(a.e.o.Now()) > 0 {
+	if rest := a.ledger.rest(a.e.o.Now()); rest > 0 {
+		a.resting(ctx, rest)
 		return errRest
 	}
 	a.slow.Store(nil)
@@ -243,6 +247,18 @@ func (a *account) round(ctx context.Context) error {
 	defer stop()
 	a.watching, a.watchEnded = watching, nil
 	return a.work(ctx, s)
+}
+
+// resting says why nothing is tried for a while: what the process before has said, if that was a failure.
+func (a *account) resting(ctx context.Context, rest time.Duration) {
+	switch was := a.acct.Sync; was.State {
+	case mail.StateError, mail.StateReauth, mail.StateThrottled:
+		a.status.enter(was)
+	default:
+		state, action := stateOf(mail.Unavailable)
+		a.enter(ctx, store.Batch{Origin: mail.OriginLive}, state, fmt.Sprintf("%d logins within an hour came to nothing. The next is tried at about %s.",
+			loginsPerHour, a.e.o.Now().Add(rest).UTC().Round(time.Minute).Format("15:04 MST")), action)
+	}
 }
 
 // proved starts the backoff over: logins have come to something, or somebody wants us to try now.
@@ -316,10 +332,14 @@ func (a *account) enter(ctx context.Context, b store.Batch, state mail.State, re
 	}
 }
 
-// saveFreshness writes the status now and then although the state is the same, so that a restart knows how fresh the
-// account was.
-func (a *account) saveFreshness(ctx context.Context) error {
-	if now := a.e.o.Now(); now.Sub(a.saved) > 10*time.Minute {
+// saveStatus writes the status now and then although the state is the same, so that a restart knows how fresh the account was, and,
+// where that is counted, what was moved in a day: a process that dies tells nothing more.
+func (a *account) saveStatus(ctx context.Context) error {
+	every := 10 * time.Minute
+	if a.budget() > 0 {
+		every = time.Minute
+	}
+	if now := a.e.o.Now(); now.Sub(a.saved) > every {
 		a.saved = now
 		return a.e.o.Store.SetSync(ctx, a.id, a.status.get())
 	}

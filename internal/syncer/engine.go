@@ -136,7 +136,7 @@ func (e *Engine) Open(ctx context.Context) error {
 		if i > 0 {
 			delay = time.Duration(rand.Int64N(int64(i)*int64(rampStep) + 1))
 		}
-		e.start(acct.ID, delay)
+		e.start(acct.ID, delay, false)
 	}
 	return nil
 }
@@ -150,10 +150,11 @@ func (e *Engine) Close() {
 	e.wg.Wait()
 }
 
-// Start begins to sync an account, or makes a running one read its settings again and go on at once.
-func (e *Engine) Start(id mail.AccountID) { e.start(id, 0) }
+// Start begins to sync an account, or makes a running one read its settings again and go on at once, however many logins have come to
+// nothing before.
+func (e *Engine) Start(id mail.AccountID) { e.start(id, 0, true) }
 
-func (e *Engine) start(id mail.AccountID, delay time.Duration) {
+func (e *Engine) start(id mail.AccountID, delay time.Duration, wished bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -165,6 +166,7 @@ func (e *Engine) start(id mail.AccountID, delay time.Duration) {
 	}
 	ctx, cancel := context.WithCancel(e.ctx)
 	a := newAccount(e, id, cancel)
+	a.wished = wished
 	e.accounts[id] = a
 	e.wg.Go(func() {
 		defer close(a.stopped)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/test/faultnet"
 	"github.com/posthorn/posthorn/test/persona"
 )
@@ -395,6 +396,12 @@ func TestLoginsAreCountedOverRestarts(t *testing.T) {
 	if n := r.p.Logins() - before; n != loginsPerHour {
 		t.Errorf("%d logins", n)
 	}
+	if err := r.a.round(t.Context()); !errors.Is(err, errRest) {
+		t.Errorf("it does not rest: %v", err)
+	}
+	if st := r.a.status.get(); st.State != mail.StateError || st.Reason == "" || st.Action == "" {
+		t.Errorf("while it rests it says %+v", st)
+	}
 	r.a.proved()
 	if err := r.a.round(t.Context()); errors.Is(err, errRest) {
 		t.Error("it rests although it was asked to try")
@@ -404,4 +411,23 @@ func TestLoginsAreCountedOverRestarts(t *testing.T) {
 	if err := r.a.round(t.Context()); errors.Is(err, errRest) {
 		t.Error("it rests after an hour")
 	}
+}
+
+// TestAMailboxThatIsConnectedAnewIsTriedAtOnce: also if very many logins have just come to nothing.
+func TestAMailboxThatIsConnectedAnewIsTriedAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	for range loginsPerHour {
+		r.a.ladder.kept.Logins = append(r.a.ladder.kept.Logins, r.now())
+	}
+	if err := r.a.apply(t.Context(), store.Batch{Origin: mail.OriginLive}); err != nil {
+		t.Fatal(err)
+	}
+	r.restart(false)
+	if err := r.a.round(t.Context()); !errors.Is(err, errRest) {
+		t.Errorf("it does not rest: %v", err)
+	}
+	defer r.a.e.Close()
+	r.a.e.Start(r.a.id)
+	r.p.Await("a login", func() bool { return r.p.Logins() > 0 })
 }

@@ -95,6 +95,9 @@ func (a *account) interject(ctx context.Context) error {
 	if err := a.slowDown(); err != nil {
 		return err
 	}
+	if err := a.saveStatus(ctx); err != nil {
+		return err
+	}
 	select {
 	case <-a.ops:
 		return a.serveOperations(ctx, nil)

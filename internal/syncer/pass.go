@@ -192,7 +192,7 @@ func (a *account) caughtUp(ctx context.Context) error {
 	if a.synced, err = a.mbox.Synced(ctx); err != nil {
 		return err
 	}
-	return a.saveFreshness(ctx)
+	return a.saveStatus(ctx)
 }
 
 // pass looks at all folders and brings the rows of those that differ up to date: messages, flags, removals. Bodies are

@@ -52,8 +52,15 @@ func TestAnEndForTheAccountIsNoStrike(t *testing.T) {
 func TestHeadersCountAgainstTheDay(t *testing.T) {
 	t.Parallel()
 	const limit = 1_000_000
-	r := newRig(t, persona.Knobs{})
-	r.a.e.governor.limits.BytesPerDay = limit
+	var r *rig
+	r = newRig(t, persona.Knobs{Answer: func(c persona.Command) string {
+		if c.Name == "UID FETCH" {
+			r.wait(2 * time.Minute)
+		}
+		return ""
+	}})
+	r.a.e.o.Limits.BytesPerDay = limit
+	r.restart(false)
 	r.fill("INBOX", 1, 8000)
 	r.login()
 	err := r.a.pass(t.Context(), r.s, false)
@@ -62,6 +69,10 @@ func TestHeadersCountAgainstTheDay(t *testing.T) {
 	}
 	if u := r.a.e.Usage()["other"]; u.Received > 2*limit { // what was begun is read to its end
 		t.Errorf("%d bytes were received of %d", u.Received, limit)
+	}
+	r.restart(true)
+	if r.a.stopOverBudget() == nil {
+		t.Error("after the death of the process nothing is known of what was moved")
 	}
 	for day := 1; err != nil && day < 10; day++ {
 		r.wait(25 * time.Hour)
