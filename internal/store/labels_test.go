@@ -161,3 +161,47 @@ func TestLabelsOfOtherBytes(t *testing.T) {
 		b.wantCounts(Counts{Messages: 2, Held: 2, Placements: 2}, map[string][2]int{"All": {2, 2}, "INBOX": {1, 1}, "Work": {1, 1}})
 	})
 }
+
+// The labels of copies that are wanted newest first are read at once, and not copy by copy.
+func TestLabelsDownwards(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		b := newBox(t, p)
+		b.folders("All", "INBOX", "Work")
+		var batch Batch
+		want := [][]string{{"INBOX"}, nil, {"Work"}, {"INBOX", "Work"}}
+		for i, names := range want {
+			n := b.at(ref("All", mail.UID(i+1)), letter{id: fmt.Sprint(i), day: 1, body: "x"})
+			n.Labels = labels(names...)
+			batch.New = append(batch.New, n)
+		}
+		b.do(batch)
+		list, err := b.Unheld(t.Context(), fid("All"), 9)
+		if err != nil || len(list) != len(want) {
+			t.Fatalf("wanted: %+v %v", list, err)
+		}
+		folders := make([]int64, len(list))
+		for i, p := range list {
+			if l := labels(want[p.UID-1]...).Folders; !slices.Equal(p.Labels, l) {
+				t.Errorf("UID %d has the labels %v, want %v", p.UID, p.Labels, l)
+			}
+			if i > 0 && p.UID > list[i-1].UID {
+				t.Error("the newest is not the first")
+			}
+		}
+		if n := oneWay(list, folders); n != len(list) {
+			t.Errorf("the labels of %d of %d copies are read at once", n, len(list))
+		}
+		slices.Reverse(list)
+		if n := oneWay(list, folders); n != len(list) {
+			t.Errorf("upwards: the labels of %d of %d copies are read at once", n, len(list))
+		}
+		list[2], list[3] = list[3], list[2]
+		if n := oneWay(list, folders); n != 3 {
+			t.Errorf("there and back: the labels of %d copies are read at once, want 3", n)
+		}
+		folders[1] = 2
+		if n := oneWay(list, folders); n != 1 {
+			t.Errorf("of two folders: the labels of %d copies are read at once, want 1", n)
+		}
+	})
+}

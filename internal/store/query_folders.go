@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"slices"
@@ -73,17 +74,25 @@ func (m *Mailbox) placements(ctx context.Context, t *tx, q string, args ...any) 
 	for i, folder := range folders {
 		list[i].Folder = names[folder]
 	}
-	for i := 0; i < len(list); { // those of one folder's generation follow each other
-		j := i + 1
-		for j < len(list) && folders[j] == folders[i] && list[j].UIDValidity == list[i].UIDValidity && list[j].UID > list[j-1].UID {
-			j++
-		}
-		if err := m.readLabels(ctx, t, folders[i], list[i:j]); err != nil {
+	for i := 0; i < len(list); {
+		n := oneWay(list[i:], folders[i:])
+		if err := m.readLabels(ctx, t, folders[i], list[i:i+n]); err != nil {
 			return nil, err
 		}
-		i = j
+		i += n
 	}
 	return list, nil
+}
+
+// oneWay returns how many placements, from the first, are of one folder's generation with UIDs that go up, or down: their labels
+// are read by one query.
+func oneWay(list []mail.Placement, folders []int64) int {
+	n := 1
+	for n < len(list) && folders[n] == folders[0] && list[n].UIDValidity == list[0].UIDValidity &&
+		cmp.Compare(list[n].UID, list[n-1].UID) == cmp.Compare(list[1].UID, list[0].UID) {
+		n++
+	}
+	return n
 }
 
 // Placements returns what we hold of a folder's generation, ascending by UID, without what has vanished: our side of a
