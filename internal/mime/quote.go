@@ -240,22 +240,22 @@ var beginWords = []string{
 	"mon", "tue", "wed", "thu", "fri", "sat", "sun", "pon", "wt", "śr", "czw", "pt", "sob", "niedz", "пн", "вт", "ср", "чт", "пт", "сб", "вс", "понедельник", "вторник", "среда", "четверг", "пятница", "суббота", "воскресенье", "lun", "mar", "mer", "jeu", "ven", "sam", "dim", "20", "19",
 }
 
-// beginBytes are the first bytes of beginWords.
-var beginBytes = func() (known [256]bool) {
+// beginsWith are beginWords by their first byte: every line of every message is looked at.
+var beginsWith = func() (by [256][]string) {
 	for _, w := range beginWords {
-		known[w[0]] = true
+		by[w[0]] = append(by[w[0]], w)
 	}
-	return known
+	return by
 }()
 
 func beginsAttribution(s string) bool {
-	if s != "" && s[0] >= '0' && s[0] <= '9' {
-		return true
-	}
-	if s == "" || !beginBytes[s[0]] {
+	if s == "" {
 		return false
 	}
-	for _, w := range beginWords {
+	if s[0] >= '0' && s[0] <= '9' {
+		return true
+	}
+	for _, w := range beginsWith[s[0]] {
 		if strings.HasPrefix(s, w) {
 			return true
 		}

@@ -67,6 +67,11 @@ func ownText(lines []line) (text string, quotes bool) {
 	}
 	markQuotes(lines, true)
 	var b strings.Builder
+	n := 0
+	for i := range lines {
+		n += len(lines[i].text) + 1
+	}
+	b.Grow(n)
 	for _, quotes := range []bool{false, true} {
 		begun := false
 		for i := range lines {
@@ -114,7 +119,7 @@ func isPreviewJunk(s string) bool {
 }
 
 func textLines(s string) []line {
-	var out []line
+	out := make([]line, 0, strings.Count(s, "\n")+1)
 	for l := range strings.Lines(s) {
 		l = strings.TrimRight(l, "\r\n")
 		out = append(out, line{text: l, quoted: strings.HasPrefix(strings.TrimLeft(l, " "), ">") && !strings.HasPrefix(l, ">From ")})
