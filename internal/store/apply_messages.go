@@ -45,7 +45,7 @@ type messageRow struct {
 	rejoins     bool  // stored, and its thread is taken apart and put together anew
 	thread      *threadRow
 	placements  []*placementRow
-	addressKeys []int64 // as stored, when facts were read
+	addressed   string // JSON: its addresses as stored, when facts were read
 	seq         int64
 	stored      bool
 	gone        bool
@@ -66,7 +66,8 @@ type facts struct {
 	headerID, inReplyTo string
 	refs                []string
 	subject             string
-	addresses           addresses
+	addresses           addresses // use people
+	unread              string    // JSON: the addresses as stored, while nobody has asked for them
 	size                int64
 
 	raw, display int64
@@ -509,6 +510,27 @@ func (f *facts) setHead(h *mime.Message) {
 		f.inReplyTo = clean(h.InReplyTo[0])
 	}
 	f.addresses = addresses{addressList(h.From), addressList(h.To), addressList(h.Cc), addressList(h.Bcc), addressList(h.ReplyTo), addressList(h.Sender)}
+	f.unread = ""
+}
+
+// people returns the addresses. Most messages get the same ones again with their bytes, so that what is stored need not be read.
+func (f *facts) people() (*addresses, error) {
+	if f.unread != "" {
+		a, err := parseAddresses(f.unread)
+		if err != nil {
+			return nil, err
+		}
+		f.addresses, f.unread = a, ""
+	}
+	return &f.addresses, nil
+}
+
+// peopleJSON returns the addresses as they are stored.
+func (f *facts) peopleJSON() (string, error) {
+	if f.unread != "" {
+		return f.unread, nil
+	}
+	return f.addresses.json()
 }
 
 // loadFacts reads the header facts of stored messages.
@@ -524,19 +546,15 @@ func (a *applier) loadFacts(rows []int64) error {
 			if err := r.Scan(&id, &received, &sent, &headerID, &inReplyTo, &refs, &f.subject, &addrs, &f.size, &raw, &display); err != nil {
 				return err
 			}
-			var err error
 			f.received, f.sent, f.headerID, f.inReplyTo = time.UnixMilli(received).UTC(), fromMillis(sent), headerID.String, inReplyTo.String
+			f.unread = addrs.String
+			var err error
 			if f.refs, err = parseList[string](refs); err != nil {
 				return err
 			}
-			if addrs.Valid {
-				if err := json.Unmarshal([]byte(addrs.String), &f.addresses); err != nil {
-					return fmt.Errorf("addresses of message %d: %w", id, err)
-				}
-			}
 			f.raw, f.display = raw.Int64, display.Int64
 			m := a.messages[id]
-			m.facts, m.addressKeys = f, a.m.addressKeys(&f.addresses)
+			m.facts, m.addressed = f, f.unread
 			return nil
 		})
 }
@@ -611,7 +629,11 @@ func (a *applier) writeMessages() error {
 		case m.gone:
 			gone = append(gone, []any{m.row})
 			a.drop(m.facts)
-			for _, k := range m.addressKeys {
+			keys, err := a.m.storedKeys(m.addressed)
+			if err != nil {
+				return err
+			}
+			for _, k := range keys {
 				dropKeys = append(dropKeys, []any{k, m.row})
 			}
 			continue
@@ -627,7 +649,7 @@ func (a *applier) writeMessages() error {
 			continue
 		}
 		f := m.facts
-		addrs, err := f.addresses.json()
+		addrs, err := f.peopleJSON()
 		if err != nil {
 			return err
 		}
@@ -635,7 +657,7 @@ func (a *applier) writeMessages() error {
 		if m.digest != nil {
 			digest = m.digest
 		}
-		vals := append(lookVals, digest, millis(f.sent), text(f.headerID), text(f.inReplyTo), jsonList(f.refs), f.subject, strings.ToLower(f.subject), addrs, f.snippet, f.size,
+		vals := append(lookVals, digest, millis(f.sent), text(f.headerID), text(f.inReplyTo), jsonList(f.refs), f.subject, strings.ToLower(f.subject), text(addrs), f.snippet, f.size,
 			jsonList(f.parts), number(f.raw), number(f.display), bit(f.displayHTML), bit(f.partial))
 		if m.stored {
 			if m.flags != m.was.flags || m.hasAtt != m.was.hasAtt {
@@ -645,13 +667,24 @@ func (a *applier) writeMessages() error {
 		} else {
 			fresh = append(fresh, append(vals, m.row, m.public[:], m.fp[:], bit(m.split), m.thread.num, m.keys, m.topic, f.received.UnixMilli(), bit(m.draft)))
 		}
-		keys := a.m.addressKeys(&f.addresses)
+		if addrs == m.addressed {
+			continue
+		}
+		people, err := f.people()
+		if err != nil {
+			return err
+		}
+		keys := a.m.addressKeys(people)
+		were, err := a.m.storedKeys(m.addressed)
+		if err != nil {
+			return err
+		}
 		for _, k := range keys {
-			if _, had := slices.BinarySearch(m.addressKeys, k); !had {
+			if _, had := slices.BinarySearch(were, k); !had {
 				addKeys = append(addKeys, []any{k, m.row})
 			}
 		}
-		for _, k := range m.addressKeys {
+		for _, k := range were {
 			if _, has := slices.BinarySearch(keys, k); !has {
 				dropKeys = append(dropKeys, []any{k, m.row})
 			}
@@ -713,9 +746,10 @@ func (a *applier) count(m *messageRow) {
 	}
 }
 
-func (a *addresses) json() (any, error) {
+// json returns what is stored of the addresses, "" without any.
+func (a *addresses) json() (string, error) {
 	if len(a.From)+len(a.To)+len(a.Cc)+len(a.Bcc)+len(a.ReplyTo)+len(a.Sender) == 0 {
-		return nil, nil
+		return "", nil
 	}
 	b, err := json.Marshal(a)
 	return string(b), err

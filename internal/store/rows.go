@@ -192,6 +192,21 @@ func (m *Mailbox) addressKeys(a *addresses) []int64 {
 	return sortedSet(keys)
 }
 
+// storedKeys returns the address keys of addresses as they are stored.
+func (m *Mailbox) storedKeys(stored string) ([]int64, error) {
+	a, err := parseAddresses(stored)
+	return m.addressKeys(&a), err
+}
+
+func parseAddresses(stored string) (a addresses, err error) {
+	if stored != "" {
+		if err = json.Unmarshal([]byte(stored), &a); err != nil {
+			err = fmt.Errorf("addresses of a message: %w", err)
+		}
+	}
+	return a, err
+}
+
 func addressList(list []mime.Address) []mail.Address {
 	if len(list) == 0 {
 		return nil

@@ -97,7 +97,11 @@ func (a *applier) pairLone() error {
 	news := make([]*lonely, len(fresh))
 	var topics []int64
 	for i, m := range fresh {
-		l := &lonely{row: m.row, topic: m.topic, key: m.keys[:12], addresses: a.m.addressKeys(&m.facts.addresses)}
+		people, err := m.facts.people()
+		if err != nil {
+			return err
+		}
+		l := &lonely{row: m.row, topic: m.topic, key: m.keys[:12], addresses: a.m.addressKeys(people)}
 		news[i] = l
 		known[l.topic] = append(known[l.topic], l)
 		of[l.topic&^1] = append(of[l.topic&^1], l)
