@@ -125,7 +125,10 @@ func (a *account) putVersion(ctx context.Context, s *session, into, drafts mail.
 		return 0, err
 	}
 	if into.ID == drafts.ID && len(got.UIDs) == 1 && mail.UIDValidity(got.UIDValidity) == here.UIDValidity {
-		return mail.UID(got.UIDs[0]), nil
+		found, err := a.revisions(ctx, s, imap.UIDs(got.UIDs[0]), op.Draft.Revision) // some servers tell that of another message
+		if err == nil && !found.Empty() || s.Err() != nil {
+			return last(found), err
+		}
 	}
 	if _, err := s.examine(ctx, drafts); err != nil { // so that every server shows it
 		return 0, err

@@ -153,7 +153,7 @@ func Rows() []Row {
 		{"S15", "IceWarp: SEARCH finds nothing", "", ""},
 		{"S16", "BlueMind: malformed BODYSTRUCTURE", "imap.TestQuirks", ""},
 		{"S17", "quotes, 8-bit bytes and NULs in strings and names", "imap.TestQuirks", ""},
-		{"S18", "FirstClass: no children of parents; Tobit, MailEnable: APPENDUID is wrong", "", ""},
+		{"S18", "FirstClass: no children of parents; Tobit, MailEnable: APPENDUID is wrong", "syncer.TestAWrongAPPENDUIDNamesNoDraft", ""},
 		{"S19", "DBmail: headers differ from FETCH to FETCH", "", ""},
 		{"S20", "Softalk: no SEARCH", "imap.TestQuirks", ""},
 		{"S21", "STORE without FETCH", "imap.TestQuirks syncer.TestOperations", ""},
