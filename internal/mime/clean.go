@@ -106,7 +106,7 @@ func cleanText(subject, body string, o CleanOptions) Cleaned {
 
 // mark decides which lines go.
 func mark(lines []line, subject string, o CleanOptions) (c Cleaned) {
-	markQuotes(lines, isForwardSubject(subject) && !isFinnishReply(subject, lines))
+	markQuotes(lines, isForward(subject, lines))
 	if !left(lines) {
 		for i := range lines {
 			lines[i].drop = false
@@ -155,6 +155,10 @@ func isForwardSubject(s string) bool {
 	return false
 }
 
+func isForward(subject string, lines []line) bool {
+	return isForwardSubject(subject) && !isFinnishReply(subject, lines)
+}
+
 // isFinnishReply tells a Finnish reply ("vastaus") from a Norwegian or Danish forward ("videresendt") by the header of the original.
 func isFinnishReply(subject string, lines []line) bool {
 	return subjectPrefix(subject) == "vs" && slices.ContainsFunc(lines, func(l line) bool { return strings.HasPrefix(strings.TrimLeft(l.text, " *"), "Lähettäjä:") })
@@ -192,7 +196,12 @@ func markSignature(lines []line, conclusions bool) bool {
 			if i < forward {
 				break
 			}
-			drop(i, run(i))
+			switch {
+			case l.text != "--":
+				drop(i, run(i))
+			case i+1 == len(lines) || !isSentence(lines[i+1].norm): // a dash between two parts, or a signature whose blank was lost
+				drop(i, resumes(lines, i))
+			}
 		}
 	}
 	for i := range lines {
@@ -212,7 +221,7 @@ func markSignature(lines []line, conclusions bool) bool {
 	}
 	for n, i := range tail {
 		if n < 4 && isMobileSignature(lines[i].norm) {
-			drop(i, run(i))
+			drop(i, resumes(lines, i))
 			tail = tail[n+1:]
 			break
 		}
@@ -245,7 +254,7 @@ func markSignature(lines []line, conclusions bool) bool {
 				}
 				break
 			}
-			end := run(at)
+			end := resumes(lines, at)
 			for j := at; j < end; j++ {
 				if isPostscript(lines[j].norm) {
 					end = j
@@ -292,15 +301,26 @@ func isMobileSignature(s string) bool {
 	if len(s) > 160 {
 		return false
 	}
-	for _, w := range []string{"sent from my ", "sent from mail for ", "sent from outlook", "sent from yahoo", "sent from samsung", "sent via ", "sent with proton", "sent from proton", "sent from the ", "sent using ", "get outlook for ", "get bluemail for ", "von meinem ", "gesendet von ", "gesendet mit ", "diese nachricht wurde von meinem",
+	for _, w := range []string{"sent from my ", "sent from mail for ", "sent from outlook", "sent from yahoo", "sent from samsung", "sent via ", "sent with proton", "sent with [proton", "sent from proton", "sent from the ", "sent using ", "get outlook for ", "get bluemail for ", "von meinem ", "gesendet von ", "gesendet mit ", "diese nachricht wurde von meinem",
 		"envoyé de mon ", "envoyé depuis ", "envoyé à partir ", "obtenir outlook pour", "enviado desde ", "enviado de mi ", "enviado do ", "enviado de meu", "obtener outlook para", "inviato da ", "scarica outlook per", "verstuurd vanaf ", "verzonden vanaf ", "verstuurd met ", "skickat från ", "sendt fra ", "lähetetty ", "wysłane z ", "odesláno z ", "odoslané z ", "отправлено с ", "отправлено из ", "надіслано з ", "iphone'umdan gönderildi", "iphone'dan gönderildi", "iphone’umdan gönderildi",
 		"发自我的", "从我的", "發自我的", "從我的", "iphoneから送信", "ipadから送信", "나의 iphone에서 보냄", "gửi từ ", "dikirim dari ", "trimis de pe ", "elküldve: ", "enviat des de", "poslano s ", "via newton mail"} {
 		if strings.HasPrefix(s, w) {
-			// A sentence that only begins alike goes on.
-			return strings.Count(s, " ") <= 12
+			// A sentence that only begins alike goes on, or ends as one and names no device or program.
+			return strings.Count(s, " ") <= 12 && (namesProgram(s) || strings.IndexByte(".!?", s[len(s)-1]) < 0)
 		}
 	}
 	return strings.HasSuffix(s, "'umdan gönderildi") || strings.HasSuffix(s, "から送信")
+}
+
+// namesProgram tells whether a line names what one writes mail with.
+func namesProgram(s string) bool {
+	for _, w := range []string{"phone", "ipad", " mac", "android", "galaxy", "samsung", "huawei", "xiaomi", "pixel", "blackberry", "nokia", "windows", "mail", "outlook", "yahoo", "proton", "spark", "gmx", "web.de", " app", "device", "gerät", "handy", "mobil", "móvil", "telefon", "teléfono", "téléphone", "telefono", "tablet",
+		"dispositiv", "celular", "cellulare", "puhelim", "телефон", "смартфон", "айфон", "http"} {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
 }
 
 func isConclusion(s string) bool {
@@ -342,6 +362,38 @@ func isSentence(s string) bool {
 func sentenceBelow(lines []line, i int) bool {
 	for j := i + 1; j < min(len(lines), i+12) && !lines[j].drop; j++ {
 		if isSentence(lines[j].norm) {
+			return true
+		}
+	}
+	return false
+}
+
+// resumes returns the end of the signature or conclusion at line i: where the kept lines end, or before that the writer goes on, at a
+// paragraph with a sentence in it that no company adds.
+func resumes(lines []line, i int) int {
+	j := i + 1
+	for ; j < len(lines) && !lines[j].drop; j++ {
+		html := lines[j].first > 0 // without blank lines between paragraphs
+		if lines[j].norm == "" || !html && lines[j-1].norm != "" || html && j == i+1 {
+			continue
+		}
+		sentence, added := false, false
+		for k := j; k < len(lines) && lines[k].norm != "" && !lines[k].drop && (k == j || !html); k++ {
+			sentence = sentence || isSentence(lines[k].norm)
+			added = added || isDisclaimer(lines[k].norm)
+		}
+		if sentence && !added {
+			break
+		}
+	}
+	return j
+}
+
+// isDisclaimer knows the sentences that companies and phones put below what people write.
+func isDisclaimer(s string) bool {
+	for _, w := range []string{"confidential", "intended recipient", "intended only", "intended solely", "addressee", "consider the environment", "before printing", "virus", "disclaimer", "registered in", "registered office", "unsubscribe", "typos", "brevity", "excuse", "privileged", "all rights reserved",
+		"vertraulich", "bestimmungsgemäße", "geschäftsführer", "handelsregister", "registergericht", "amtsgericht", "an die umwelt", "tippfehler", "confidentiel", "destinataire", "l'environnement", "confidencial", "destinatario", "destinatário", "medio ambiente", "riservat", "d.lgs", "vertrouwelijk", "geadresseerde", "poufn", "конфиденциальн", "機密", "保密"} {
+		if strings.Contains(s, w) {
 			return true
 		}
 	}
@@ -530,7 +582,7 @@ func (n *node) forwards() bool {
 
 // holdsQuote tells whether an element has quotes of its own, each marked. It looks at a bounded number of nodes.
 func (n *node) holdsQuote() bool {
-	if c := n.attr("class"); !strings.Contains(c, "gmail_quote") {
+	if c := n.attr("class"); !strings.Contains(c, "gmail_quote") && !strings.Contains(c, "protonmail_quote") {
 		return false
 	}
 	budget := 100

@@ -45,7 +45,7 @@ func markQuotes(lines []line, forward bool) {
 			own = true
 		}
 		l := &lines[i]
-		if forward && !l.quoted && (l.cut || headerBlock(lines, i) || isOriginalMark(l.norm)) {
+		if forward && (!l.quoted && (l.cut || headerBlock(lines, i) || isOriginalMark(l.norm)) || l.quoted && (i == 0 || !lines[i-1].quoted) && quotedHeader(lines, i)) {
 			return
 		}
 		switch {
@@ -90,6 +90,24 @@ func markQuotes(lines []line, forward bool) {
 	}
 }
 
+// quotedHeader tells whether the quote that begins at line i begins with the header of the original, if need be below a line that says so
+// in whatever language: so Apple's programs forward.
+func quotedHeader(lines []line, i int) bool {
+	for n := 0; n < 2 && i < len(lines) && lines[i].quoted; i++ {
+		unmarked := make([]line, 0, 10)
+		for _, l := range lines[i:min(i+cap(unmarked), len(lines))] {
+			unmarked = append(unmarked, line{norm: strings.TrimLeft(l.norm, "> ")})
+		}
+		if headerBlock(unmarked, 0) {
+			return true
+		}
+		if unmarked[0].norm != "" {
+			n++
+		}
+	}
+	return false
+}
+
 func dropFrom(lines []line, from, end int) {
 	for j := from; j < end; j++ {
 		lines[j].drop = true
@@ -129,7 +147,7 @@ func dropAttribution(lines []line, i int) bool {
 		if isAttribution(joined) {
 			// The beginning may stand one line higher: "On Monday," / "Ann wrote:".
 			if n+1 < maxAttributionLines && j-n-1 >= 0 {
-				if up := &lines[j-n-1]; up.norm != "" && !up.drop && len(up.norm)+len(joined) < maxAttribution && (beginsAttribution(up.norm) && !beginsAttribution(joined) || strings.IndexByte(up.norm, '@') > 0 && !strings.ContainsAny(joined, "0123456789@")) {
+				if up := &lines[j-n-1]; up.norm != "" && !up.drop && !isPlainSentence(up.norm) && len(up.norm)+len(joined) < maxAttribution && (beginsAttribution(up.norm) && !beginsAttribution(joined) || strings.IndexByte(up.norm, '@') > 0 && !strings.ContainsAny(joined, "0123456789@")) {
 					n++
 				}
 			}
@@ -138,6 +156,11 @@ func dropAttribution(lines []line, i int) bool {
 		}
 	}
 	return false
+}
+
+// isPlainSentence tells a line that is a sentence of its own from the beginning of an introduction, such as "On 2 Mar 2026 at 10 a.m.".
+func isPlainSentence(s string) bool {
+	return strings.IndexByte(".!?", s[len(s)-1]) >= 0 && !strings.ContainsAny(s, "0123456789@<")
 }
 
 // isEllipsis tells whether a line says that some of the quote is left out.
@@ -167,11 +190,13 @@ func attributionAt(lines []line, i, end int) int {
 	return 0
 }
 
-// strongAttribution wants an address, or a clock and a date, to take all that follows for quoted.
+// strongAttribution wants an address, or a clock and a date, to take all that follows for quoted. Without an address it takes a name
+// only: "he wrote the following:" introduces what the writer goes on to tell.
 func strongAttribution(lines []line, i, n int) bool {
-	joined := ""
+	joined, raw := "", ""
 	for k := range n {
 		joined += lines[i+k].norm + " "
+		raw += lines[i+k].text + " "
 	}
 	digits := 0
 	for j := range len(joined) {
@@ -179,7 +204,26 @@ func strongAttribution(lines []line, i, n int) bool {
 			digits++
 		}
 	}
-	return digits >= 4 && (strings.IndexByte(joined, '@') > 0 || strings.IndexByte(joined, ':') > 0 && digits >= 5)
+	if digits >= 4 && strings.IndexByte(joined, '@') > 0 {
+		return true
+	}
+	return digits >= 5 && strings.IndexByte(joined, ':') > 0 && !strings.Contains(joined, " said") && !goesOn(raw)
+}
+
+// goesOn tells whether something else than a name stands behind the word for writing.
+func goesOn(raw string) bool {
+	low := strings.ToLower(raw)
+	if len(low) != len(raw) {
+		return false
+	}
+	end := 0 // of the last such word
+	for _, w := range wrote {
+		if i := strings.LastIndex(low, w); i >= 0 {
+			end = max(end, i+len(w))
+		}
+	}
+	r, _ := utf8.DecodeRuneInString(strings.TrimLeft(raw[end:], " \t\u00a0"))
+	return unicode.IsLower(r)
 }
 
 // normalLine trims a line, joins its white space, and takes away the asterisks with which HTML's bold becomes text.
@@ -374,14 +418,14 @@ func label(s string) int {
 }
 
 // headerBlock tells whether the header of an original begins at line i: From, and two of date, recipient and subject
-// within the next lines.
+// within the next lines. Without a subject it takes an address: a journey is from, to, and on a date as well.
 func headerBlock(lines []line, i int) bool {
 	first := label(lines[i].norm)
 	if first != 1 && first != 2 && first != 4 {
 		return false
 	}
 	var seen [5]bool
-	kinds := 0
+	kinds, address := 0, false
 	for j := i; j < len(lines) && j < i+10; j++ {
 		if lines[j].norm == "" {
 			if kinds >= 3 || j > i+1 && kinds < 2 {
@@ -392,7 +436,8 @@ func headerBlock(lines []line, i int) bool {
 		if k := label(lines[j].norm); k > 0 && !seen[k] {
 			seen[k] = true
 			kinds++
+			address = address || strings.IndexByte(lines[j].norm, '@') > 0
 		}
 	}
-	return seen[1] && kinds >= 3
+	return seen[1] && kinds >= 3 && (seen[4] || address)
 }

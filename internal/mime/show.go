@@ -18,11 +18,15 @@ const (
 // Snippet returns the beginning of a message's text for lists: about 100 characters on one line, valid UTF-8. It takes
 // the plain text and falls back to the text inside the HTML. Quoted text, what introduces it, hidden text, and the
 // "view in browser" of newsletters are skipped, unless there is nothing else.
-func Snippet(text, html string) string {
+func Snippet(text, html string) string { return snippetUnder("", text, html) }
+
+// snippetUnder is Snippet for a message with this subject. If that is one of a reply, the header of an original without marks begins a
+// quote too; else it may as well be passed on.
+func snippetUnder(subject, text, html string) string {
 	// The first kilobyte is enough for most; looking for quotes in more is what a snippet costs.
 	for _, n := range []int{1 << 10, 4 << 10, snippetInput} {
 		short := len(text) > n
-		own, quotes := ownText(textLines(cutText(text, n)))
+		own, quotes := ownText(subject, textLines(cutText(text, n)))
 		enough := snippetRunes / 2
 		if n < 4<<10 {
 			enough = snippetRunes
@@ -39,7 +43,7 @@ func Snippet(text, html string) string {
 	}
 	for _, n := range []int{16 << 10, 4 * snippetInput} {
 		short := len(html) > n
-		own, quotes := ownText(parseHTML(cutText(html, n)).lines())
+		own, quotes := ownText(subject, parseHTML(cutText(html, n)).lines())
 		if s := snippetOf(own); s != "" && (!short || !quotes && len(s) >= snippetRunes/2 || n == 4*snippetInput) {
 			return s
 		}
@@ -61,11 +65,11 @@ func cutText(s string, n int) string {
 }
 
 // ownText joins the lines that are neither quoted nor junk; if there are no others, quotes says so and it takes those.
-func ownText(lines []line) (text string, quotes bool) {
+func ownText(subject string, lines []line) (text string, quotes bool) {
 	for i := range lines {
 		lines[i].text = strings.ReplaceAll(lines[i].text, "\ufffc", "")
 	}
-	markQuotes(lines, true)
+	markQuotes(lines, !BaseSubject(subject).Reply || isForward(subject, lines))
 	var b strings.Builder
 	n := 0
 	for i := range lines {
@@ -205,11 +209,11 @@ func (m *Message) Snippet() string {
 		if s.html {
 			plain, html = "", s.text
 		}
-		if snippet := Snippet(plain, html); snippet != "" {
+		if snippet := snippetUnder(m.Subject, plain, html); snippet != "" {
 			return snippet
 		}
 	}
-	return Snippet(m.Text, m.HTML)
+	return snippetUnder(m.Subject, m.Text, m.HTML)
 }
 
 // chosen returns the texts but for those to which there is an alternative that is HTML, or one that is not.
