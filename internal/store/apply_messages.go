@@ -396,6 +396,7 @@ func (a *applier) revise(m *messageRow, p *placementRow, digest [32]byte) error 
 	for _, q := range m.placements {
 		switch {
 		case q == p || q.vanishedAt > 0 || !q.held:
+		case q.vanishedAt == outOfView && q.folder == p.folder: // what p took the place of, or it is found again as it is
 		case p.newer(q):
 			older = append(older, q)
 		default:

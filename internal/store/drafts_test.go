@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/posthorn/posthorn/internal/mail"
@@ -91,6 +92,33 @@ func TestDraftVersions(t *testing.T) {
 		b.ok()
 		if n, err := b.CollectGarbage(t.Context()); err != nil || n != 0 {
 			t.Errorf("%d blobs of garbage, %v", n, err)
+		}
+	})
+}
+
+// A version that another program saved in the place of one while the folder was numbered anew is the draft, and nothing is told of the old
+// one; if that is still there, it is found again.
+func TestDraftVersionsOfAnotherGeneration(t *testing.T) {
+	exercise(t, func(t *testing.T, p *place) {
+		s := p.open(t)
+		for name, days := range map[string]int{"later": 2, "within a second": 1} {
+			b := addBox(t, s, strings.ReplaceAll(name, " ", "-")+"@example.com")
+			b.folders("Drafts")
+			old, edited := letter{id: "d", subject: "old", day: 1}, letter{id: "d", subject: "edited", day: days}
+			id := b.do(Batch{New: []NewMessage{b.draft(ref("Drafts", 1), old)}}).IDs[ref("Drafts", 1)]
+			from := b.seq()
+			b.do(Batch{Folders: []mail.Folder{folder("Drafts", 2)}, OutOfView: []mail.FolderID{fid("Drafts")}})
+			b.do(Batch{New: []NewMessage{b.draft(refIn("Drafts", 2, 2), edited)}})
+			b.ok()
+			b.wantLog(from, "folder.reset fDrafts", "message.updated "+string(id)+" fDrafts")
+			if m, f := b.get(id), b.folder("Drafts"); m.Subject != "edited" || f.Total != 1 || b.outOfView("Drafts") != 0 {
+				t.Errorf("%s: %q, %d messages, %d out of view", name, m.Subject, f.Total, b.outOfView("Drafts"))
+			}
+			older := b.do(Batch{New: []NewMessage{b.draft(refIn("Drafts", 2, 1), old)}}).IDs[refIn("Drafts", 2, 1)]
+			b.ok()
+			if older == id || b.get(older).Subject != "old" || b.get(id).Subject != "edited" {
+				t.Errorf("%s: %q and %q", name, b.get(older).Subject, b.get(id).Subject)
+			}
 		}
 	})
 }
