@@ -75,6 +75,9 @@ func TestOutOfView(t *testing.T) {
 		if c, err := b.Counts(t.Context()); err != nil || c.Messages != 5 || c.Placements != 5 || c.Vanished != 0 || b.outOfView("INBOX") != 4 {
 			t.Errorf("%+v %v, %d out of view", c, err, b.outOfView("INBOX"))
 		}
+		if has, err := b.HasHeaderID(t.Context(), fid("INBOX"), "b@example.com", letters[0].date()); err != nil || !has {
+			t.Errorf("what is out of view is in the folder: %v %v", has, err) // else a send would be done or filed once more
+		}
 		if looks, err := b.Vanished(t.Context()); err != nil || len(looks) != 4 {
 			t.Errorf("%d would be known again: %v", len(looks), err)
 		}

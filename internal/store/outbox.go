@@ -286,11 +286,12 @@ func (m *Mailbox) ThreadOf(ctx context.Context, keys mime.Threading) (id mail.Th
 	return id, err
 }
 
-// HasHeaderID tells whether a folder holds a message with this Message-ID that the server received after a time.
+// HasHeaderID tells whether a folder holds a message with this Message-ID that the server received after a time. What is out of view
+// (see Batch) counts: it was there, and is not known to be gone.
 func (m *Mailbox) HasHeaderID(ctx context.Context, folder mail.FolderID, id string, after time.Time) (has bool, err error) {
 	err = m.db.read(ctx, func(t *tx) error {
 		return t.row(ctx, `SELECT EXISTS(SELECT 1 FROM messages m JOIN placements p ON {a:p}p.message_id = m.id JOIN folders f ON {a:f}f.id = p.folder_id
-			WHERE {a:m}m.id >= ? AND m.header_id = ? AND f.public = ? AND p.vanished_at IS NULL)`, rowAt(after), id, string(folder)).Scan(&has)
+			WHERE {a:m}m.id >= ? AND m.header_id = ? AND f.public = ? AND (p.vanished_at IS NULL OR p.vanished_at < 0))`, rowAt(after), id, string(folder)).Scan(&has)
 	})
 	return has, err
 }

@@ -143,8 +143,8 @@ func (m *Mailbox) NewestPlacements(ctx context.Context, folder mail.FolderID, v 
 func (m *Mailbox) OutOfView(ctx context.Context, folder mail.FolderID) ([]PlacementRef, error) {
 	var list []PlacementRef
 	err := m.db.read(ctx, func(t *tx) error {
-		return each(ctx, t, `SELECT uidvalidity, uid FROM placements WHERE {a}vanished_at < 0
-			AND folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND base = 0`, []any{clean(string(folder))}, func(r *sql.Rows) error {
+		return each(ctx, t, `SELECT uidvalidity, uid FROM placements WHERE {a}vanished_at = ?
+			AND folder_id = (SELECT id FROM folders WHERE {a}public = ?) AND base = 0`, []any{outOfView, clean(string(folder))}, func(r *sql.Rows) error {
 			p := PlacementRef{Folder: folder}
 			err := r.Scan(&p.UIDValidity, &p.UID)
 			list = append(list, p)
