@@ -3,6 +3,7 @@ package mime
 import (
 	"cmp"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -43,7 +44,10 @@ type Threading struct {
 	Lone bool
 }
 
-const maxReferences = 200
+const (
+	maxReferences = 200
+	maxParents    = 20 // ids in In-Reply-To that are looked at
+)
 
 // ThreadKeys returns the threading keys of a message. native is the provider's own thread id (X-GM-THRID, THREADID), empty if it has
 // none. If there is one it decides, as people compare us with what their provider shows. Beside it only the own Message-ID is kept:
@@ -83,8 +87,8 @@ func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
 
 	refs := references(m.References)
 	parent := ""
-	for _, id := range m.InReplyTo {
-		if validID(id) {
+	for _, id := range m.InReplyTo[:min(len(m.InReplyTo), maxParents)] {
+		if validID(id) && !m.names(id) {
 			parent = id
 			break
 		}
@@ -137,6 +141,17 @@ func (k IDKey) ThreadKeys(m *Message, fp [16]byte, native ...string) Threading {
 	}
 	t.Lone = subject.Reply && subject.Base != "" && parent == "" && guid == ""
 	return t
+}
+
+// names tells whether the message is from or to this address. Old programs write In-Reply-To: Message from Ann <ann@example.net> of "Mon, 2
+// Mar" <1@example.net>. As the id of a parent, an address would join all answers to one person.
+func (m *Message) names(address string) bool {
+	for _, list := range [][]Address{m.From, m.ReplyTo, m.To, m.Cc} {
+		if slices.ContainsFunc(list, func(a Address) bool { return strings.EqualFold(a.Email, address) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // threadSubject decodes the subject without guessing: what a guess makes of it may change, keys must not.

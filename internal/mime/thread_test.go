@@ -345,3 +345,28 @@ func TestThreadsInAnyOrder(t *testing.T) {
 		}
 	}
 }
+
+// TestParentIsNoAddress: old programs name in In-Reply-To who wrote, beside or instead of the message. As the id of a parent that would
+// join all answers to one person.
+func TestParentIsNoAddress(t *testing.T) {
+	t.Parallel()
+	shared := func(a, b Threading) bool {
+		return slices.ContainsFunc(a.Keys, func(k ThreadKey) bool { return slices.Contains(b.Keys, k) })
+	}
+	keys := func(header string) Threading {
+		m := parse(t, crlf("From: Bob <bob@example.com>\nTo: \"Ann\" <Ann@example.net>\n"+header+"\n\nx"))
+		fp, _ := Fingerprint(m)
+		return MailboxKey("a").ThreadKeys(m, fp)
+	}
+	train := keys("Message-ID: <3@example.com>\nSubject: Re: Train\nIn-Reply-To: Message from Ann <ann@example.net> of \"Tue, 3 Mar 2026 10:11 GMT.\" <2@example.net>")
+	boat := keys("Message-ID: <2@example.com>\nSubject: Re: Boat\nIn-Reply-To: Message from Ann <ann@example.net> of \"Mon, 2 Mar 2026 10:11 GMT.\" <1@example.net>")
+	if shared(train, boat) {
+		t.Error("answers to one person have a key in common")
+	}
+	if original := keys("Message-ID: <1@example.net>\nSubject: Boat"); !shared(original, boat) || shared(original, train) {
+		t.Error("the message beside the address is not the parent")
+	}
+	if alone := keys("Message-ID: <4@example.com>\nSubject: Re: Boat\nIn-Reply-To: <ann@example.net>"); !alone.Lone {
+		t.Error("an answer that names a person only is not one that names no parent")
+	}
+}
