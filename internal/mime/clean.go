@@ -477,6 +477,7 @@ func (b *lineBuilder) walk(n *node, ctx line) {
 	case "img", "hr":
 		if n.tag == "hr" {
 			b.end()
+			b.cut = b.cut || n.role() == roleCut
 		}
 		b.leaf(n, ctx)
 		if n.tag == "img" { // counts as text

@@ -84,3 +84,31 @@ func TestSnippetEndsAtTheOriginal(t *testing.T) {
 		}
 	}
 }
+
+// TestCleanKeepsAnswersWithoutMarks: what is written between the lines of an original that has no marks, as Outlook's have none, is
+// kept, and the original with it, if the text above says that it is there.
+func TestCleanKeepsAnswersWithoutMarks(t *testing.T) {
+	t.Parallel()
+	const original = "From: Ann <ann@example.net>\nSent: Monday, March 2, 2026 10:11 AM\nTo: Bob\nSubject: Boat\n\nWhen?\nOn Friday."
+	const html = `<div style="border:none"><p><b>From:</b> Ann &lt;ann@example.net&gt;<br><b>Sent:</b> Monday<br><b>To:</b> Bob<br><b>Subject:</b> Boat</p></div><p>When?</p><p style="color:red">On Friday.</p>`
+	const phone = "On Mar 2, 2026 10:11 AM, Ann <ann@example.net> wrote:\nWhen?\nOn Friday."
+	for _, c := range []struct {
+		above string
+		kept  bool
+	}{
+		{"Please see my answers in red.", true}, {"My comments inline.", true}, {"Antworten im Text.", true}, {"Mes réponses en rouge.", true}, {"見てください（赤字）。", true},
+		{"See below.", false}, {"We ordered it online in redwood.", false}, {"It is ready.", false},
+	} {
+		for _, below := range []string{original, "-----Original Message-----\n" + original, phone} {
+			if got := CleanBody("RE: Boat", c.above+"\n\n"+below, false, CleanOptions{}).Text; strings.HasSuffix(got, "On Friday.") != c.kept || !strings.HasPrefix(got, c.above) {
+				t.Errorf("%s: %q", c.above, got)
+			}
+		}
+		if got := CleanBody("RE: Boat", "<p>"+c.above+"</p>"+html, true, CleanOptions{}).Text; strings.HasSuffix(got, "On Friday.") != c.kept || !strings.HasPrefix(got, c.above) {
+			t.Errorf("%s, HTML: %q", c.above, got)
+		}
+	}
+	if got := CleanBody("RE: Boat", `<div>Own.</div><hr id="stopSpelling">Date: Mon<br>From: ann@example.net<br><br>When?`, true, CleanOptions{}).Text; got != "Own." {
+		t.Errorf("below Hotmail's rule: %q", got)
+	}
+}

@@ -62,6 +62,9 @@ func markQuotes(lines []line, forward bool) {
 			}
 		case l.norm == "":
 		case l.cut, isOriginalMark(l.norm), headerBlock(lines, i):
+			if answersBelow(lines[max(i-20, 0):i]) {
+				return
+			}
 			dropFrom(lines, i, end)
 			dropRuler(lines, i)
 			return
@@ -82,7 +85,9 @@ func markQuotes(lines []line, forward bool) {
 						i += n - 1
 						continue
 					}
-					dropFrom(lines, i, end)
+					if !answersBelow(lines[max(i-20, 0):i]) {
+						dropFrom(lines, i, end)
+					}
 					return
 				}
 			}
@@ -112,6 +117,23 @@ func dropFrom(lines []line, from, end int) {
 	for j := from; j < end; j++ {
 		lines[j].drop = true
 	}
+}
+
+// answersBelow tells whether the text above an original without marks says that answers stand within it. No mark tells these apart from
+// it, so it stays as a whole.
+func answersBelow(lines []line) bool {
+	for i := range lines {
+		if lines[i].drop || lines[i].norm == "" {
+			continue
+		}
+		for _, w := range []string{"inline", "in-line", "in line below", "in red", "in blue", "in green", "in bold", "answers below", "answered below", "answer below", "comments below", "commented below", "replies below", "responses below", "in rot", "in blau", "in grün", "im text", "antworten unten", "kommentare unten", "en rouge", "en bleu", "en vert",
+			"réponses ci-dessous", "dans le texte", "en rojo", "en azul", "en verde", "respuestas abajo", "em vermelho", "a vermelho", "em azul", "in rosso", "in blu", "in het rood", "in het blauw", "in de tekst", "i rött", "i blått", "med rødt", "punaisella", "na czerwono", "na niebiesko", "červeně", "красным", "синим", "kırmızı ile", "pirossal", "赤字", "红色", "빨간"} {
+			if k := strings.Index(lines[i].norm, w); k >= 0 && (k == 0 || w[0] >= 0x80 || !isWordByte(lines[i].norm[k-1])) && (k+len(w) == len(lines[i].norm) || !isWordByte(lines[i].norm[k+len(w)])) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // dropRuler drops the line of underscores above a header block.
