@@ -232,7 +232,7 @@ func markSignature(lines []line, conclusions bool) bool {
 			if n >= 10 {
 				break
 			}
-			if isConclusion(lines[i].norm) {
+			if isConclusion(lines[i].norm) && !isItem(lines, i) {
 				if !sentence || !isThanks(lines[i].norm) {
 					at = i
 				}
@@ -337,6 +337,23 @@ func isConclusion(s string) bool {
 		return len(rest) <= 3 && utf8.RuneCountInString(s) <= 50
 	}
 	return false
+}
+
+// isItem tells whether a line of one word is an item of a list rather than a conclusion: LG makes televisions as well. Then the line above
+// is an item, or announces the list.
+func isItem(lines []line, i int) bool {
+	if strings.IndexByte(lines[i].norm, ' ') >= 0 {
+		return false
+	}
+	j := i - 1
+	for j >= 0 && lines[j].norm == "" {
+		j--
+	}
+	if j < 0 || lines[j].drop {
+		return false
+	}
+	up := lines[j].norm
+	return strings.HasSuffix(up, ":") || j == i-1 && strings.Count(up, " ") <= 1 && isWordByte(up[len(up)-1]) && !isConclusion(up)
 }
 
 // isThanks tells whether a conclusion is one that may as well begin an answer.
