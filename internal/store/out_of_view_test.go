@@ -78,6 +78,11 @@ func TestOutOfView(t *testing.T) {
 		if has, err := b.HasHeaderID(t.Context(), fid("INBOX"), "b@example.com", letters[0].date()); err != nil || !has {
 			t.Errorf("what is out of view is in the folder: %v %v", has, err) // else a send would be done or filed once more
 		}
+		for uid, want := range map[mail.UID]int{2: 1, 5: 0, 6: 0} {
+			if in, err := b.OutOfViewIn(t.Context(), was[ref("INBOX", uid)]); err != nil || len(in) != want || want == 1 && in[0] != fid("INBOX") {
+				t.Errorf("UID %d is out of view in %v %v", uid, in, err)
+			}
+		}
 		if looks, err := b.Vanished(t.Context()); err != nil || len(looks) != 4 {
 			t.Errorf("%d would be known again: %v", len(looks), err)
 		}

@@ -154,6 +154,25 @@ func (m *Mailbox) OutOfView(ctx context.Context, folder mail.FolderID) ([]Placem
 	return list, err
 }
 
+// OutOfViewIn returns the folders in which a message has copies that are out of view, see Batch.
+func (m *Mailbox) OutOfViewIn(ctx context.Context, id mail.MessageID) ([]mail.FolderID, error) {
+	var list []mail.FolderID
+	public, ok := parseMessageID(id)
+	if !ok {
+		return nil, nil
+	}
+	err := m.db.read(ctx, func(t *tx) error {
+		return each(ctx, t, `SELECT DISTINCT f.public FROM placements p JOIN folders f ON {a:f}f.id = p.folder_id
+			WHERE {a:p}p.message_id = (SELECT id FROM messages WHERE {a}public = ?) AND p.vanished_at < 0 AND p.base = 0`, []any{public[:]}, func(r *sql.Rows) error {
+			var f mail.FolderID
+			err := r.Scan(&f)
+			list = append(list, f)
+			return err
+		})
+	})
+	return list, err
+}
+
 // PlacementsOf returns where messages lie at the server, without what has vanished: what a write has to name.
 func (m *Mailbox) PlacementsOf(ctx context.Context, ids ...mail.MessageID) (map[mail.MessageID][]mail.Placement, error) {
 	out := map[mail.MessageID][]mail.Placement{}

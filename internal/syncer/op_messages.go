@@ -350,6 +350,9 @@ func (a *account) lacking(ctx context.Context, g ground, id mail.MessageID, w *w
 	if w.remove {
 		return itsPlace, nil
 	}
+	if out, err := a.lookedFor(ctx, id); err != nil || out {
+		return itsPlace, err
+	}
 	out := nothing
 	for _, p := range at {
 		if g.closed[p.Folder] || a.losses[p.Folder].uids.Contains(uint32(p.UID)) {
@@ -367,4 +370,22 @@ func (a *account) lacking(ctx context.Context, g ground, id mail.MessageID, w *w
 		}
 	}
 	return out, nil
+}
+
+// lookedFor tells whether a message has a copy in a folder that was numbered anew and not compared since.
+func (a *account) lookedFor(ctx context.Context, id mail.MessageID) (bool, error) {
+	folders, err := a.mbox.OutOfViewIn(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	for _, in := range folders {
+		f, err := a.mbox.Folder(ctx, in)
+		if err != nil {
+			return false, err
+		}
+		if v, limited := a.viewOf(f); !limited || v.Below == 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }

@@ -272,6 +272,79 @@ func TestOutOfViewOfAnotherGeneration(t *testing.T) {
 	r.isIn(mail.StateLive, "")
 }
 
+// TestWritesWhileAFolderIsReadAnew: what is asked for is done with all copies of a message, also one whose folder, numbered anew, was
+// not read so far; a copy that is out of view for good is not waited for.
+func TestWritesWhileAFolderIsReadAnew(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{Caps: persona.Without(persona.All, "UIDONLY")})
+	for _, name := range []string{"Work", "Other", "Archive"} {
+		r.p.Create(name)
+	}
+	r.fill("Work", 1, 130)
+	r.fill("Other", 1, 3)
+	r.begin()
+	ids := r.ids()
+	r.p.Renew("Work", 5000, 700)
+	r.p.Turn(func(k *persona.Knobs) {
+		k.Answer = func(c persona.Command) string {
+			if c.Name == "UID FETCH" && c.Folder == "Work" && strings.Contains(c.Args, "HEADER") {
+				return persona.Cut
+			}
+			return ""
+		}
+	})
+	if err := r.tryLook(false); err == nil {
+		t.Fatal("the folder was read")
+	}
+	r.login()
+	ops := []mail.Operation{
+		{Kind: mail.OpUpdate, Messages: []mail.MessageID{ids["m1"]}, Folder: r.folder("Archive").ID},
+		{Kind: mail.OpUpdate, Messages: []mail.MessageID{ids["m2"]}, Set: mail.FlagSeen},
+	}
+	for i, op := range ops {
+		if ops[i] = r.ask(op); ops[i].State != mail.OpPending {
+			t.Errorf("before its other copy is found: %+v", ops[i])
+		}
+	}
+	r.p.Turn(func(k *persona.Knobs) { k.Answer = nil })
+	r.wait(10 * time.Minute)
+	r.login()
+	r.look(false)
+	for _, op := range ops {
+		if op = r.serve(op); op.State != mail.OpDone {
+			t.Errorf("%+v", op)
+		}
+	}
+	r.look(false)
+	r.agrees()
+	for _, m := range []struct {
+		name string
+		in   []string
+		seen bool
+	}{{"m1", []string{"Archive"}, false}, {"m2", []string{"Other", "Work"}, true}} {
+		got, err := r.a.mbox.Message(t.Context(), ids[m.name])
+		var in []mail.FolderID
+		for _, f := range m.in {
+			in = append(in, r.folder(f).ID)
+		}
+		slices.Sort(got.Folders)
+		slices.Sort(in)
+		if err != nil || !slices.Equal(got.Folders, in) || (got.Flags&mail.FlagSeen != 0) != m.seen {
+			t.Errorf("%s: %v, %v; %v", m.name, got.Folders, got.Flags, err)
+		}
+	}
+
+	r.p.Turn(func(k *persona.Knobs) { k.Limited = 100 })
+	r.seek()
+	r.p.Renew("Work", 6000, 700)
+	r.login()
+	r.seek()
+	op := r.ask(mail.Operation{Kind: mail.OpUpdate, Messages: []mail.MessageID{ids["m3"]}, Set: mail.FlagFlagged})
+	if op.State != mail.OpDone {
+		t.Errorf("with a copy that is not shown: %+v", op)
+	}
+}
+
 // TestHistoriesOfLimitedFolders has a folder limited and not, numbered anew, changed by other programs, and looks at it break. Nothing that
 // the server has is told as deleted, and without a limit all is as it is there, under the ids that it had.
 func TestHistoriesOfLimitedFolders(t *testing.T) {
