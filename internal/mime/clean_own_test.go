@@ -46,6 +46,9 @@ func TestCleanKeepsWhatOnlyLooksQuoted(t *testing.T) {
 	}
 	for _, c := range []struct{ name, in, want string }{
 		{"answers within Proton's quote", `<div class="protonmail_quote">On Monday, Ann wrote:<br><blockquote class="protonmail_quote" type="cite">One?</blockquote><div>Yes.</div><blockquote class="protonmail_quote" type="cite">Two?</blockquote><div>No.</div></div>`, "Yes.\nNo."},
+		{"what is quoted from a book", `<p>On page 12 he wrote:</p><blockquote>The sea is grey.</blockquote><p>Is it?</p>`, "On page 12 he wrote:\n\n> The sea is grey.\n\nIs it?"},
+		{"what Kant wrote", `<p>Kant wrote:</p><blockquote>The sea is grey.</blockquote><p>Is it?</p>`, "Kant wrote:\n\n> The sea is grey.\n\nIs it?"},
+		{"a mail, by its day only", `<p>Yes.</p><p>On 2 March 2026, Ann wrote:</p><blockquote>Is the sea grey?</blockquote>`, "Yes."},
 		{"text below a conclusion", `<p>It is ready.</p><p>Best regards,</p><p>Bob</p><p>Oh, the key is under the mat.</p>`, "It is ready.\n\nOh, the key is under the mat."},
 	} {
 		if got := CleanBody("Re: x", c.in, true, DefaultCleanOptions()).Text; got != c.want {

@@ -52,10 +52,10 @@ func markQuotes(lines []line, forward bool) {
 		case l.quoted && !l.cut:
 			l.drop = true
 			if i == 0 || !lines[i-1].quoted {
-				dropAttribution(lines, i)
+				dropAttribution(lines, i, false)
 			}
 		case l.soft && (i == 0 || !lines[i-1].soft):
-			if dropAttribution(lines, i) {
+			if dropAttribution(lines, i, true) {
 				for j := i; j < end && lines[j].soft; j++ {
 					lines[j].quoted, lines[j].drop = true, true
 				}
@@ -148,8 +148,9 @@ func dropRuler(lines []line, i int) {
 	}
 }
 
-// dropAttribution drops the lines above i that introduce a quote.
-func dropAttribution(lines []line, i int) bool {
+// dropAttribution drops the lines above i that introduce a quote; of dated ones only those with a date: "Kant wrote:" introduces what is no
+// mail.
+func dropAttribution(lines []line, i int, dated bool) bool {
 	j := i - 1
 	for j >= 0 && j >= i-4 && !lines[j].drop && (lines[j].norm == "" || isEllipsis(lines[j].norm)) {
 		j--
@@ -172,6 +173,9 @@ func dropAttribution(lines []line, i int) bool {
 				if up := &lines[j-n-1]; up.norm != "" && !up.drop && !isPlainSentence(up.norm) && len(up.norm)+len(joined) < maxAttribution && (beginsAttribution(up.norm) && !beginsAttribution(joined) || strings.IndexByte(up.norm, '@') > 0 && !strings.ContainsAny(joined, "0123456789@")) {
 					n++
 				}
+			}
+			if dated && countDigits(lines[j-n:j+1]) < 3 {
+				return false
 			}
 			dropFrom(lines, j-n, i)
 			return true
@@ -220,16 +224,22 @@ func strongAttribution(lines []line, i, n int) bool {
 		joined += lines[i+k].norm + " "
 		raw += lines[i+k].text + " "
 	}
-	digits := 0
-	for j := range len(joined) {
-		if joined[j] >= '0' && joined[j] <= '9' {
-			digits++
-		}
-	}
+	digits := countDigits(lines[i : i+n])
 	if digits >= 4 && strings.IndexByte(joined, '@') > 0 {
 		return true
 	}
 	return digits >= 5 && strings.IndexByte(joined, ':') > 0 && !strings.Contains(joined, " said") && !goesOn(raw)
+}
+
+func countDigits(lines []line) (n int) {
+	for i := range lines {
+		for _, r := range lines[i].norm {
+			if unicode.IsDigit(r) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // goesOn tells whether something else than a name stands behind the word for writing.
