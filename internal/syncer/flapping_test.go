@@ -95,3 +95,47 @@ func TestADraftOfAFolderThatIsNumberedAnew(t *testing.T) {
 		}
 	}
 }
+
+// TestADraftOfAFolderThatIsReadAnew: it is to be removed while nobody knows under which UID it lies.
+func TestADraftOfAFolderThatIsReadAnew(t *testing.T) {
+	t.Parallel()
+	for name, asked := range map[string]bool{"asked before": true, "asked meanwhile": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, persona.Knobs{})
+			r.p.Deliver("Drafts", letter(9), `\Draft`)
+			r.begin()
+			op := r.draft(mail.OpDraftDelete, 1)
+			if !asked {
+				op.Draft.Replaces = nil
+			}
+			r.p.Renew("Drafts", 5000, 30)
+			r.p.Turn(func(k *persona.Knobs) {
+				k.Answer = func(c persona.Command) string {
+					if c.Name == "UID FETCH" && c.Folder == "Drafts" {
+						return "NO [SERVERBUG] not now"
+					}
+					return ""
+				}
+			})
+			if err := r.tryLook(false); err != nil {
+				t.Log(err)
+			}
+			r.login()
+			if op = r.ask(op); op.State == mail.OpDone {
+				t.Error("it is said to be removed")
+			}
+			r.p.Turn(func(k *persona.Knobs) { k.Answer = nil })
+			for range 5 {
+				r.wait(10 * time.Minute)
+				r.login()
+				r.look(false)
+				op = r.serve(op)
+			}
+			if left := r.p.UIDs("Drafts"); op.State == mail.OpPending || (op.State == mail.OpDone) != (len(left) == 0) {
+				t.Errorf("%s %s, and there are %v", op.State, op.Reason, left)
+			}
+			r.agrees()
+		})
+	}
+}

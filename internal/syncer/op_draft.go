@@ -40,7 +40,7 @@ func (a *account) changeDraft(ctx context.Context, s *session, op *mail.Operatio
 		}
 	}
 	touched := []mail.FolderID{drafts.ID}
-	old, astray := map[mail.FolderID]*imap.UIDSet{}, false
+	old, astray := map[mail.FolderID]*imap.UIDSet{}, len(work.Replaces)+len(work.Bases) == 0 // it was shown nowhere when that was asked for
 	for _, c := range work.Replaces {
 		f, err := a.mbox.Folder(ctx, c.Folder)
 		switch {
@@ -81,8 +81,15 @@ func (a *account) changeDraft(ctx context.Context, s *session, op *mail.Operatio
 			return err
 		}
 		left, err := a.mbox.PlacementsOf(ctx, work.Old)
-		if err == nil && len(left[work.Old]) > 0 {
-			err = errNotThere // under numbers that nobody has seen
+		if err != nil {
+			return err
+		}
+		if len(left[work.Old]) > 0 {
+			return errNotThere // under numbers that nobody has seen
+		}
+		unknown, err := a.lookedFor(ctx, work.Old)
+		if err == nil && unknown {
+			err = mail.E(mail.Unavailable, "remove a draft", "the folder that it lies in was numbered anew and is being read", nil)
 		}
 		return err
 	}
