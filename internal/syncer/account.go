@@ -101,11 +101,11 @@ type account struct {
 	ahead      *ahead      // and are
 
 	watchRetry backoff
-	watchAfter time.Time          // not before then is a watch begun again
-	watching   context.Context    // ends with the round
-	watch      sync.WaitGroup     // the goroutine that idles
-	watchEnded chan time.Duration // receives how long it lasted; nil when none runs
-	lingered   standing           // the folder on which the account's own connection idled last, as it was then
+	watchAfter time.Time       // not before then is a watch begun again
+	watching   context.Context // ends with the round
+	watch      sync.WaitGroup  // the goroutine that idles
+	watchEnded chan watched    // receives how it went; nil when none runs
+	lingered   standing        // the folder on which the account's own connection idled last, as it was then
 }
 
 // loss is a suspicious absence: when it was first seen, and in which session.

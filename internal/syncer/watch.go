@@ -88,31 +88,48 @@ const (
 // until it breaks or the account's round ends; a later poll renews it, the later the more often it broke early.
 func (a *account) keepWatch(ctx context.Context) {
 	select {
-	case lasted := <-a.watchEnded:
+	case w := <-a.watchEnded:
 		a.watchEnded = nil
-		if lasted > time.Minute {
+		long := w.lasted > time.Minute
+		if long {
 			a.watchRetry.survived()
 		}
-		a.watchAfter = a.e.o.Now().Add(a.watchRetry.next(mail.Unreachable, 0, rand.Float64()))
+		again := a.watchRetry.next(mail.Unreachable, 0, rand.Float64())
+		if w.refused && !long {
+			again = max(again, watchRest)
+		}
+		a.watchAfter = a.e.o.Now().Add(again)
 	default:
 	}
 	if a.watchEnded != nil || a.e.o.Now().Before(a.watchAfter) {
 		return
 	}
-	ended := make(chan time.Duration, 1)
+	ended := make(chan watched, 1)
 	a.watchEnded = ended
 	a.watch.Go(func() {
 		began := time.Now()
-		if err := a.listen(ctx); err != nil && ctx.Err() == nil {
+		err := a.listen(ctx)
+		if err != nil && ctx.Err() == nil {
 			a.log.Debug("the watch has ended", "op", "idle", "err", err)
 		}
 		if hearing(a.hearing.Swap(int32(hearsNothing))) != hearsNothing && ctx.Err() == nil {
 			a.heard.everywhere() // what comes from now on is heard by nobody
 			signal(a.news)
 		}
-		ended <- time.Since(began)
+		var e *imap.Error
+		ended <- watched{lasted: time.Since(began), refused: errors.As(err, &e) && (e.Status == "NO" || e.Status == "BAD")}
 	})
 }
+
+// watched is how a watch went.
+type watched struct {
+	lasted  time.Duration
+	refused bool // the server said no to it, on a connection that works
+}
+
+// watchRest is how long no watch is begun after one that the server refused: each is a login for nothing, and most likely it does not
+// bear IDLE although it offers it.
+const watchRest = time.Hour
 
 // listen idles on INBOX, with NOTIFY about all folders where the server offers it, and signals news until the connection ends.
 func (a *account) listen(ctx context.Context) error {
