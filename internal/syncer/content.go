@@ -63,8 +63,9 @@ func isOwn(err error) bool {
 func (a *account) fetchBodies(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, give func([]fetched) error) error {
 	var batch []fetched
 	var size int64
-	var open *rawBody // the literal being received
-	var own error     // of storing: no fault of the server's or of a message
+	var empty imap.UIDSet // came without an octet
+	var open *rawBody     // the literal being received
+	var own error         // of storing: no fault of the server's or of a message
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -99,6 +100,10 @@ func (a *account) fetchBodies(ctx context.Context, s *session, f mail.Folder, ui
 		if body == open {
 			open = nil
 		}
+		if body.n == 0 {
+			empty.Add(r.UID)
+			return nil
+		}
 		batch = append(batch, fetched{ref: store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: mail.UID(r.UID)}, raw: body})
 		size += int64(body.buf.Len())
 		if size >= batchBytes || len(batch) >= batchMessages {
@@ -107,6 +112,13 @@ func (a *account) fetchBodies(ctx context.Context, s *session, f mail.Folder, ui
 		return nil
 	})
 	open.abort()
+	if err == nil && !empty.Empty() {
+		if empty, err = reallyEmpty(ctx, s, empty); err == nil {
+			for uid := range empty.All {
+				batch = append(batch, fetched{ref: store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: mail.UID(uid)}, raw: &rawBody{}})
+			}
+		}
+	}
 	if own == nil {
 		_ = flush() // own tells
 	}
@@ -117,6 +129,18 @@ func (a *account) fetchBodies(ctx context.Context, s *session, f mail.Folder, ui
 		return &ownError{own}
 	}
 	return err
+}
+
+// reallyEmpty returns those messages, of which the server has sent no octet, that have none. Of others servers send nothing, too, while
+// they cannot read them.
+func reallyEmpty(ctx context.Context, s *session, uids imap.UIDSet) (out imap.UIDSet, err error) {
+	err = s.Fetch(ctx, uids, imap.FetchOptions{Size: true}, func(r *imap.Row) error {
+		if r.HasSize && r.Size == 0 && uids.Contains(r.UID) {
+			out.Add(r.UID)
+		}
+		return nil
+	})
+	return out, err
 }
 
 func (r *rawBody) abort() {
