@@ -188,11 +188,14 @@ func (a *account) expunge(ctx context.Context, s *session, uids imap.UIDSet) err
 }
 
 // noOthersMarked refuses what plain EXPUNGE is needed for while another program has marked messages: it takes everything that is
-// marked, by whomever. Searches may lie.
+// marked, by whomever. Searches for what is marked may lie; a message whose flags the server does not tell may be marked.
 func (a *account) noOthersMarked(ctx context.Context, s *session, uids imap.UIDSet) error {
-	others := false
+	others, told := false, uids.Clone()
 	if err := s.Fetch(ctx, imap.Range(1, imap.Star), imap.FetchOptions{Flags: true}, func(r *imap.Row) error {
 		others = others || !uids.Contains(r.UID) && marked(r)
+		if r.HasFlags && r.Err == nil {
+			told.Add(r.UID)
+		}
 		return nil
 	}); err != nil {
 		return err
@@ -200,7 +203,14 @@ func (a *account) noOthersMarked(ctx context.Context, s *session, uids imap.UIDS
 	if others {
 		return mail.E(mail.Refused, "", "the mail server can only remove all messages that are marked as deleted at once, and another program has marked more of them", nil)
 	}
-	return nil
+	there, err := s.all(ctx)
+	switch {
+	case err != nil && s.Err() == nil:
+		return nil // it does not search: what it has told must do
+	case err == nil && !there.Without(told).Empty():
+		err = mail.E(mail.Unavailable, "remove messages", "the mail server can only remove all messages that are marked as deleted at once, and does not tell of all whether they are", nil)
+	}
+	return err
 }
 
 func marked(r *imap.Row) bool {
