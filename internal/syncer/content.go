@@ -271,6 +271,9 @@ func (a *account) addContents(ctx context.Context, s *session, f mail.Folder, wa
 		}
 		for i := range bodies {
 			n := &rows[at[bodies[i].UID]]
+			if head := bodies[i].Head; n.Strong && head != nil && n.Head.MessageID != "" && head.MessageID != n.Head.MessageID {
+				continue // another message in its place, it seems; hold asks again and finds out
+			}
 			n.Content = &bodies[i].Content
 			if n.Strong {
 				continue
