@@ -55,6 +55,7 @@ func TestQuarantine(t *testing.T) {
 		{Folder: m.inbox, UIDValidity: 1, First: 9, Last: 9, Attempts: 3, Since: next, NextTry: next, Reason: "the connection broke"},
 		{Folder: "folder2", Attempts: 3, Since: next, NextTry: next, Reason: "the server does not open it"},
 		{Folder: m.inbox, UIDValidity: 1, First: 10, Last: 20, UnderWay: true, Since: next},
+		{Folder: m.inbox, UIDValidity: 1, First: 1, Last: 1, Attempts: 1, Since: next, NextTry: next, Reason: "the one that is listed as a body"},
 	} {
 		if err := m.mb.PutUnit(context.Background(), u); err != nil {
 			t.Fatal(err)

@@ -177,10 +177,26 @@ func TestCopyAndDelete(t *testing.T) {
 		if c, _ := b.Counts(t.Context()); c != (Counts{Messages: 1, Held: 1, Placements: 2}) {
 			t.Errorf("counts %+v", c)
 		}
+		has := func(folder string, after time.Time) bool {
+			t.Helper()
+			has, err := b.HasHeaderID(t.Context(), fid(folder), l.head().MessageID, after)
+			if err != nil {
+				t.Error(err)
+			}
+			return has
+		}
+		b.folders("INBOX", "Copy", "Other")
+		if day := 24 * time.Hour; !has("INBOX", l.date().Add(-day)) || !has("Copy", l.date().Add(-day)) || has("Other", l.date().Add(-day)) || has("Copy", l.date().Add(day)) {
+			t.Error("the Message-ID is found where, or when, it is not, or not where it is")
+		}
+		from = b.seq()
 		b.do(Batch{Vanished: []PlacementRef{ref("Copy", 1)}})
 		b.wantLog(from)
 		if r := b.sweep(time.Unix(0, 0)); r.Changes != 0 {
 			t.Errorf("swept too early")
+		}
+		if has("Copy", time.Unix(0, 0)) || !has("INBOX", time.Unix(0, 0)) {
+			t.Error("the Message-ID is found where it has vanished, or not where it is")
 		}
 		b.sweep(farFuture)
 		b.wantLog(from, "message.updated "+string(id)+" fINBOX")
@@ -513,6 +529,16 @@ func TestFlagsStateAndQuarantine(t *testing.T) {
 		}
 		if list, _ := b.Unheld(t.Context(), fid("INBOX"), 9); len(list) != 0 {
 			t.Errorf("to be fetched although it is not due")
+		}
+		for _, u := range []Unit{{Folder: fid("INBOX"), UIDValidity: 1, First: 1, Last: 1, Reason: "it killed the process"}, // the one above
+			{Folder: fid("INBOX"), UIDValidity: 2, First: 1, Last: 1, Reason: "another"}, {Folder: "fOther", UIDValidity: 1, First: 1, Last: 1, Reason: "another"},
+			{Folder: fid("INBOX"), Reason: "a folder"}, {Folder: fid("INBOX"), UIDValidity: 1, First: 7, Last: 9, UnderWay: true}} {
+			if err := b.PutUnit(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := b.CountTroubles(t.Context()); err != nil || n != 4 {
+			t.Errorf("%d are set aside, %v, want 4", n, err)
 		}
 		b.ok()
 		b.do(Batch{Bodies: []Body{b.body(ref("INBOX", 1), l)}})

@@ -246,10 +246,12 @@ func (m *Mailbox) Troubles(ctx context.Context, limit int) ([]Trouble, error) {
 	return list, err
 }
 
-// CountTroubles returns how many placements are in quarantine, and how many units are set aside.
+// CountTroubles returns how many placements are in quarantine, and how many units are set aside. A message that is both counts once.
 func (m *Mailbox) CountTroubles(ctx context.Context) (n int64, err error) {
 	err = m.db.read(ctx, func(t *tx) error {
-		return t.row(ctx, "SELECT (SELECT COUNT(*) FROM placements WHERE {a}trouble IS NOT NULL) + (SELECT COUNT(*) FROM units WHERE {a}reason <> '')").Scan(&n)
+		return t.row(ctx, `SELECT (SELECT COUNT(*) FROM placements WHERE {a}trouble IS NOT NULL) + (SELECT COUNT(*) FROM units u WHERE {a:u}u.reason <> ''
+			AND NOT EXISTS (SELECT 1 FROM folders f JOIN placements p ON {a:p}p.folder_id = f.id
+				WHERE {a:f}f.public = u.folder AND p.uidvalidity = u.uidvalidity AND p.uid = u.first_uid AND p.trouble IS NOT NULL))`).Scan(&n)
 	})
 	return n, err
 }

@@ -136,3 +136,23 @@ func TestVanishedByAWrongClock(t *testing.T) {
 		t.Errorf("fresh at %v, it is %v", s.FreshAt, r.now())
 	}
 }
+
+// TestAnAuditOfAWrongClock: a complete comparison that was begun while the clock was ahead is begun anew when it is right again, with all
+// folders, and is told as of then.
+func TestAnAuditOfAWrongClock(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, persona.Knobs{})
+	r.fill("INBOX", 1, 5)
+	r.begin()
+	r.a.auditing = r.now().Add(365 * 24 * time.Hour)
+	r.a.proofs.proven(r.folder("INBOX").ID, r.a.auditing, true)
+	r.wait(24 * time.Hour)
+	began := r.now()
+	r.look(true)
+	if said := fmt.Sprint(r.said()); !strings.Contains(said, `EXAMINE "INBOX"`) {
+		t.Errorf("INBOX was not compared: %s", said)
+	}
+	if at := r.a.status.get().AuditedAt; at.Before(began) || at.After(r.now()) {
+		t.Errorf("audited at %v, which began at %v", at, began)
+	}
+}

@@ -240,7 +240,7 @@ func TestWaits(t *testing.T) {
 			t.Errorf("%s: waits %v, want %v", c.what, got, c.want)
 		}
 		b = backoff{failures: c.failures}
-		if got := b.next(c.kind, 0, 0.999); c.after == 0 && (got < c.want || got > c.want*5/4) {
+		if got := b.next(c.kind, 0, 0.999); c.after == 0 && (got <= c.want || got > c.want*5/4) {
 			t.Errorf("%s: with jitter %v", c.what, got)
 		}
 		if state, action := stateOf(c.kind); state != c.state || action == "" {

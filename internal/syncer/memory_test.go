@@ -155,13 +155,14 @@ func TestARestartIsNoAudit(t *testing.T) {
 			r.p.Flag("INBOX", 1, `\Seen`)
 			r.look(false)
 			r.wants(`message.updated m1 in INBOX [\Seen]`)
-			r.wait(r.a.e.o.Audit)
-			if !due() {
-				t.Error("nothing is compared after a day")
-			}
 			r.restart(true)
 			if !due() {
 				t.Error("nothing is compared after a death")
+			}
+			r.look(true)
+			r.wait(r.a.e.o.Audit)
+			if !due() {
+				t.Error("nothing is compared after a day")
 			}
 		})
 	}
@@ -213,5 +214,10 @@ func TestFreshWithoutCONDSTORE(t *testing.T) {
 	r.look(false)
 	if is := r.a.status.get(); is.FreshAt.Before(s.FreshAt) || is.FreshAt.After(is.SeenAt) {
 		t.Errorf("fresh %v, seen %v", is.FreshAt, is.SeenAt)
+	}
+	for id, p := range r.a.proofs.all() {
+		if at := r.a.status.get().FreshAt; at.After(p.FreshAt) {
+			t.Errorf("fresh %v, and folder %s was proven at %v", at, id, p.FreshAt)
+		}
 	}
 }

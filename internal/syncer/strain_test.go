@@ -103,6 +103,13 @@ func TestWhatIsSetAsideIsCountedOnce(t *testing.T) {
 	if n := r.a.aside.Load(); n != 2 {
 		t.Errorf("after a restart %d are set aside, want 2", n)
 	}
+	r.setAside(r.folder("INBOX"), r.folder("INBOX").UIDValidity, 4) // of a message that is here without its bytes
+	if err := r.a.countAside(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.a.aside.Load(); n != 2 || len(r.troubles()) != 3 {
+		t.Errorf("for another reason too, %d are set aside, want 2", n)
+	}
 }
 
 // TestAMachineThatSleeps: when it was looked last is kept by the time of day; the clock by which Go measures stands still meanwhile.

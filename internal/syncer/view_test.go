@@ -2,12 +2,15 @@ package syncer
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/posthorn/posthorn/internal/imap"
 	"github.com/posthorn/posthorn/internal/mail"
+	"github.com/posthorn/posthorn/internal/store"
 	"github.com/posthorn/posthorn/test/persona"
 )
 
@@ -251,4 +254,115 @@ func TestTheOldestAreReallyDeleted(t *testing.T) {
 		r.agrees()
 		r.isIn(mail.StateLive, "")
 	})
+}
+
+// TestGoneOrOutOfView: what of a folder's missing messages counts as gone, and what is known of its view then.
+func TestGoneOrOutOfView(t *testing.T) {
+	t.Parallel()
+	const v, full = 7, 100
+	limited := &view{UIDValidity: v, Most: full, Below: 51, Out: 50} // 51 to 150 are shown
+	for what, c := range map[string]struct {
+		view    *view
+		there   imap.UIDSet
+		missing imap.UIDSet
+		earlier int // messages of earlier generations
+		leaves  leaving
+		doubt   bool // a session before has seen that it seems not to be limited
+		gone    string
+		before  int   // of those, how many are gone
+		then    *view // nil: nothing is out of view
+		doubts  bool
+	}{
+		"no limit":                           {there: imap.Range(3, 12), missing: imap.Range(1, 2), earlier: 1, gone: "1:2", before: 1},
+		"a round number is left":             {there: imap.Range(3, 102), missing: imap.Range(1, 2), then: &view{v, full, 3, 2}},
+		"and more is missing in between":     {there: imap.Range(4, 104).Without(imap.UIDs(7)), missing: imap.UIDs(1, 2, 3, 7), gone: "7", then: &view{v, full, 4, 3}},
+		"what we have removed":               {there: imap.Range(3, 102), missing: imap.Range(1, 2), leaves: leaving{uidValidity: v, removed: imap.UIDs(1), moved: imap.UIDs(2)}, gone: "1:2"},
+		"removed in another generation":      {there: imap.Range(3, 102), missing: imap.Range(1, 2), leaves: leaving{uidValidity: v + 1, removed: imap.UIDs(1), moved: imap.UIDs(2)}, then: &view{v, full, 3, 2}},
+		"it moves on":                        {view: limited, there: imap.Range(53, 152), missing: imap.Range(1, 52), then: &view{v, full, 53, 52}},
+		"it moves on, not round":             {view: &view{v, 130, 51, 50}, there: imap.Range(53, 182), missing: imap.Range(1, 52), then: &view{v, 130, 53, 52}},
+		"older ones are back":                {view: limited, there: imap.Range(41, 140), missing: imap.Range(1, 40), then: &view{v, full, 41, 40}},
+		"more are shown than ever":           {view: limited, there: imap.Range(21, 150), missing: imap.Range(1, 20), then: &view{v, 130, 21, 20}},
+		"older ones are back, yet fewer":     {view: limited, there: imap.Range(41, 130), missing: imap.Range(1, 40), then: &view{v, full, 41, 40}, doubts: true},
+		"it grows":                           {view: limited, there: imap.Range(51, 160), missing: imap.Range(1, 50), then: limited, doubts: true},
+		"fewer are shown":                    {view: limited, there: imap.Range(61, 150), missing: imap.Range(1, 60), gone: "51:60", then: &view{v, full, 51, 50}, doubts: true},
+		"and again in another session":       {view: limited, there: imap.Range(61, 150), missing: imap.Range(1, 60), doubt: true, gone: "1:60"},
+		"as many again":                      {view: limited, there: imap.Range(51, 150), missing: imap.Range(1, 50), doubt: true, then: limited},
+		"all is shown":                       {view: limited, there: imap.Range(1, 150), gone: ""},
+		"numbered anew, and as full":         {view: &view{v - 1, full, 51, 50}, there: imap.Range(1, 100), earlier: 60, then: &view{v, full, 1, 60}},
+		"numbered anew, and full otherwise":  {view: &view{v - 1, 130, 51, 50}, there: imap.Range(1, 100), earlier: 60, then: &view{v, full, 1, 60}},
+		"numbered anew, and not full":        {view: &view{v - 1, full, 51, 50}, there: imap.Range(1, 90), earlier: 60, then: &view{v, full, 0, 60}, doubts: true},
+		"numbered anew, and older ones back": {view: &view{v - 1, full, 51, 50}, there: imap.Range(1, 130), earlier: 20, then: &view{v, 130, 1, 20}},
+	} {
+		clock := newClock()
+		a := newAccount(New(Options{Now: clock.now, Log: slog.New(slog.DiscardHandler)}), "a", func() {})
+		a.ladder.kept.make()
+		f := mail.Folder{ID: "f", UIDValidity: v, UIDNext: 1000}
+		if c.view != nil {
+			a.ladder.kept.Views[f.ID] = *c.view
+		}
+		a.leaving[f.ID] = c.leaves
+		if a.session = 1; c.doubt {
+			a.believe(unlimited + f.ID)
+			a.session++
+			clock.at = clock.at.Add(a.e.o.Confirm)
+		}
+		refs := func(validity mail.UIDValidity, uids imap.UIDSet) (out []store.PlacementRef) {
+			for uid := range uids.All {
+				out = append(out, store.PlacementRef{Folder: f.ID, UIDValidity: validity, UID: mail.UID(uid)})
+			}
+			return out
+		}
+		var earlier imap.UIDSet
+		if c.earlier > 0 {
+			earlier = imap.Range(1, uint32(c.earlier))
+		}
+		var gone imap.UIDSet
+		old := 0
+		for _, r := range (&folderLook{a: a, folder: f}).goneOf(c.there, refs(v, c.missing), refs(v-1, earlier)) {
+			if r.UIDValidity != v {
+				old++
+			} else {
+				gone.Add(uint32(r.UID))
+			}
+		}
+		if gone.String() != c.gone || old != c.before {
+			t.Errorf("%s: gone are %q and %d of before, want %q and %d", what, gone, old, c.gone, c.before)
+		}
+		is, out := a.ladder.kept.Views[f.ID]
+		if out != (c.then != nil) || out && is != *c.then {
+			t.Errorf("%s: the view is %+v, %t; want %+v", what, is, out, c.then)
+		}
+		if a.unlimitedSeems(f.ID) != c.doubts {
+			t.Errorf("%s: seems not to be limited: %t", what, !c.doubts)
+		}
+	}
+}
+
+// TestALossIsNotBelievedInOneSession: however long it lasts, nor in another one at once.
+func TestALossIsNotBelievedInOneSession(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	a := newAccount(New(Options{Now: clock.now, Log: slog.New(slog.DiscardHandler)}), "a", func() {})
+	believes := func(what string, want bool) {
+		t.Helper()
+		if got := a.believe("f"); got != want {
+			t.Errorf("%s: believed: %t", what, got)
+		}
+	}
+	believes("at first", false)
+	clock.at = clock.at.Add(24 * time.Hour)
+	believes("after a day", false)
+	if any, due := a.doubts(); !any || !due {
+		t.Error("another session is not asked")
+	}
+	delete(a.losses, "f")
+	believes("again", false)
+	if _, due := a.doubts(); due {
+		t.Error("another session is asked at once")
+	}
+	a.session++
+	believes("at once in another session", false)
+	clock.at = clock.at.Add(a.e.o.Confirm)
+	believes("in another session, a minute later", true)
+	believes("and anew", false)
 }
