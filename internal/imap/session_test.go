@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -400,6 +401,48 @@ func TestEndlessInput(t *testing.T) {
 			var e *Error
 			if !errors.As(err, &e) || e.Class != Protocol && e.Status != "BYE" {
 				t.Errorf("%v: %v", ClassOf(err), err)
+			}
+		})
+	}
+}
+
+// TestIdleIsRefused: whenever the server says no to IDLE, or ends it, that is told in its words, and the session lives on.
+func TestIdleIsRefused(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		says   []string // to IDLE, then to DONE
+		status string
+	}{
+		"at once":       {[]string{"P1 NO not here\r\n"}, "NO"},
+		"unknown":       {[]string{"P1 BAD what?\r\n"}, "BAD"},
+		"after a while": {[]string{"+ idling\r\nP1 NO enough\r\n"}, "NO"},
+		"ended":         {[]string{"+ idling\r\nP1 OK enough\r\n"}, ""},
+		"at the end":    {[]string{"+ idling\r\n", "P1 NO something went wrong\r\n"}, "NO"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s := open(t, Options{Addr: pipeServer(t, func(conn net.Conn) {
+				_, _ = io.WriteString(conn, "* OK [CAPABILITY IMAP4rev1 IDLE] hi\r\n")
+				buf := make([]byte, 100)
+				for n, answer := range append(slices.Clone(c.says), "P2 OK done\r\n") {
+					if _, err := conn.Read(buf); err != nil {
+						return
+					}
+					_, _ = io.WriteString(conn, answer)
+					if n == 0 && len(c.says) > 1 {
+						cancel()
+					}
+				}
+				_, _ = io.Copy(io.Discard, conn)
+			})})
+			var e *Error
+			if err := s.Idle(ctx); !errors.As(err, &e) || e.Status != c.status || s.Err() != nil {
+				t.Errorf("%v, dead: %v", err, s.Err())
+			}
+			if err := s.Noop(t.Context()); err != nil {
+				t.Error(err)
 			}
 		})
 	}
