@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/posthorn/posthorn/internal/imap"
@@ -13,8 +14,12 @@ import (
 	"github.com/posthorn/posthorn/internal/store"
 )
 
-// headerChunk is how many messages' headers are fetched and stored at once.
-const headerChunk = 1000
+const (
+	// headerChunk is how many messages' headers are fetched and stored at once.
+	headerChunk = 1000
+	// headerBytes is how large these may be together, about. A thousand ordinary ones are a tenth of it.
+	headerBytes = 16 << 20
+)
 
 // headers is what a server told of messages of a folder for lists, identity and threads, each once.
 type headers struct {
@@ -24,12 +29,14 @@ type headers struct {
 	weak  imap.UIDSet      // those that are known by all of their bytes only: their headers do not identify them, or they are drafts
 	left  imap.UIDSet      // those that are there and that the server left out of its answers
 	again bool             // they are asked for once more
+	size  int              // bytes of headers that came
+	rest  imap.UIDSet      // those that came when there were headerBytes, and are to be asked for anew
 }
 
 // missing are those that the server has not told.
 func (h *headers) missing() (out imap.UIDSet) {
 	for uid := range h.asked.All {
-		if _, came := h.at[mail.UID(uid)]; !came {
+		if _, came := h.at[mail.UID(uid)]; !came && !h.rest.Contains(uid) {
 			out.Add(uid)
 		}
 	}
@@ -48,6 +55,11 @@ func (a *account) take(h *headers, f mail.Folder, r *imap.Row) {
 		}
 		return
 	}
+	if h.size >= headerBytes {
+		h.rest.Add(r.UID)
+		return
+	}
+	h.size += len(r.Header)
 	n := store.NewMessage{
 		PlacementRef: store.PlacementRef{Folder: f.ID, UIDValidity: f.UIDValidity, UID: uid},
 		ModSeq:       mail.ModSeq(r.ModSeq), InternalDate: r.InternalDate, Size: r.Size,
@@ -99,8 +111,9 @@ func (a *account) headers(ctx context.Context, s *session, f mail.Folder, uids i
 }
 
 // storeChunk fetches what lists, identity and threads need of the given messages of the open folder, unless it was read ahead, and
-// applies it together with b. Messages that their headers do not identify are fetched whole first; with whole set, all new ones are. left
-// are those that are there and that the server left out of its answers.
+// applies it together with b. Very large headers are fetched and applied in parts, the last of them with b. Messages that their
+// headers do not identify are fetched whole first; with whole set, all new ones are. left are those that are there and that the server
+// left out of its answers.
 func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uids imap.UIDSet, b store.Batch, whole bool) (left imap.UIDSet, err error) {
 	uids, err = a.within(ctx, s, f, uids)
 	if err != nil {
@@ -109,10 +122,30 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 	if uids.Empty() {
 		return left, a.apply(ctx, b)
 	}
-	h, err := a.headersOf(ctx, s, f, uids)
-	if err != nil {
-		return h.left, err
+	for todo, size := slices.Collect(uids.All), uids.Len(); len(todo) > 0; {
+		part := todo[:min(size, len(todo))]
+		h, err := a.headersOf(ctx, s, f, imap.UIDs(part...))
+		left.AddSet(h.left)
+		if err != nil {
+			return left, err
+		}
+		if !h.rest.Empty() {
+			size = len(h.rows)
+		}
+		todo = append(slices.Collect(h.rest.All), todo[len(part):]...)
+		now := b
+		if len(todo) > 0 {
+			now = store.Batch{Origin: b.Origin}
+		}
+		if err := a.storeRows(ctx, s, f, h, now, whole); err != nil {
+			return left, err
+		}
 	}
+	return left, nil
+}
+
+// storeRows applies headers together with b, with the bytes of those that need them.
+func (a *account) storeRows(ctx context.Context, s *session, f mail.Folder, h *headers, b store.Batch, whole bool) error {
 	want := h.weak
 	if whole && !a.policy().HeadersOnly {
 		var known []mail.MessageID
@@ -122,18 +155,18 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 			if _, err := a.mbox.Message(ctx, id); mail.IsKind(err, mail.NotFound) {
 				want.Add(uint32(h.rows[i].UID))
 			} else if err != nil {
-				return h.left, err
+				return err
 			} else {
 				known = append(known, id)
 			}
 		}
 		if err := a.movedHere(ctx, f, known); err != nil {
-			return h.left, err
+			return err
 		}
 	}
 	if !want.Empty() {
 		if err := a.addContents(ctx, s, f, want, h.rows, h.at); err != nil {
-			return h.left, err
+			return err
 		}
 	}
 	for i := range h.rows {
@@ -146,9 +179,9 @@ func (a *account) storeChunk(ctx context.Context, s *session, f mail.Folder, uid
 	}
 	b.New = h.rows
 	if err := a.apply(ctx, b); err != nil {
-		return h.left, fmt.Errorf("store %d headers: %w", len(h.rows), err)
+		return fmt.Errorf("store %d headers: %w", len(h.rows), err)
 	}
-	return h.left, nil
+	return nil
 }
 
 // date tells when a message was received of which the server does not: another synchronisation should come to the same.
