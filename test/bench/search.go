@@ -75,7 +75,10 @@ func searches(ctx context.Context, o options) error {
 		return said(err)
 	}
 	progress := func(part string, l []latency) { // it may take an hour
-		fmt.Fprintf(os.Stderr, "%s: %v\n", part, l)
+		fmt.Fprintln(os.Stderr, strings.TrimSpace(part))
+		for _, q := range l {
+			fmt.Fprintln(os.Stderr, " ", q)
+		}
 	}
 	ours, notes, err := searchPosthorn(ctx, o, m.Addr)
 	if err != nil {
