@@ -42,7 +42,9 @@ type latency struct {
 	n        int // requests
 }
 
-func (l latency) String() string { return fmt.Sprintf("%s %v p50, %v p99, %d requests", l.what, l.p50, l.p99, l.n) }
+func (l latency) String() string {
+	return fmt.Sprintf("%s %v p50, %v p99, %d requests", l.what, l.p50, l.p99, l.n)
+}
 
 // syncRun starts the built server on an empty directory, connects the mailbox and waits until everything is readable.
 // With a profile path it also writes there where the CPU time of the first seconds went, for `go tool pprof`.
