@@ -412,6 +412,9 @@ func (b *manyBox) fill(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if _, err := b.Apply(ctx, store.Batch{Term: b.term, Origin: mail.OriginInitial, Done: true}); err != nil { // until then segments of the index wait
+		return err
+	}
 	if disk, _, err = diskUsage(b.dir); err != nil {
 		return err
 	}
